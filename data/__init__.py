@@ -1,0 +1,1 @@
+"""File formats, features, windows and batches: everything between files and named tensors."""

@@ -1,0 +1,198 @@
+"""From a prepared data set folder (BVH motions, meshes, axes) to feature files and statistics (SPEC §4, §5)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from data.bvh import Bvh, read_bvh
+from data.character import character_files, read_character
+from data.features import compute_features
+from data.rig import HandMap, find_hand
+from data.store import VERSION, is_up_to_date, open_features, writing_features
+from data.windows import window_statistics, write_statistics
+from model.hands import ManoHand, ShapedHand, offset_hand
+from model.mano import find_model_file
+from model.topology import N_JOINTS, N_SHAPE, TIPS, check_side
+from utils.errors import InputError
+from utils.files import content_hash
+from utils.trusted import read_npy
+
+NOT_CHARACTERS = ("std_bvhs", "mean_var", "ref", "finger_data", "models")
+MIXAMO_STRIDE = 12
+"""Mixamo motion is used at each 12th frame (60 → 5 frames per second)."""
+
+Report = Callable[[str, int, int], None]
+"""Told of progress: character, clips done, clips in all."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one character."""
+
+    character: str
+    domain: str
+    clips: int
+    frames: int
+    written: bool
+    """False: the file was there already, made from the same inputs."""
+
+
+@dataclass(frozen=True)
+class Preprocessor:
+    """Turns the motions of characters into feature files.
+
+    ``data_path`` holds a folder of BVH files for each character and the folder ``finger_data`` with
+    ``<character>_mesh_data.npz`` and ``<character>_finger_axis.pkl``, or ``mano_finger_axis.pkl`` for the MANO hand.
+    Nothing is written outside of it.
+
+    Args:
+        data_path: folder of the data set.
+        mano_path: MANO file or folder; only read if a character has MANO motions.
+        side: which hand to take from the motions.
+        window_size: of the statistics.
+        force: compute again what is up to date.
+    """
+
+    data_path: Path
+    mano_path: Path
+    side: str = "right"
+    window_size: int = 8
+    force: bool = False
+
+    def characters(self) -> list[str]:
+        """Names of the folders that hold BVH files, sorted. Raises InputError if there are none."""
+        if not self.data_path.is_dir():
+            raise InputError(f"{self.data_path}: expected the folder of the data set, found no folder; set --data_path")
+        folders = [path for path in self.data_path.iterdir() if path.is_dir() and path.name not in NOT_CHARACTERS]
+        names = sorted(path.name for path in folders if _motions(path))
+        if not names:
+            raise InputError(f"{self.data_path}: expected a folder of .bvh files for each character, found none")
+        return names
+
+    def run(self, character: str, report: Report | None = None) -> Outcome:
+        """Write the feature file and the statistics of a character, unless they are up to date.
+
+        Raises:
+            InputError: a file is missing or cannot be used; no feature file is written then.
+        """
+        folder = self.data_path / character
+        motions = _motions(folder)
+        if not motions:
+            raise InputError(f"{folder}: expected .bvh files of {character}, found none")
+        inputs = self._fingerprint(character, motions)
+        written = self.force or not is_up_to_date(self.data_path, character, inputs)
+        if written:
+            self._write(character, motions, inputs, report)
+        file = open_features(self.data_path, character, MIXAMO_STRIDE)
+        if written:
+            statistics = window_statistics(file, self.window_size)
+            if statistics is not None:
+                write_statistics(self.data_path, character, statistics)
+        return Outcome(character, file.domain, len(file.clips), len(file.rows), written)
+
+    def _write(self, character: str, motions: list[Path], inputs: str, report: Report | None) -> None:
+        domain = _find_hand(read_bvh(motions[0]), self.side, motions[0]).domain
+        hand = self._mano_hand if domain == "mano" else self._character_hand(character)
+        with writing_features(self.data_path, character, domain, self.side, inputs) as writer:
+            for number, path in enumerate(motions):
+                if report is not None:
+                    report(character, number, len(motions))
+                rows, frame_time = _features_of(path, hand, domain, self.side)
+                writer.add_clip(path.stem, rows, frame_time)
+        if report is not None:
+            report(character, len(motions), len(motions))
+
+    def _fingerprint(self, character: str, motions: list[Path]) -> str:
+        """A hash of everything that the features depend on."""
+        mesh = self._finger_data / f"{character}_mesh_data.npz"
+        shapes = [path for motion in motions if (path := motion.with_suffix(".npy")).is_file()]
+        hands = character_files(self._finger_data, character) if mesh.is_file() else self._mano_files
+        settings = [VERSION, self.side, self.window_size, [path.name for path in (*motions, *shapes)]]
+        contents = content_hash(*motions, *shapes, *hands)
+        return hashlib.sha256(json.dumps([settings, contents]).encode()).hexdigest()
+
+    def _character_hand(self, name: str) -> ShapedHand:
+        mesh, axes = character_files(self._finger_data, name)
+        character = read_character(mesh, axes)
+        if self.side not in character.sides:
+            raise InputError(
+                f"{mesh}: expected a {self.side} hand with axes in {axes.name}, found only the "
+                f"{' and '.join(character.sides)} hand; change --is_rhand or complete the files"
+            )
+        offsets, axes_rows = (torch.from_numpy(part[self.side]) for part in (character.offsets, character.axes))
+        return offset_hand(offsets, axes_rows, self.side)
+
+    @property
+    def _finger_data(self) -> Path:
+        return self.data_path / "finger_data"
+
+    @cached_property
+    def _mano_files(self) -> tuple[Path, ...]:
+        axes = [self._finger_data / f"mano_finger_axis{ending}" for ending in (".pkl", ".npz")]
+        found = [path for path in axes if path.is_file()]
+        if not found:
+            raise InputError(f"{axes[0]}: expected the axes of the MANO hand, found nothing; make them or copy them there")
+        return find_model_file(self.mano_path, check_side(self.side)), found[0]
+
+    @cached_property
+    def _mano_hand(self) -> ManoHand:
+        return ManoHand.load(*self._mano_files, self.side, torch.float64)
+
+
+def _motions(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() == ".bvh" and path.is_file())
+
+
+def _features_of(
+    path: Path, hand: ManoHand | ShapedHand, domain: str, side: str
+) -> tuple[np.ndarray, float]:
+    """Feature rows ``(frames, channels)`` of a motion file, and its frame time."""
+    motion = read_bvh(path)
+    found = _find_hand(motion, side, path)
+    if found.domain != domain:
+        raise InputError(
+            f"{path}: expected a {domain} hand as in the other motions of this folder, found a {found.domain} hand; "
+            f"keep them in different folders"
+        )
+    if motion.n_frames == 0:
+        raise InputError(f"{path}: expected at least one frame, found none; remove the file or export it again")
+    shapes = _shapes_of(path, motion.n_frames) if domain == "mano" else None
+    local = np.broadcast_to(np.eye(3), (motion.n_frames, N_JOINTS, 3, 3)).copy()
+    turning = [joint for joint in range(N_JOINTS) if joint not in TIPS]
+    local[:, turning] = motion.rotations([found.indices[joint] for joint in turning])
+    return compute_features(hand, local, shapes), motion.frame_time
+
+
+def _find_hand(motion: Bvh, side: str, path: Path) -> HandMap:
+    """The hand of a motion. Some exporters end a finger with an ``End Site`` instead of its fourth joint, which
+    never turns: it is found under the name that the joint would have, and a number past the joints'."""
+    names = list(motion.joint_names)
+    for joint, _ in motion.end_sites:
+        name = motion.joint_names[joint]
+        names.append(f"{name[:-1]}4" if name.endswith("3") else "")
+    return find_hand(names, side, str(path))
+
+
+def _shapes_of(motion: Path, frames: int) -> np.ndarray | None:
+    """MANO shapes ``(frames, 10)`` beside a motion; None (the mean shape) if there is no such file."""
+    path = motion.with_suffix(".npy")
+    if not path.is_file():
+        return None
+    shapes = read_npy(path)
+    if shapes.shape != (frames, N_SHAPE) or shapes.dtype.kind not in "fiu":
+        raise InputError(
+            f"{path}: expected one shape of {N_SHAPE} numbers for each of the {frames} frames of {motion.name}, found "
+            f"an array {shapes.shape} of {shapes.dtype}"
+        )
+    bad = np.flatnonzero(~np.isfinite(shapes).all(axis=1))
+    if len(bad):
+        raise InputError(f"{path}: expected finite shapes, found NaN or infinite numbers in frame {bad[0]}")
+    return shapes

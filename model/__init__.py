@@ -1,0 +1,1 @@
+"""Tensors to tensors: hand kinematics, the semantic matrix, networks, losses and metrics."""

@@ -1,0 +1,299 @@
+"""Hands in immutable stages: load → shape → pose → joints, frames, vertices (SPEC §2, §3, §7).
+
+Two kinds of hand share one interface. A character's hand is driven by its bone offsets (:func:`offset_hand`); a
+MANO hand by ten shape components (:class:`ManoHand`). Both become a :class:`ShapedHand`, which takes poses.
+
+Leading dimensions broadcast: hands of shape ``(batch, 1, …)`` take poses of shape ``(batch, time, …)``. Positions
+have the wrist at the origin; the wrist does not turn. Lengths keep the hand's own unit: centimetres for Mixamo
+characters, metres for MANO.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from smplx.body_models import MANO
+from smplx.lbs import lbs
+from torch import Tensor
+
+from model import kinematics
+from model.mano import N_BONES, FoldedSkin, load_mano
+from model.semantics import palm_length, semantic_matrix
+from model.topology import BONES_PER_FINGER, MANO_BONES, N_FINGERS, N_SHAPE, PARENTS, check_side
+from utils.errors import InputError
+from utils.trusted import read_npz, read_pickle
+
+
+@dataclass(frozen=True)
+class PosedHand:
+    """A hand in a pose; see :class:`ShapedHand`."""
+
+    shaped: ShapedHand
+    local: Tensor  # (..., 5, 3, 3, 3) local rotations of the rotating joints
+    fingers: Tensor  # (..., 5, 3, 3, 3) their global rotations
+    joints: Tensor  # (..., 21, 3) positions, wrist at the origin
+    frames: Tensor  # (..., 20, 3, 3) twist-bend-splay frames in the wrist's frame (columns)
+
+    @cached_property
+    def tbs(self) -> Tensor:
+        """Twist-bend-splay rotations ``(..., 5, 3, 3, 3)``."""
+        return kinematics.tbs_from_local(self.local, self.shaped.axes, self.shaped.rest)
+
+    @property
+    def local_all(self) -> Tensor:
+        """Local rotations ``(..., 21, 3, 3)`` of all joints; wrist and tips the identity."""
+        return kinematics.with_wrist_and_tips(self.local)
+
+    @cached_property
+    def global_rotations(self) -> Tensor:
+        """Global rotations of all joints ``(..., 21, 3, 3)``: wrist the identity, tips as their parents."""
+        return kinematics.with_wrist(self.fingers)
+
+    @cached_property
+    def palm_length(self) -> Tensor:
+        """Distance ``(...,)`` from the wrist to the root of the middle finger."""
+        return palm_length(self.joints)
+
+    def semantic_matrix(self, normalise: bool = True) -> tuple[Tensor, Tensor]:
+        """``finger_coords (..., 20, 20, 3)`` and ``palm_coords (..., 20, 9, 3)`` (SPEC §4)."""
+        return semantic_matrix(self.joints, self.frames, normalise)
+
+    def vertices(self) -> Tensor:
+        """Posed surface ``(..., V, 3)`` of a MANO hand, wrist at the origin, in metres.
+
+        Raises:
+            ValueError: the hand has no surface of its own (a character's mesh is skinned by `model.skinning`).
+        """
+        if self.shaped.surface is None:
+            raise ValueError("this hand is driven by offsets alone; pose its mesh with model.skinning")
+        return self.shaped.surface.vertices(self.local, self.joints)
+
+
+@dataclass(frozen=True)
+class ShapedHand:
+    """A hand of known proportions, at rest; takes poses."""
+
+    side: str
+    offsets: Tensor  # (..., 21, 3) bone vectors at rest; the wrist's is unused
+    axes: Tensor  # (..., 5, 4, 3, 3) rows twist, bend, splay
+    rest: Tensor  # (..., 5, 3, 3, 3) local rotations of the canonical rest pose
+    surface: ManoSurface | None = None
+
+    def with_tbs(self, tbs: Tensor) -> PosedHand:
+        """Pose by twist-bend-splay rotations ``(..., 5, 3, 3, 3)``."""
+        return self.with_local_rotations(kinematics.local_from_tbs(tbs, self.axes, self.rest))
+
+    def with_local_rotations(self, local: Tensor) -> PosedHand:
+        """Pose by local rotations ``(..., 5, 3, 3, 3)`` of the rotating joints."""
+        fingers = kinematics.finger_chain(local)
+        joints = kinematics.finger_positions(fingers, self.offsets)
+        if self.surface is not None:
+            joints = self.surface.joints(local, fingers, joints)
+        frames = kinematics.with_tips(fingers) @ self.axes.transpose(-1, -2)
+        return PosedHand(self, local, fingers, joints, frames.flatten(-4, -3))
+
+    def at_rest(self) -> PosedHand:
+        """The hand as modelled: all local rotations the identity."""
+        eye = torch.eye(3, dtype=self.offsets.dtype, device=self.offsets.device)
+        return self.with_local_rotations(eye.expand(*self.offsets.shape[:-2], N_FINGERS, BONES_PER_FINGER, 3, 3))
+
+
+def offset_hand(offsets: Tensor, axes: Tensor, side: str) -> ShapedHand:
+    """The hand of a character: forward kinematics over its bone offsets.
+
+    Args:
+        offsets: ``(..., 21, 3)`` bone vectors at rest, any unit (centimetres for Mixamo).
+        axes: ``(..., 5, 4, 3, 3)`` anatomical axes, rows twist, bend, splay.
+        side: ``"right"`` or ``"left"``.
+    """
+    return ShapedHand(check_side(side), offsets, axes, kinematics.rest_pose(offsets, side))
+
+
+@dataclass(frozen=True)
+class ManoAxes:
+    """The annotated axes of a MANO hand (SPEC §7): per finger rows twist, bend, splay, and what bend is tied to."""
+
+    rows: Tensor  # (5, 3, 3)
+    bend_triangles: Tensor | None = None  # (5, 2) faces hit along −bend and +bend
+    bend_barycentric: Tensor | None = None  # (5, 2, 3) where in them
+
+    @staticmethod
+    def read(source: str | Path | Mapping, side: str) -> ManoAxes:
+        """Read ``mano_finger_axis.pkl`` (or ``.npz``, or a mapping with its keys) for one side."""
+        if isinstance(source, Mapping):
+            data = source
+        else:
+            data = read_npz(source) if str(source).endswith(".npz") else read_pickle(source)
+        name = f"{check_side(side)[0]}hand"
+        if not isinstance(data, Mapping) or name not in data:
+            raise InputError(f"{source}: expected MANO finger axes with the key '{name}' for the {side} hand; not found.")
+        rows = torch.as_tensor(np.asarray(data[name], dtype=np.float64))
+        if rows.shape != (N_FINGERS, 3, 3) or not rows.isfinite().all():
+            raise InputError(f"{source}: '{name}' should be 5×3×3 finite numbers (rows twist, bend, splay).")
+        triangles, barycentric = data.get(f"{name}_bend_index_tri"), data.get(f"{name}_bend_bary")
+        if triangles is None or barycentric is None:
+            return ManoAxes(rows)
+        triangles = torch.as_tensor(np.asarray(triangles, dtype=np.int64))
+        barycentric = torch.as_tensor(np.asarray(barycentric, dtype=np.float64))
+        if triangles.shape != (N_FINGERS, 2) or barycentric.shape != (N_FINGERS, 2, 3):
+            raise InputError(f"{source}: '{name}_bend_index_tri' should be 5×2 and '{name}_bend_bary' 5×2×3.")
+        return ManoAxes(rows, triangles, barycentric)
+
+
+@dataclass(frozen=True)
+class ManoHand:
+    """The MANO hand model of one side, folded for fast joints. Load once, then :meth:`with_shape`."""
+
+    side: str
+    model: MANO
+    skin: FoldedSkin
+    axes: ManoAxes | None
+    bend_template: Tensor | None  # (5, 3) from one side of a finger to the other, along its bend axis, mean shape
+    bend_directions: Tensor | None  # (10, 5, 3)
+
+    @staticmethod
+    def load(path: str | Path, axes: str | Path | Mapping | None, side: str, dtype=torch.float32) -> ManoHand:
+        """Load a model file (or the folder that holds ``mano/MANO_RIGHT.pkl``) and its axes.
+
+        Args:
+            path: model file, or folder.
+            axes: ``mano_finger_axis.pkl``, or its content, or None for a hand of which only local rotations,
+                joints and vertices are asked.
+            side: ``"right"`` or ``"left"``.
+            dtype: floating-point type of everything computed with the hand.
+
+        Raises:
+            InputError: a file is missing, damaged or no MANO model.
+        """
+        model, tips = load_mano(path, side)
+        skin = FoldedSkin.of(model, tips)
+        axes = None if axes is None else ManoAxes.read(axes, side)
+        bend_template = bend_directions = None
+        if axes is not None and axes.bend_triangles is not None:
+            if int(axes.bend_triangles.max()) >= len(model.faces):
+                raise InputError(f"MANO axes name face {int(axes.bend_triangles.max())}; the model has {len(model.faces)}.")
+            corners = model.faces_tensor[axes.bend_triangles]  # (5, 2, 3)
+            weight = axes.bend_barycentric * axes.bend_barycentric.new_tensor([-1.0, 1.0])[:, None]
+            bend_template = torch.einsum("fec,fecx->fx", weight, model.v_template[corners])
+            bend_directions = torch.einsum("fec,fecxs->sfx", weight, model.shapedirs[corners])
+        return ManoHand(side, model, skin, axes, bend_template, bend_directions).to(dtype)
+
+    def to(self, *args, **kwargs) -> ManoHand:
+        """Move to a device or floating-point type, as :meth:`torch.Tensor.to` does."""
+
+        def move(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(*args, **kwargs)
+
+        return replace(
+            self,
+            skin=self.skin.to(*args, **kwargs),
+            axes=None if self.axes is None else replace(self.axes, rows=move(self.axes.rows)),
+            bend_template=move(self.bend_template),
+            bend_directions=move(self.bend_directions),
+        )
+
+    @property
+    def faces(self) -> np.ndarray:
+        """Triangles ``(F, 3)`` of the surface."""
+        return np.asarray(self.model.faces)
+
+    def with_shape(self, betas: Tensor) -> ShapedHand:
+        """The hand with shape components ``betas (..., 10)``; lengths in metres."""
+        if betas.shape[-1] != N_SHAPE:
+            raise ValueError(f"`betas` must end with ({N_SHAPE},); got {tuple(betas.shape)}")
+        rest_joints = _linear(self.skin.rest_template, self.skin.rest_directions, betas)
+        parents = [max(parent, 0) for parent in PARENTS]
+        offsets = rest_joints - rest_joints[..., parents, :]
+        rest = kinematics.rest_pose(offsets, self.side)
+        axes = self._axes_of(betas, offsets)
+        return ShapedHand(self.side, offsets, axes, rest, ManoSurface.of(self, betas, rest_joints))
+
+    def _axes_of(self, betas: Tensor, offsets: Tensor) -> Tensor:
+        if self.axes is None:
+            eye = torch.eye(3, dtype=offsets.dtype, device=offsets.device)
+            return eye.expand(*betas.shape[:-1], N_FINGERS, BONES_PER_FINGER + 1, 3, 3)
+        if self.bend_template is None:
+            rows = self.axes.rows.unsqueeze(-3)
+            return rows.expand(*betas.shape[:-1], N_FINGERS, BONES_PER_FINGER + 1, 3, 3)
+        bones = kinematics.fingers_of(offsets)[..., 1:, :]
+        twist = kinematics.unit(torch.cat([bones, bones[..., -1:, :]], dim=-2))
+        bend = kinematics.unit(_linear(self.bend_template, self.bend_directions, betas)).unsqueeze(-2)
+        bend = kinematics.unit(bend - (bend * twist).sum(-1, keepdim=True) * twist)
+        splay = torch.linalg.cross(twist, bend, dim=-1)
+        splay = torch.where(splay[..., 1:2] < 0, -splay, splay)  # splay points out of the back of the hand
+        bend = torch.linalg.cross(splay, twist, dim=-1)
+        return torch.stack([twist, bend, splay], dim=-2)
+
+
+@dataclass(frozen=True)
+class ManoSurface:
+    """What a MANO hand of one shape needs to regress its joints from its posed surface, and to draw it."""
+
+    hand: ManoHand
+    betas: Tensor  # (..., 10)
+    anchored: Tensor  # (..., P, 3) shaped shares, relative to their bone's joint
+
+    @staticmethod
+    def of(hand: ManoHand, betas: Tensor, rest_joints: Tensor) -> ManoSurface:
+        """Prepare the surface of ``hand`` with ``betas (..., 10)`` and rest joints ``(..., 21, 3)``."""
+        skin = hand.skin
+        bone_joints = rest_joints[..., skin.bone_joint, :]
+        anchored = _linear(skin.template, skin.shape_directions, betas) - skin.mass[:, None] * bone_joints
+        return ManoSurface(hand, betas, anchored)
+
+    def joints(self, local: Tensor, fingers: Tensor, bones: Tensor) -> Tensor:
+        """Joints regressed from the posed surface (SPEC §3).
+
+        Args:
+            local: ``(..., 5, 3, 3, 3)`` local rotations.
+            fingers: ``(..., 5, 3, 3, 3)`` global rotations.
+            bones: ``(..., 21, 3)`` joints by forward kinematics.
+
+        Returns:
+            ``(..., 21, 3)``, wrist at the origin.
+        """
+        skin = self.hand.skin
+        features = (local - torch.eye(3, dtype=local.dtype, device=local.device)).flatten(-4)
+        shares = self.anchored + (features @ skin.pose_directions).unflatten(-1, (-1, 3))
+        wrist = torch.eye(3, dtype=local.dtype, device=local.device).expand(*fingers.shape[:-4], 1, 3, 3)
+        turns = torch.cat([wrist, fingers.flatten(-4, -3)], dim=-3)[..., skin.bone, :, :]
+        placed = (turns @ shares.unsqueeze(-1)).squeeze(-1) + skin.mass[:, None] * bones[..., skin.bone_joint, :]
+        joints = skin.incidence @ placed
+        return joints - joints[..., :1, :]
+
+    def vertices(self, local: Tensor, joints: Tensor) -> Tensor:
+        """Posed surface ``(..., V, 3)`` through smplx's skinning, wrist at the origin.
+
+        Args:
+            local: ``(..., 5, 3, 3, 3)`` local rotations.
+            joints: ``(..., 21, 3)`` the joints of that pose, which give the batch.
+        """
+        batch = joints.shape[:-2]
+        model, dtype = self.hand.model, self.hand.model.dtype
+        pose = torch.eye(3, dtype=dtype, device=local.device).repeat(*batch, N_BONES, 1, 1)
+        pose[..., list(MANO_BONES), :, :] = local.flatten(-4, -3).to(dtype)
+        betas = self.betas.to(dtype).expand(*batch, N_SHAPE).reshape(-1, N_SHAPE)
+        model = model.to(local.device)
+        vertices, _ = lbs(
+            betas,
+            pose.reshape(len(betas), N_BONES, 3, 3),
+            model.v_template,
+            model.shapedirs,
+            model.posedirs,
+            model.J_regressor,
+            model.parents,
+            model.lbs_weights,
+            pose2rot=False,
+        )
+        wrist = torch.einsum("v,bvx->bx", model.J_regressor[0], vertices)
+        return (vertices - wrist[:, None]).to(local.dtype).unflatten(0, batch)
+
+
+def _linear(template: Tensor, directions: Tensor, weights: Tensor) -> Tensor:
+    """``template (n, 3) + weights (..., k) · directions (k, n, 3)``."""
+    return template + (weights @ directions.flatten(1)).unflatten(-1, template.shape)

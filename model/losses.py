@@ -1,0 +1,190 @@
+"""Training losses (SPEC §6): reconstruction, direction and distance terms, anatomical penalties.
+
+All are means over batch and time of per-frame values unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import pi, radians, sin
+
+import torch
+from pytorch3d.transforms import matrix_to_quaternion, standardize_quaternion
+from torch import Tensor
+
+from model.topology import INDEX, MIDDLE, N_FINGER_JOINTS, PINKY, RING, THUMB
+
+FOUR_FINGERS = [MIDDLE, RING, PINKY, INDEX]
+METHODS = ("asrn", "dm")
+
+
+def unit_or_zero(vectors: Tensor, eps: float = 1e-12) -> Tensor:
+    """``vectors (..., 3)`` scaled to length 1; zero stays zero."""
+    return vectors / vectors.norm(dim=-1, keepdim=True).clamp_min(eps)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Direction of the semantic matrix
+
+
+def finger_weights(distance: Tensor, weighted: bool, unweighted_share: float) -> Tensor:
+    """Weights ``w_ij (..., 20, 20)`` of the finger direction term: near joints count more.
+
+    Args:
+        distance: ``(..., 20, 20 or more)`` distances in the source's semantic matrix, finger joints first.
+        weighted: softmax over j of ``−|rf_ij|`` plus ``unweighted_share``; otherwise 1/20 everywhere.
+        unweighted_share: λ_unweighted.
+    """
+    distance = distance[..., :N_FINGER_JOINTS]
+    if not weighted:
+        return torch.full_like(distance, 1 / N_FINGER_JOINTS)
+    return torch.softmax(-distance, dim=-1) + unweighted_share
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Distances
+
+
+def distance_term(joints: Tensor, source: Tensor) -> Tensor:
+    """Mean squared difference of two distance matrices whose rows are scaled to unit length (SPEC §6, DM).
+
+    Args:
+        joints: ``(..., 20, 3)`` finger joints of the result; their scale does not matter.
+        source: ``(..., 20, 20)`` distances on the source.
+    """
+    difference = joints.unsqueeze(-2) - joints.unsqueeze(-3)
+    squared = difference.square().sum(-1)
+    # The root has no slope at zero, where the diagonal lies; there the distance is constant anyway.
+    distance = torch.where(squared > 0, squared, 1.0).sqrt() * (squared > 0)
+    rows = distance / squared.sum(-1, keepdim=True).sqrt(), source / source.norm(dim=-1, keepdim=True)
+    return (rows[0] - rows[1]).square().mean()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Anatomy
+
+
+@dataclass(frozen=True)
+class AnatomicalLoss:
+    """Penalties for twists, splays and bends that a hand cannot make (SPEC §6.1).
+
+    Attributes:
+        kind: ``"euler"`` (angles of twist, bend, splay) or ``"axis"`` (rotation axis and angle).
+        method: ``"asrn"`` or ``"dm"``; their published limits differ.
+        corrected: False reproduces the published penalties. True mends their two defects: the Euler bend no longer
+            saturates at 39.54° but is the true angle, up to 180°, with a finite gradient everywhere; and DM's axis
+            limits of the finger roots act on the roots only.
+    """
+
+    kind: str
+    method: str
+    corrected: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("euler", "axis"):
+            raise ValueError(f"`anatomical_loss_type` must be 'euler' or 'axis'; got {self.kind!r}")
+        if self.method not in METHODS:
+            raise ValueError(f"`method` must be one of {METHODS}; got {self.method!r}")
+
+    def __call__(self, tbs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Twist, splay and bend penalty (scalars, rad² or unitless) of ``tbs (..., 5, 3, 3, 3)``."""
+        terms = self._euler(tbs) if self.kind == "euler" else self._axis(tbs)
+        return tuple(term.mean() for term in terms)
+
+    def _euler(self, tbs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if self.corrected:
+            twist, bend, splay = _unfolded_angles(tbs).unbind(-1)
+        else:
+            twist, bend, splay = _saturating_angles(tbs)
+        root_splay = pi / 6 if self.method == "asrn" else pi / 18
+        splay_terms = (
+            _per_frame(splay[..., 1:].square())
+            + _above(splay[..., THUMB, 0].abs(), pi / 3)
+            + _above(splay[..., FOUR_FINGERS, 0].abs(), root_splay).sum(-1)
+        )
+        if self.method == "asrn":
+            low = (
+                _per_frame(_above(-bend[..., 1:], 0))
+                + _above(-bend[..., FOUR_FINGERS, 0], pi / 18).sum(-1)
+                + _above(-bend[..., THUMB, 0], pi / 3)
+            )
+        else:
+            low = _per_frame(_above(-bend, 0))
+        return _per_frame(twist.square()), splay_terms, low + _per_frame(_above(bend, pi / 2))
+
+    def _axis(self, tbs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        axis, angle = _axis_angle(tbs)
+        turned = (angle > 0).to(axis.dtype)  # an unturned joint has no axis, hence no penalty
+        x, y, z = axis.unbind(-1)
+        wide, narrow = sin(radians(60)), {"x": sin(radians(5)), "z": sin(radians(10)), "y": sin(radians(20))}
+
+        def limited(values: Tensor, limit: float) -> Tensor:
+            """Excess over the limits of the roots (and over DM's limits on all joints)."""
+            if self.method == "dm" and not self.corrected:
+                small = _per_frame(_above(values, limit))
+            else:
+                small = _above(values[..., FOUR_FINGERS, 0], limit).sum(-1)
+            return small + _above(values[..., THUMB, 0], wide)
+
+        off_bend = (1 - y) * turned
+        twist = _per_frame(x[..., 1:].square()) + limited(x.abs(), narrow["x"])
+        splay = _per_frame(z[..., 1:].square()) + limited(z.abs(), narrow["z"])
+        bend = _per_frame(off_bend[..., 1:].square()) + limited(off_bend, narrow["y"])
+        return twist, splay, bend + _per_frame(_above(angle, pi / 2))
+
+
+def _above(values: Tensor, limit: float) -> Tensor:
+    return torch.relu(values - limit).square()
+
+
+def _per_frame(values: Tensor) -> Tensor:
+    return values.flatten(-2).sum(-1)
+
+
+def _saturating_angles(tbs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Twist, bend and splay as the published penalty reads them: the bend stops at asin(2/π) = 39.54°.
+
+    Where an angle is not determined (gimbal lock), or its slope is infinite (a bend of −90°), the gradient is zero.
+    """
+    twist, _ = _safe_atan2(-tbs[..., 1, 2], tbs[..., 2, 2], eps=0)
+    splay, _ = _safe_atan2(-tbs[..., 0, 1], tbs[..., 0, 0], eps=0)
+    sine = tbs[..., 0, 2].clamp(-1, 2 / pi - 1e-7)
+    bend = torch.asin(torch.where(sine > -1, sine, sine.detach()))
+    return twist, bend, splay
+
+
+def _unfolded_angles(tbs: Tensor) -> Tensor:
+    """Twist, bend, splay ``(..., 3)``, the bend anywhere in (−180°, 180°], twist and splay within ±90° of zero twist.
+
+    Of the two solutions the one with the smaller twist is taken, so a joint bent by 120° reads as 120° and not as
+    60° with its twist and splay turned over. Where twist and splay are not determined (a bend of exactly 90°), they
+    are taken as they stand, with zero gradient.
+    """
+    twist_y, twist_x = -tbs[..., 1, 2], tbs[..., 2, 2]
+    flip = torch.where(twist_x < 0, -1.0, 1.0).to(tbs.dtype)
+    twist, radius = _safe_atan2(twist_y * flip, twist_x * flip)
+    splay, _ = _safe_atan2(-tbs[..., 0, 1] * flip, tbs[..., 0, 0] * flip)
+    bend = torch.atan2(tbs[..., 0, 2], radius * flip)
+    return torch.stack([twist, bend, splay], dim=-1)
+
+
+def _safe_atan2(y: Tensor, x: Tensor, eps: float = 1e-4) -> tuple[Tensor, Tensor]:
+    """``atan2(y, x)`` and the radius, both with zero gradient where the radius is under ``eps``."""
+    safe = x.square() + y.square() > eps**2
+    y_in, x_in = torch.where(safe, y, y.detach()), torch.where(safe, x, x.detach())
+    # sqrt and atan2 have no slope at the origin: step aside before, not after, the gradient is taken.
+    x_in = torch.where((y_in == 0) & (x_in == 0), 1.0, x_in)
+    return torch.atan2(y_in, x_in), (x_in.square() + y_in.square()).sqrt()
+
+
+def _axis_angle(rotation: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit axis ``(..., 3)`` and angle in [0, π]; both zero, with zero gradient, at an exact identity."""
+    quaternion = standardize_quaternion(matrix_to_quaternion(rotation))
+    real, imaginary = quaternion[..., 0], quaternion[..., 1:]
+    turned = (imaginary != 0).any(-1, keepdim=True)
+    # The norm has no slope at zero: step aside before the gradient is taken.
+    imaginary = torch.where(turned, imaginary, torch.ones_like(imaginary))
+    length = imaginary.norm(dim=-1, keepdim=True)
+    axis = torch.where(turned, imaginary / length, 0.0)
+    angle = torch.where(turned[..., 0], 2 * torch.atan2(length[..., 0], real), 0.0)
+    return axis, angle

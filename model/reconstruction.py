@@ -1,0 +1,131 @@
+"""The reconstruction network: a semantic matrix and a hand's proportions in, the pose of that hand out (SPEC §6).
+
+Residual 1-D convolutions over time. Each layer sees, beside its input, a code of the target hand made from its
+static features. Parameters carry the published names, both of them where two were published (``conv1``/``net.0``).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SLOPE = 0.2
+NORMS = {"none": nn.Identity, "batch": nn.BatchNorm1d, "instance": nn.InstanceNorm1d}
+
+
+def _norm(kind: str, channels: int) -> nn.Module:
+    if kind not in NORMS:
+        raise ValueError(f"`norm_type` must be one of {tuple(NORMS)}; got {kind!r}")
+    if kind == "instance":
+        return nn.InstanceNorm1d(channels, affine=True)
+    return NORMS[kind](channels)
+
+
+class StaticBlock(nn.Module):
+    """Codes static features: ``n_layers`` times Conv1d(k=1) → norm → leaky ReLU."""
+
+    def __init__(self, in_channels: int, channels: int, n_layers: int, norm_type: str) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for layer in range(n_layers):
+            conv = nn.Conv1d(in_channels if layer == 0 else channels, channels, 1)
+            # The fourth place was a dropout of probability zero; it keeps the published numbering.
+            layers += [conv, _norm(norm_type, channels), nn.LeakyReLU(SLOPE), nn.Identity()]
+        self.net = nn.Sequential(*layers)
+
+    def forward(self, static: Tensor) -> Tensor:
+        """Code ``(B, channels)`` of static features ``(B, in_channels)``."""
+        return self.net(static.unsqueeze(-1)).squeeze(-1)
+
+
+class ResidualBlock(nn.Module):
+    """Twice conv → norm → leaky ReLU, plus a shortcut, over moving channels and a code constant in time."""
+
+    def __init__(self, moving: int, static: int, channels: int, kernel_size: int, norm_type: str) -> None:
+        super().__init__()
+        self.moving = moving
+        self.kernel_size = kernel_size
+        self.conv1 = nn.Conv1d(moving + static, channels, kernel_size, padding=kernel_size // 2)
+        self.conv2 = nn.Conv1d(channels, channels, kernel_size, padding=kernel_size // 2)
+        self.net = nn.Sequential(
+            self.conv1,
+            _norm(norm_type, channels),
+            nn.LeakyReLU(SLOPE),
+            nn.Identity(),
+            self.conv2,
+            _norm(norm_type, channels),
+            nn.LeakyReLU(SLOPE),
+        )
+        self.resample = nn.Conv1d(moving + static, channels, 1) if moving + static != channels else None
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        """``x (B, moving, T)`` and ``code (B, static)`` to ``(B, channels, T)``."""
+        first, shortcut = self._split_convolutions(x, code)
+        for layer in self.net[1:]:
+            first = layer(first)
+        return first + shortcut
+
+    def _split_convolutions(self, x: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+        """``conv1`` and ``resample`` of x and the code repeated over time, without repeating it.
+
+        The code is the same in every frame, so its share of a convolution is one product per kernel tap; only at the
+        ends of the window do fewer taps meet it.
+        """
+        weight, time = self.conv1.weight, x.shape[-1]
+        taps = torch.einsum("bs,osk->bok", code, weight[:, self.moving :])
+        inside = F.pad(x.new_ones(1, 1, time), [self.kernel_size // 2] * 2).unfold(-1, self.kernel_size, 1)
+        constant = torch.einsum("bok,tk->bot", taps, inside[0, 0, :time])
+        first = F.conv1d(x, weight[:, : self.moving], self.conv1.bias, padding=self.kernel_size // 2) + constant
+        if self.resample is None:
+            return first, torch.cat([x, code.unsqueeze(-1).expand(-1, -1, time)], dim=1)
+        weight = self.resample.weight
+        shortcut = F.conv1d(x, weight[:, : self.moving], self.resample.bias)
+        return first, shortcut + (code @ weight[:, self.moving :, 0].T).unsqueeze(-1)
+
+
+class ReconstructionNet(nn.Module):
+    """Pose of a target hand from a semantic (or distance) matrix.
+
+    Args:
+        in_channels: moving channels, the flattened matrix (and MANO's shape).
+        static_channels: static channels, the target hand's proportions and axes.
+        out_channels: 15 joints times the numbers of one rotation.
+        hidden_channel: width of the moving path.
+        static_hidden_channel: width of the static code.
+        kernel_size: of the convolutions over time; odd.
+        n_layers: residual blocks.
+        n_static_layers: convolutions of each static block.
+        norm_type: ``"none"``, ``"batch"`` or ``"instance"``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        static_channels: int,
+        out_channels: int,
+        hidden_channel: int = 256,
+        static_hidden_channel: int = 128,
+        kernel_size: int = 3,
+        n_layers: int = 4,
+        n_static_layers: int = 2,
+        norm_type: str = "none",
+    ) -> None:
+        super().__init__()
+        if kernel_size % 2 == 0:
+            raise ValueError(f"`kernel_size` must be odd, so that windows keep their length; got {kernel_size}")
+        widths = [in_channels, *[hidden_channel] * (n_layers - 1), out_channels]
+        self.res_blocks = nn.ModuleList(
+            ResidualBlock(width, static_hidden_channel, following, kernel_size, norm_type)
+            for width, following in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.static_blocks = nn.ModuleList(
+            StaticBlock(static_channels, static_hidden_channel, n_static_layers, norm_type) for _ in range(n_layers)
+        )
+
+    def forward(self, x: Tensor, static: Tensor) -> Tensor:
+        """``x (B, T, in_channels)`` and ``static (B, static_channels)`` to ``(B, T, out_channels)``."""
+        x = x.transpose(1, 2)
+        for block, static_block in zip(self.res_blocks, self.static_blocks, strict=True):
+            x = F.leaky_relu(block(x, static_block(static)), SLOPE)  # after the last layer too
+        return x.transpose(1, 2)

@@ -1,0 +1,40 @@
+"""Linear blend skinning of a character's hand about its rest joints (SPEC §8)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from model.hands import PosedHand
+
+
+def linear_blend_skinning(
+    vertices: Tensor, weights: Tensor, rest_joints: Tensor, rotations: Tensor, joints: Tensor
+) -> Tensor:
+    """Vertices carried along by their joints: ``Σ_j w_vj (G_j (v − rest_j) + p_j)``.
+
+    Args:
+        vertices: ``(..., V, 3)`` at rest.
+        weights: ``(..., V, J)`` skinning weights, rows adding up to 1.
+        rest_joints: ``(..., J, 3)`` joints at rest, in the frame of ``vertices``.
+        rotations: ``(..., J, 3, 3)`` global rotations.
+        joints: ``(..., J, 3)`` posed joints. Leading dimensions broadcast; one unit of length throughout.
+
+    Returns:
+        ``(..., V, 3)`` in the frame of ``joints``.
+    """
+    moved = joints - (rotations @ rest_joints.unsqueeze(-1)).squeeze(-1)
+    # Blend the transforms first: J products with (3 × 4) matrices for all vertices at once.
+    transforms = torch.cat([rotations, moved.unsqueeze(-1)], dim=-1).flatten(-2)
+    blended = (weights @ transforms).unflatten(-1, (3, 4))
+    return (blended[..., :3] @ vertices.unsqueeze(-1)).squeeze(-1) + blended[..., 3]
+
+
+def skin_hand(posed: PosedHand, vertices: Tensor, weights: Tensor, rest_joints: Tensor) -> Tensor:
+    """The surface ``(..., V, 3)`` of a character's hand in a pose, wrist at the origin.
+
+    Args:
+        posed: the pose; lengths in the unit of ``vertices``.
+        vertices: ``(V, 3)`` the hand's part of the mesh at rest; weights: ``(V, 21)``; rest_joints: ``(21, 3)``.
+    """
+    return linear_blend_skinning(vertices, weights, rest_joints, posed.global_rotations, posed.joints)

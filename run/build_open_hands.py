@@ -1,0 +1,72 @@
+"""Build MixHand-Open, the open data set that ships with this project.
+
+    python -m run.build_open_hands --output artifact/MixHandOpen
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from data.open_hands.build import Plan, build
+from data.open_hands.library import SPLITS
+from utils.cli import guarded
+
+
+def main() -> None:
+    """Parse the command line, build with a progress bar, print what was built."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("artifact/MixHandOpen"), help="folder to build into")
+    parser.add_argument("--side", choices=("right", "left", "both"), default="right", help="hands to write motion of")
+    parser.add_argument("--seed", type=int, default=7, help="which motion is drawn")
+    parser.add_argument("--small", action="store_true", help="a few hands and seconds only, to try things out")
+    parser.add_argument("--force", action="store_true", help="build even if the folder holds this build already")
+    arguments = parser.parse_args()
+    plan = (Plan.small if arguments.small else Plan)(arguments.side, arguments.seed)
+    console = Console()
+    started = time.perf_counter()
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        tasks = {}
+
+        def tell(step: str, done: int) -> None:
+            if step not in tasks:
+                tasks[step] = progress.add_task(step, total=None)
+            progress.advance(tasks[step], done)
+
+        report, built = build(arguments.output, plan, arguments.force, tell)
+    console.print(_table(report))
+    for domain, refused in report["refused"].items():
+        console.print(f"{domain}: {sum(refused.values())} of {report['solved'][domain]} shapes out of a hand's reach")
+    console.print(f"touching fingertips meet within {report['touch_error']:.4f} palm lengths")
+    seconds = time.perf_counter() - started
+    console.print(
+        f"{arguments.output}: built in {seconds:.0f} s" if built else f"{arguments.output}: up to date (--force rebuilds)"
+    )
+
+
+def _table(report: dict) -> Table:
+    table = Table(title="MixHand-Open")
+    for heading in ("side", "split", "hands", "minutes", "frames in contact", "finger-to-palm ratio"):
+        table.add_column(heading, justify="left" if heading in ("side", "split") else "right")
+    for domain, hands in report["hands"].items():
+        for split in SPLITS:
+            low, high = report["finger_to_palm"][domain][split]
+            table.add_row(
+                domain,
+                split,
+                str(hands[split]),
+                f"{report['minutes'][domain][split]:.1f}",
+                f"{report['touching'][domain][split]:.0%}",
+                f"{low:.2f} – {high:.2f}",
+            )
+    return table
+
+
+if __name__ == "__main__":
+    guarded(main)

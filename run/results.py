@@ -1,0 +1,263 @@
+"""What `test` measured: a table to read, results.json and results.csv to keep; what `predict` made, as one .npz."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning.callbacks import Callback
+from rich.console import Console
+from rich.table import Table
+
+from run.checkpoints import display_path
+from utils.files import atomic_write
+
+# The best value that a metric can reach: the zero diagonal of the finger matrix counts as 0 among 20 cosines.
+CEILINGS = {"S_finger": 0.95, "S_palm": 1.0}
+METRICS = ("S_finger", "S_palm", "pinch_error", "mixamo_MSE")
+DIRECTIONS = {"mano2mixamo": "MANO → character", "mixamo2mano": "character → MANO", "intra": "within the domain"}
+METHODS = {
+    "rotation_copy": "Rotation copy", "tbs_copy": "Twist-bend-splay copy", "dm": "DM", "asrn": "ASRN",
+    "optimizer": "Optimiser",
+}  # fmt: skip
+DECIMALS = {"S_finger": 4, "S_palm": 4, "pinch_error": 3, "mixamo_MSE": 2}
+
+
+def mean_and_error(values: torch.Tensor, weights: torch.Tensor | None = None) -> tuple[float | None, float | None, int]:
+    """(mean, standard error of the mean, number) over the windows (N,) that have a value; NaN marks those without.
+
+    `weights` (N,) are, for instance, the frames of each window that a metric was measured on. The error of a weighted
+    mean is that of a ratio of sums. None where it is not defined.
+    """
+    values = values.detach().double().flatten().cpu()
+    keep = ~values.isnan()
+    weights = torch.ones_like(values) if weights is None else weights.detach().double().flatten().cpu()
+    keep &= weights > 0
+    values, weights = values[keep], weights[keep]
+    count = len(values)
+    if count == 0:
+        return None, None, 0
+    share = weights / weights.sum()
+    mean = (share * values).sum()
+    if count == 1:
+        return float(mean), None, 1
+    error = ((share * (values - mean)) ** 2).sum().mul(count / (count - 1)).sqrt()
+    return float(mean), float(error), count
+
+
+def summarise(records: dict[str, dict[str, dict[str, torch.Tensor]]]) -> dict[str, dict[str, Any]]:
+    """Per-window records {method: {direction: {metric: (N,)}}} -> the `methods` part of results.json.
+
+    Each metric comes with its standard error over windows (`…_se`); S_finger and S_palm also relative to their ceiling
+    (`…_relative`); pinch_error with the number of windows that hold a contact. Within a domain the mean squared error
+    stands at the method itself, as `mixamo_MSE` (cm²).
+    """
+    methods: dict[str, dict[str, Any]] = {}
+    for method, directions in records.items():
+        entry = methods.setdefault(method, {})
+        for direction, metrics in directions.items():
+            figures: dict[str, Any] = {}
+            for name, values in metrics.items():
+                if name == "pinch_frames":
+                    continue
+                weights = metrics.get("pinch_frames") if name == "pinch_error" else None
+                mean, error, count = mean_and_error(values, weights)
+                figures[name], figures[f"{name}_se"] = mean, error
+                if name in CEILINGS and mean is not None:
+                    figures[f"{name}_relative"] = mean / CEILINGS[name]
+                if name == "pinch_error":
+                    figures["pinch_windows"] = count
+            if "mixamo_MSE" in figures:
+                entry["mixamo_MSE"] = figures.pop("mixamo_MSE")
+                entry["mixamo_MSE_se"] = figures.pop("mixamo_MSE_se")
+            entry[direction] = figures
+    return methods
+
+
+def merge_parts(parts: list[dict]) -> dict:
+    """Records of several processes put together, window after window."""
+    if len(parts) == 1:
+        return parts[0]
+    return {
+        method: {
+            direction: {
+                metric: torch.cat([part[method][direction][metric].cpu().flatten() for part in parts])
+                for metric in metrics
+            }
+            for direction, metrics in directions.items()
+        }
+        for method, directions in parts[0].items()
+    }
+
+
+def table(methods: dict[str, dict[str, Any]], title: str) -> Table:
+    """The figures as a rich table: a block for each direction, a row for each method, ± standard errors."""
+    shown = Table(title=title, title_justify="left", title_style="bold")
+    directions = [d for d in DIRECTIONS if any(d in entry for entry in methods.values())]
+    intra = any("mixamo_MSE" in entry for entry in methods.values())
+    pinch = any("pinch_error" in entry.get(d, {}) for entry in methods.values() for d in directions)
+    heads = ["Direction", "Method", "S_finger ↑", "of 0.95", "S_palm ↑"]
+    heads += ["pinch error ↓"] * pinch + ["MSE (cm²) ↓"] * intra
+    for position, head in enumerate(heads):
+        shown.add_column(head, justify="left" if position < 2 else "right", no_wrap=True)
+    for direction in directions:
+        rows = [(name, entry) for name, entry in methods.items() if direction in entry]
+        best = {metric: _best(metric, direction, rows) for metric in METRICS}
+        for position, (name, entry) in enumerate(rows):
+            figures = {**{k: v for k, v in entry.items() if k.startswith("mixamo_MSE")}, **entry[direction]}
+            cells = [DIRECTIONS[direction] if position == 0 else "", METHODS.get(name, name)]
+            cells += [_cell(figures, "S_finger", best), _percent(figures), _cell(figures, "S_palm", best)]
+            cells += [_cell(figures, "pinch_error", best)] * pinch + [_cell(figures, "mixamo_MSE", best)] * intra
+            shown.add_row(*cells, end_section=position == len(rows) - 1)
+    return shown
+
+
+def _value(metric: str, direction: str, entry: dict[str, Any]) -> float | None:
+    return entry.get(metric) if metric == "mixamo_MSE" else entry[direction].get(metric)
+
+
+def _best(metric: str, direction: str, rows: list[tuple[str, dict]]) -> float | None:
+    values = [value for _, entry in rows if (value := _value(metric, direction, entry)) is not None]
+    if len(values) < 2:
+        return None
+    return max(values) if metric in CEILINGS else min(values)
+
+
+def _cell(figures: dict[str, Any], metric: str, best: dict[str, float | None]) -> str:
+    value, error, decimals = figures.get(metric), figures.get(f"{metric}_se"), DECIMALS[metric]
+    if value is None:
+        return "–"
+    text = f"{value:.{decimals}f}" + (f" ± {error:.{decimals}f}" if error is not None else "")
+    return f"[bold]{text}[/bold]" if value == best.get(metric) else text
+
+
+def _percent(figures: dict[str, Any]) -> str:
+    relative = figures.get("S_finger_relative")
+    return "–" if relative is None else f"{100 * relative:.1f}%"
+
+
+def print_table(methods: dict[str, dict[str, Any]], title: str, note: str = "") -> None:
+    """Print the table; without a terminal it is as wide as it needs to be."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    console.print(table(methods, title))
+    if note:
+        console.print(note, highlight=False)
+
+
+def write_results(folder: str | Path, results: dict[str, Any]) -> list[Path]:
+    """Write results.json and results.csv (one figure a row) into `folder`; both atomically."""
+    folder = Path(folder)
+    with atomic_write(folder / "results.json") as temporary:
+        temporary.write_text(json.dumps(_finite(results), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with atomic_write(folder / "results.csv") as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["group", "method", "direction", "metric", "value", "standard_error"])
+        for group in (name for name in results if name.startswith("methods")):
+            for method, entry in results[group].items():
+                writer.writerows([group, method, *row] for row in _rows(entry))
+    return [folder / "results.json", folder / "results.csv"]
+
+
+def _rows(entry: dict[str, Any]):
+    for direction, figures in entry.items():
+        if not isinstance(figures, dict):
+            if not direction.endswith("_se"):
+                yield "intra", direction, _text(figures), _text(entry.get(f"{direction}_se"))
+            continue
+        for metric, value in figures.items():
+            if not metric.endswith("_se"):
+                yield direction, metric, _text(value), _text(figures.get(f"{metric}_se"))
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None else repr(value)
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN: such figures become null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class ResultsWriter(Callback):
+    """Turns the records that the model kept during `test` into the table and the files.
+
+    Args:
+        about: what else results.json should say (checkpoint, data set, characters, …).
+    """
+
+    def __init__(self, about: dict[str, Any]) -> None:
+        self.about = about
+        self._frames = 0
+
+    def on_test_start(self, trainer, pl_module) -> None:
+        """Start counting."""
+        self._frames = 0
+
+    def on_test_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0) -> None:
+        """Count the frames that were tested; overlapping windows count their common frames twice."""
+        self._frames += int(np.prod(batch.first.batch_shape))
+
+    def on_test_end(self, trainer, pl_module) -> None:
+        """Print and write, on the first process, what all processes measured."""
+        parts: list[Any] = [(pl_module.test_records, self._frames)]
+        if trainer.world_size > 1:
+            parts = [None] * trainer.world_size
+            torch.distributed.all_gather_object(parts, (pl_module.test_records, self._frames))
+        if not trainer.is_global_zero:
+            return
+        records = merge_parts([part[0] for part in parts])
+        methods = summarise(records)
+        windows = max((v.numel() for d in records.values() for m in d.values() for v in m.values()), default=0)
+        results = {
+            "methods": methods,
+            "windows": windows,
+            "frames": sum(part[1] for part in parts),
+            "ceilings": CEILINGS,
+            "logged": {name: float(value) for name, value in trainer.callback_metrics.items()},
+            **self.about,
+        }
+        print_table(methods, "Test", f"{windows} windows of {results['frames']} frames; ± is the standard error over windows")
+        if trainer.fast_dev_run or trainer.log_dir is None:
+            return
+        written = write_results(trainer.log_dir, results)
+        print("Written: " + ", ".join(display_path(path) for path in written), flush=True)
+
+
+class PredictionWriter(Callback):
+    """Keeps what `predict` made: predictions.npz beside the logs.
+
+    Arrays are named {direction}/{quantity}: local_rotations (N, T, 21, 4) and tbs (N, T, 5, 3, 4) quaternions
+    (w, x, y, z), joints (N, T, 21, 3) with the wrist at the origin, in the target's unit. N windows of T frames.
+    """
+
+    def __init__(self) -> None:
+        self._collected: dict[str, list[np.ndarray]] = {}
+
+    def on_predict_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0) -> None:
+        """Collect a batch: {direction: {quantity: tensor}}."""
+        for direction, quantities in outputs.items():
+            for name, value in quantities.items():
+                self._collected.setdefault(f"{direction}/{name}", []).append(value.detach().cpu().numpy())
+
+    def on_predict_end(self, trainer, pl_module) -> None:
+        """Write everything as one file (one for each process if there are several)."""
+        if not self._collected or trainer.fast_dev_run or trainer.log_dir is None:
+            return
+        suffix = f"_{trainer.global_rank}" if trainer.world_size > 1 else ""
+        path = Path(trainer.log_dir) / f"predictions{suffix}.npz"
+        arrays = {name: np.concatenate(values) for name, values in self._collected.items()}
+        with atomic_write(path) as temporary:
+            np.savez_compressed(temporary, **arrays)
+        windows = max(len(values) for values in arrays.values())
+        print(f"Written: {display_path(path)} ({windows} windows: {', '.join(sorted(arrays))})", flush=True)

@@ -1,0 +1,48 @@
+"""Entry points fail in one line and with the right exit code."""
+
+import pytest
+
+from utils.cli import guarded
+from utils.errors import InputError
+
+
+def test_result_is_returned():
+    assert guarded(lambda: 42) == 42
+
+
+def test_input_error_becomes_one_line_and_exit_code_2(capsys):
+    def main():
+        raise InputError("a.bvh, line 3: expected X, found Y; do Z")
+
+    with pytest.raises(SystemExit) as stop:
+        guarded(main)
+    assert stop.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.err == "error: a.bvh, line 3: expected X, found Y; do Z\n"
+    assert captured.out == ""
+
+
+def test_missing_file_is_named(capsys, tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        guarded(lambda: open(tmp_path / "none.txt"))
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == f"error: {tmp_path / 'none.txt'}: No such file or directory\n"
+
+
+def test_interrupt_exits_with_130(capsys):
+    def main():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stop:
+        guarded(main)
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize("error", [ValueError("a defect"), OSError("no file involved")])
+def test_defects_keep_their_traceback(error):
+    def main():
+        raise error
+
+    with pytest.raises(type(error), match=str(error)):
+        guarded(main)

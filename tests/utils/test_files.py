@@ -1,0 +1,70 @@
+"""Files are complete or absent; fingerprints follow the contents."""
+
+import os
+import stat
+
+import numpy as np
+import pytest
+
+from utils.errors import InputError
+from utils.files import atomic_write, content_hash
+
+
+def test_file_appears_complete_and_nothing_else_stays(tmp_path):
+    target = tmp_path / "new" / "folder" / "a.txt"
+    with atomic_write(target) as temporary:
+        temporary.write_text("content")
+        assert not target.exists()
+        assert temporary.parent == target.parent
+    assert target.read_text() == "content"
+    assert os.listdir(target.parent) == ["a.txt"]
+
+
+def test_failure_keeps_the_old_file(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(ZeroDivisionError), atomic_write(target) as temporary:
+        temporary.write_text("half of the n")
+        raise ZeroDivisionError
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_suffix_is_kept_for_libraries_that_append_one(tmp_path):
+    with atomic_write(tmp_path / "a.npy") as temporary:
+        np.save(temporary, np.arange(3))
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), [0, 1, 2])
+
+
+def test_permissions_are_those_of_an_ordinary_new_file(tmp_path):
+    (tmp_path / "ordinary").write_text("")
+    with atomic_write(tmp_path / "a") as temporary:
+        temporary.write_text("")
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("ordinary", "a")]
+    assert modes[0] == modes[1]
+
+
+def test_longest_legal_name(tmp_path):
+    name = "x" * 251 + ".npy"
+    with atomic_write(tmp_path / name) as temporary:
+        temporary.write_text("")
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_folder_and_file_in_the_way_are_input_errors(tmp_path):
+    with pytest.raises(InputError, match="found a folder"), atomic_write(tmp_path):
+        pass
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot create this folder"), atomic_write(tmp_path / "file" / "a"):
+        pass
+
+
+def test_content_hash_follows_contents_not_names(tmp_path):
+    for name, content in {"a": "12", "b": "12", "c": "1", "d": "2", "e": ""}.items():
+        (tmp_path / name).write_text(content)
+    paths = {name: tmp_path / name for name in "abcde"}
+    assert content_hash(paths["a"]) == content_hash(paths["b"])
+    different = [("a",), ("c", "d"), ("d", "c"), ("a", "e"), ("e", "a"), ("e",)]
+    assert len({content_hash(*(paths[name] for name in names)) for names in different}) == len(different)
+    with pytest.raises(InputError, match="found nothing"):
+        content_hash(tmp_path / "none")

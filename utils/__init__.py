@@ -1,0 +1,1 @@
+"""Services that know nothing about hands: errors, safe files, trusted loading, rendering."""

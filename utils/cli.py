@@ -1,0 +1,48 @@
+"""What every entry point does around its own work."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+from utils.errors import InputError
+
+Result = TypeVar("Result")
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+def guarded(main: Callable[[], Result]) -> Result:
+    """Run `main()` and return its result; turn foreseeable failures into one line and an exit code.
+
+    `InputError` and `OSError` (missing file, full disk, no permission) print `error: …` on stderr and exit
+    with code 2, Ctrl-C exits with 130, a closed output pipe (`… | head`) exits quietly. Everything else is a
+    defect of the program and keeps its traceback.
+
+    Raises:
+        SystemExit: in the cases above.
+    """
+    try:
+        return main()
+    except InputError as error:
+        _fail(str(error))
+    except BrokenPipeError:
+        # Python would complain again when it flushes stdout at exit; give it somewhere to flush to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(EXIT_INTERRUPTED) from None
+    except OSError as error:
+        if error.filename is None and error.strerror is None:
+            raise  # not about a file: keep the traceback
+        where = f"{error.filename}: " if error.filename is not None else ""
+        _fail(f"{where}{error.strerror or error}")
+
+
+def _fail(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(EXIT_BAD_INPUT) from None

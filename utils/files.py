@@ -1,0 +1,66 @@
+"""Files that are either complete or absent, and fingerprints of their contents."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from utils.errors import InputError
+
+_HASH_CHUNK = 1 << 20
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a temporary path to write to; rename it to `path` when the block succeeds, remove it when it
+    fails.
+
+    The temporary file lies in the same folder (a rename is atomic only within one file system), is hidden,
+    and keeps the suffix, because `numpy.save` and others append one that they miss. Missing parent folders
+    are created. An existing `path` stays untouched until the new one is complete.
+
+    Raises:
+        InputError: `path` is a folder, or its folder cannot be created or written to.
+        OSError: writing itself failed, e.g. the disk is full.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: expected the name of a file to write, found a folder; give a file name")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{path.parent}: cannot create this folder ({error.strerror}); choose another one"
+        ) from error
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise InputError(f"{path.parent}: no permission to write in this folder; choose another one")
+    # The stem is cut so that a legal long name does not become an illegal longer one.
+    temporary = path.with_name(f".{path.stem[:100]}-{secrets.token_hex(6)}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def content_hash(*paths: str | os.PathLike) -> str:
+    """SHA-256 (hexadecimal) of the contents of the given files, in the given order; names do not matter.
+
+    The length of each file is part of the hash, so moving bytes from one file to the next changes it.
+
+    Raises:
+        InputError: a file is missing or is a folder.
+    """
+    digest = hashlib.sha256()
+    for path in map(Path, paths):
+        if not path.is_file():
+            raise InputError(f"{path}: expected a file, found {'a folder' if path.is_dir() else 'nothing'}")
+        digest.update(path.stat().st_size.to_bytes(8, "little"))
+        with path.open("rb") as stream:
+            while chunk := stream.read(_HASH_CHUNK):
+                digest.update(chunk)
+    return digest.hexdigest()
