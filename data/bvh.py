@@ -87,9 +87,7 @@ class Bvh:
             groups.setdefault("".join(axis for _, axis in turns), []).append((place, columns))
         for order, members in groups.items():
             places = [place for place, _ in members]
-            columns = np.array([columns for _, columns in members], dtype=np.int64).reshape(
-                len(members), len(order)
-            )
+            columns = np.array([columns for _, columns in members], dtype=np.int64).reshape(len(members), len(order))
             result[:, places] = rotations_from_euler(np.radians(self.values[:, columns]), order)
         return result
 
@@ -131,8 +129,7 @@ class Bvh:
         if len(bad):
             frame, joint = bad[0]
             raise InputError(
-                f"motion: expected finite rotations, found NaN or infinity in frame {frame}, "
-                f"joint {names[joint]}"
+                f"motion: expected finite rotations, found NaN or infinity in frame {frame}, joint {names[joint]}"
             )
         angles = np.degrees(euler_from_rotations(rotations, order))
         if root_positions is None:
@@ -234,13 +231,9 @@ def read_bvh(path: str | os.PathLike) -> Bvh:
         text = head.decode("latin-1")  # older exporters; every byte means something there
     lines = text.split("\n")
     if not any(line.strip(_BLANKS).upper() == "HIERARCHY" for line in lines):
-        raise InputError(
-            f"{path}: expected a BVH file that begins with HIERARCHY, found none; give another file"
-        )
+        raise InputError(f"{path}: expected a BVH file that begins with HIERARCHY, found none; give another file")
     if not motion:
-        raise InputError(
-            f"{path}: expected a line MOTION after the hierarchy, found none; the file is cut short"
-        )
+        raise InputError(f"{path}: expected a line MOTION after the hierarchy, found none; the file is cut short")
     # The text before MOTION ends with a line break, so the last piece of the split is the MOTION line's own
     # start.
     skeleton = _HierarchyParser(path).parse(lines[:-1])
@@ -283,16 +276,12 @@ class _HierarchyParser:
         if self.open:
             joint, opened = self.open[-1]
             what = "End Site" if joint < 0 else f"joint {self.names[joint]}"
-            self._fail(
-                opened, f"expected a '}}' that closes the {what}, found MOTION first; braces are unbalanced"
-            )
+            self._fail(opened, f"expected a '}}' that closes the {what}, found MOTION first; braces are unbalanced")
         if not self.names:
             self._fail(len(lines), "expected a ROOT before MOTION, found none")
         for name, offset in zip(self.names, self.offsets, strict=True):
             if offset is None:
-                raise InputError(
-                    f"{self.path}: expected an OFFSET for joint {name}, found none; export it again"
-                )
+                raise InputError(f"{self.path}: expected an OFFSET for joint {name}, found none; export it again")
         return self
 
     def _fail(self, line: int, message: str) -> None:
@@ -317,9 +306,7 @@ class _HierarchyParser:
             for brace in line.replace(" ", "").replace("\t", ""):
                 self._open(number) if brace == "{" else self._close(number)
         else:
-            self._fail(
-                number, f"expected ROOT, JOINT, End Site, OFFSET, CHANNELS or a brace, found {line[:60]!r}"
-            )
+            self._fail(number, f"expected ROOT, JOINT, End Site, OFFSET, CHANNELS or a brace, found {line[:60]!r}")
 
     def _announce(self, number: int, keyword: str, name: str) -> None:
         inside = self.open[-1][0] if self.open else None
@@ -440,23 +427,15 @@ def _explain_values(path: Path, body: bytes, line: int, n_channels: int) -> Inpu
             continue
         where = f"{path}, line {number} (frame {frame})"
         for word in words:
-            if not re.fullmatch(
-                r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf|infinity)", word, re.IGNORECASE
-            ):
-                return InputError(
-                    f"{where}: expected a number, found {word[:40]!r}; correct or export the file again"
-                )
+            if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf|infinity)", word, re.IGNORECASE):
+                return InputError(f"{where}: expected a number, found {word[:40]!r}; correct or export the file again")
         if len(words) != n_channels:
             return InputError(f"{where}: expected {n_channels} numbers, one a channel, found {len(words)}; "
                               "correct or export the file again")  # fmt: skip
         if not all(math.isfinite(float(word)) for word in words):
-            return InputError(
-                f"{where}: expected finite numbers, found NaN or infinity; export the file again"
-            )
+            return InputError(f"{where}: expected finite numbers, found NaN or infinity; export the file again")
         frame += 1
-    return InputError(
-        f"{path}: expected frames of {n_channels} numbers, found something else; export the file again"
-    )
+    return InputError(f"{path}: expected frames of {n_channels} numbers, found something else; export the file again")
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -528,16 +507,12 @@ def format_rows(values: np.ndarray, digits: int) -> bytes:
 def _check_writable(path: Path, bvh: Bvh) -> None:
     for name in bvh.joint_names:
         if not name or not name.isprintable() or name != name.strip(_BLANKS):
-            raise InputError(
-                f"{path}: expected printable joint names without blanks at the ends, found {name!r}"
-            )
+            raise InputError(f"{path}: expected printable joint names without blanks at the ends, found {name!r}")
     if bvh.values.shape[1] == 0:
         raise InputError(f"{path}: expected at least one channel to write, found none; there is no motion")
     bad = np.argwhere(~np.isfinite(bvh.values))
     if len(bad):
-        raise InputError(
-            f"{path}: expected finite values to write, found NaN or infinity in frame {bad[0][0]}"
-        )
+        raise InputError(f"{path}: expected finite values to write, found NaN or infinity in frame {bad[0][0]}")
     ends = [offset for _, offset in bvh.end_sites]
     if not np.isfinite(bvh.offsets).all() or not np.isfinite(ends).all():
         raise InputError(f"{path}: expected finite offsets to write, found NaN or infinity")

@@ -85,8 +85,7 @@ def character_files(folder: str | os.PathLike, name: str) -> tuple[Path, Path]:
     for path in (mesh, axes):
         if not path.is_file():
             raise InputError(
-                f"{path}: expected this file of the character {name}, found nothing; "
-                "make it or correct the name"
+                f"{path}: expected this file of the character {name}, found nothing; make it or correct the name"
             )
     return mesh, axes
 
@@ -150,12 +149,8 @@ def read_finger_axes(path: str | os.PathLike) -> dict[str, np.ndarray]:
     content = read_pickle(path)
     keys = {side: f"{side[0]}hand" for side in SIDES}
     if not isinstance(content, Mapping) or not any(key in content for key in keys.values()):
-        found = (
-            f"keys {', '.join(map(str, content))}" if isinstance(content, Mapping) else type(content).__name__
-        )
-        raise InputError(
-            f"{path}: expected axes under the keys rhand and lhand, found {found}; make the file again"
-        )
+        found = f"keys {', '.join(map(str, content))}" if isinstance(content, Mapping) else type(content).__name__
+        raise InputError(f"{path}: expected axes under the keys rhand and lhand, found {found}; make the file again")
     axes = {}
     for side, key in keys.items():
         if key in content:
@@ -175,9 +170,7 @@ def hand_mesh(character: Character, side: str) -> HandMesh:
         ValueError: `side` is neither ``"right"`` nor ``"left"``.
     """
     if check_side(side) not in character.sides:
-        raise InputError(
-            f"{character.name}: expected a {side} hand, found only the {' and '.join(character.sides)}"
-        )
+        raise InputError(f"{character.name}: expected a {side} hand, found only the {' and '.join(character.sides)}")
     mesh, bones = character.mesh, character.bones[side]
     weights = np.zeros((len(mesh.vertices), N_JOINTS), mesh.weights.dtype)
     for bone, joint in _listed_owner(mesh.bone_parents, bones).items():
@@ -185,8 +178,7 @@ def hand_mesh(character: Character, side: str) -> HandMesh:
     kept = (weights > HAND_WEIGHT_LIMIT).any(axis=1)
     if not kept.any():
         raise InputError(
-            f"{character.name}: expected skin on the {side} hand, but no vertex follows its joints; "
-            "check the weights"
+            f"{character.name}: expected skin on the {side} hand, but no vertex follows its joints; check the weights"
         )
     new_number = np.cumsum(kept) - 1
     faces = mesh.faces[kept[mesh.faces].all(axis=1)]
@@ -238,9 +230,7 @@ def _checked_axes(where: str, value: object) -> np.ndarray:
             f"joint {joint} off by {error.max():.2g}; make the axes again"
         )
     if (np.linalg.det(axes) < 0).any():
-        raise InputError(
-            f"{where}: expected bend = splay × twist, found the opposite sign; make the axes again"
-        )
+        raise InputError(f"{where}: expected bend = splay × twist, found the opposite sign; make the axes again")
     return axes
 
 
@@ -252,9 +242,7 @@ def _read_mesh(path: Path) -> CharacterMesh:
     needed = ("verts", "faces", "weight", "vgrp_label", prefix, heads_key, parents_key)
     missing = [key for key in dict.fromkeys(needed) if key not in arrays]
     if missing:
-        raise InputError(
-            f"{path}: expected a character's mesh, but it lacks {', '.join(missing)}; export it again"
-        )
+        raise InputError(f"{path}: expected a character's mesh, but it lacks {', '.join(missing)}; export it again")
     names = tuple(str(name) for name in arrays[prefix].ravel())
     labels = [str(name) for name in arrays["vgrp_label"].ravel()]
     vertices, faces, weight = arrays["verts"], arrays["faces"], arrays["weight"]
@@ -270,13 +258,9 @@ def _read_mesh(path: Path) -> CharacterMesh:
         if arrays[key].shape != shape or arrays[key].dtype.kind not in kinds:
             what = "whole numbers" if kinds == "iu" else "numbers"
             found = f"{arrays[key].dtype} of shape {arrays[key].shape}"
-            raise InputError(
-                f"{path}: expected {key} to be {what} of shape {shape}, found {found}; export it again"
-            )
+            raise InputError(f"{path}: expected {key} to be {what} of shape {shape}, found {found}; export it again")
         if not np.isfinite(arrays[key]).all():
-            raise InputError(
-                f"{path}: expected finite numbers in {key}, found NaN or infinity; export it again"
-            )
+            raise InputError(f"{path}: expected finite numbers in {key}, found NaN or infinity; export it again")
     _check_numbers(path, faces, len(vertices), arrays[parents_key], len(names))
     columns = {name: column for column, name in enumerate(labels)}
     weights = np.zeros((len(vertices), len(names)), np.float32)
@@ -295,9 +279,9 @@ def _read_mesh(path: Path) -> CharacterMesh:
 
 def _check_numbers(path: Path, faces: np.ndarray, n_vertices: int, parents: np.ndarray, n_bones: int) -> None:
     """Vertex and bone numbers are in range, and following the parents from any bone ends at a root."""
-    if faces.size and not (0 <= faces.min() and faces.max() < n_vertices):
+    if faces.size and not (faces.min() >= 0 and faces.max() < n_vertices):
         raise InputError(f"{path}: faces name vertices outside 0…{n_vertices - 1}; export it again")
-    if parents.size and not (-1 <= parents.min() and parents.max() < n_bones):
+    if parents.size and not (parents.min() >= -1 and parents.max() < n_bones):
         raise InputError(f"{path}: parents name bones outside −1…{n_bones - 1}; export it again")
     reached = np.arange(n_bones)
     for _ in range(n_bones):

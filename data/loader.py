@@ -27,9 +27,7 @@ class BatchOrder:
         world_size: how many they are. When shuffling, all get equally many windows (a few are then seen twice).
     """
 
-    def __init__(
-        self, size: int, batch_size: int, shuffle: bool, seed: int = 0, rank: int = 0, world_size: int = 1
-    ):
+    def __init__(self, size: int, batch_size: int, shuffle: bool, seed: int = 0, rank: int = 0, world_size: int = 1):
         self.size, self.batch_size, self.shuffle, self.seed = size, batch_size, shuffle, seed
         self.rank, self.world_size = rank, world_size
         self.epoch, self.start = 0, 0
@@ -109,6 +107,16 @@ class PairLoader:
             position = self._position()
         self.order.epoch, self.order.start = position
         yield from self._loader
+
+    @property
+    def _iterator(self) -> Iterator | None:
+        # The attribute of a DataLoader through which Lightning stops the workers at once when a run ends, killed or
+        # not. Left to the garbage collector they would be waited for, 5 seconds each.
+        return self._loader._iterator
+
+    @_iterator.setter
+    def _iterator(self, iterator: Iterator | None) -> None:
+        self._loader._iterator = iterator
 
     def state_dict(self) -> dict[str, int]:
         """Tells Lightning that this loader resumes in the middle of an epoch. The position is the trainer's to keep."""

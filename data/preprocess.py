@@ -70,7 +70,9 @@ class Preprocessor:
     def characters(self) -> list[str]:
         """Names of the folders that hold BVH files, sorted. Raises InputError if there are none."""
         if not self.data_path.is_dir():
-            raise InputError(f"{self.data_path}: expected the folder of the data set, found no folder; set --data_path")
+            raise InputError(
+                f"{self.data_path}: expected the folder of the data set, found no folder; set --data_path"
+            )
         folders = [path for path in self.data_path.iterdir() if path.is_dir() and path.name not in NOT_CHARACTERS]
         names = sorted(path.name for path in folders if _motions(path))
         if not names:
@@ -139,7 +141,9 @@ class Preprocessor:
         axes = [self._finger_data / f"mano_finger_axis{ending}" for ending in (".pkl", ".npz")]
         found = [path for path in axes if path.is_file()]
         if not found:
-            raise InputError(f"{axes[0]}: expected the axes of the MANO hand, found nothing; make them or copy them there")
+            raise InputError(
+                f"{axes[0]}: expected the axes of the MANO hand, found nothing; make them or copy them there"
+            )
         return find_model_file(self.mano_path, check_side(self.side)), found[0]
 
     @cached_property
@@ -151,9 +155,7 @@ def _motions(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.suffix.lower() == ".bvh" and path.is_file())
 
 
-def _features_of(
-    path: Path, hand: ManoHand | ShapedHand, domain: str, side: str
-) -> tuple[np.ndarray, float]:
+def _features_of(path: Path, hand: ManoHand | ShapedHand, domain: str, side: str) -> tuple[np.ndarray, float]:
     """Feature rows ``(frames, channels)`` of a motion file, and its frame time."""
     motion = read_bvh(path)
     found = _find_hand(motion, side, path)

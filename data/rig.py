@@ -96,10 +96,7 @@ def _complaint(names: Sequence[str], side: str | None, source: str, attempts: li
     other = [one for one in hand_sides(names) if one != side]
     advice = f"the file has a {other[0]} hand: ask for that" if other else "use a rig with named fingers"
     mixamo, mano = (_shorten(hand_joint_names(domain, side or "right")) for domain in DOMAINS)
-    return (
-        f"{where}expected {hand} with the joints {mixamo} (any prefix) or {mano}, "
-        f"found {_shorten(names)}; {advice}"
-    )
+    return f"{where}expected {hand} with the joints {mixamo} (any prefix) or {mano}, found {_shorten(names)}; {advice}"
 
 
 def _shorten(names: Iterable[str], limit: int = 4) -> str:

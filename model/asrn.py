@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from model.hands import PosedHand
-from model.losses import finger_weights, unit_or_zero
+from model.losses import unit_or_zero
 from model.retargeting import Retargeting, Source
 from model.topology import N_ANCHORS, N_FINGER_JOINTS
 
@@ -119,7 +119,7 @@ class ASRN(Retargeting):
     def semantic_terms(self, source: Source, posed: PosedHand) -> dict[str, Tensor]:
         """Negative weighted cosines of the directions to finger joints and to palm anchors."""
         finger, palm = source.directions.cosines(posed.joints, posed.frames)
-        weights = finger_weights(source.directions.distance, self.distance_weighted, self.lambda_rf_unweighted)
+        weights = source.finger_weights(self.distance_weighted, self.lambda_rf_unweighted)
         finger_mask, anchor_mask = self.metric_masks
         weighted = (finger * weights).sum(-1)
         if finger_mask is not None:

@@ -22,6 +22,7 @@ from smplx.lbs import lbs
 from torch import Tensor
 
 from model import kinematics
+from model.layout import frames_first, frames_last
 from model.mano import N_BONES, FoldedSkin, load_mano
 from model.semantics import palm_length, semantic_matrix
 from model.topology import BONES_PER_FINGER, MANO_BONES, N_FINGERS, N_SHAPE, PARENTS, check_side
@@ -37,7 +38,12 @@ class PosedHand:
     local: Tensor  # (..., 5, 3, 3, 3) local rotations of the rotating joints
     fingers: Tensor  # (..., 5, 3, 3, 3) their global rotations
     joints: Tensor  # (..., 21, 3) positions, wrist at the origin
-    frames: Tensor  # (..., 20, 3, 3) twist-bend-splay frames in the wrist's frame (columns)
+
+    @cached_property
+    def frames(self) -> Tensor:
+        """Twist-bend-splay frames ``(..., 20, 3, 3)`` in the wrist's frame; columns twist, bend, splay."""
+        frames = kinematics.with_tips(self.fingers) @ self.shaped.axes.transpose(-1, -2)
+        return frames.flatten(-4, -3)
 
     @cached_property
     def tbs(self) -> Tensor:
@@ -80,9 +86,18 @@ class ShapedHand:
 
     side: str
     offsets: Tensor  # (..., 21, 3) bone vectors at rest; the wrist's is unused
-    axes: Tensor  # (..., 5, 4, 3, 3) rows twist, bend, splay
-    rest: Tensor  # (..., 5, 3, 3, 3) local rotations of the canonical rest pose
+    given_axes: Tensor | None  # (..., 5, 4, 3, 3); None: they follow from the surface
     surface: ManoSurface | None = None
+
+    @cached_property
+    def axes(self) -> Tensor:
+        """Anatomical axes ``(..., 5, 4, 3, 3)``, rows twist, bend, splay."""
+        return self.surface.axes(self.offsets) if self.given_axes is None else self.given_axes
+
+    @cached_property
+    def rest(self) -> Tensor:
+        """Local rotations ``(..., 5, 3, 3, 3)`` of the canonical rest pose."""
+        return kinematics.rest_pose(self.offsets, self.side)
 
     def with_tbs(self, tbs: Tensor) -> PosedHand:
         """Pose by twist-bend-splay rotations ``(..., 5, 3, 3, 3)``."""
@@ -94,8 +109,7 @@ class ShapedHand:
         joints = kinematics.finger_positions(fingers, self.offsets)
         if self.surface is not None:
             joints = self.surface.joints(local, fingers, joints)
-        frames = kinematics.with_tips(fingers) @ self.axes.transpose(-1, -2)
-        return PosedHand(self, local, fingers, joints, frames.flatten(-4, -3))
+        return PosedHand(self, local, fingers, joints)
 
     def at_rest(self) -> PosedHand:
         """The hand as modelled: all local rotations the identity."""
@@ -111,7 +125,7 @@ def offset_hand(offsets: Tensor, axes: Tensor, side: str) -> ShapedHand:
         axes: ``(..., 5, 4, 3, 3)`` anatomical axes, rows twist, bend, splay.
         side: ``"right"`` or ``"left"``.
     """
-    return ShapedHand(check_side(side), offsets, axes, kinematics.rest_pose(offsets, side))
+    return ShapedHand(check_side(side), offsets, axes)
 
 
 @dataclass(frozen=True)
@@ -209,14 +223,16 @@ class ManoHand:
         rest_joints = _linear(self.skin.rest_template, self.skin.rest_directions, betas)
         parents = [max(parent, 0) for parent in PARENTS]
         offsets = rest_joints - rest_joints[..., parents, :]
-        rest = kinematics.rest_pose(offsets, self.side)
-        axes = self._axes_of(betas, offsets)
-        return ShapedHand(self.side, offsets, axes, rest, ManoSurface.of(self, betas, rest_joints))
+        return ShapedHand(self.side, offsets, None, ManoSurface.of(self, betas, rest_joints))
 
-    def _axes_of(self, betas: Tensor, offsets: Tensor) -> Tensor:
+    def axes_of(self, betas: Tensor, offsets: Tensor) -> Tensor:
+        """Anatomical axes ``(..., 5, 4, 3, 3)`` of the shape ``betas (..., 10)`` with rest ``offsets`` (SPEC §7).
+
+        Raises:
+            ValueError: the hand was loaded without axes.
+        """
         if self.axes is None:
-            eye = torch.eye(3, dtype=offsets.dtype, device=offsets.device)
-            return eye.expand(*betas.shape[:-1], N_FINGERS, BONES_PER_FINGER + 1, 3, 3)
+            raise ValueError("this MANO hand was loaded without axes; give ManoHand.load a mano_finger_axis file")
         if self.bend_template is None:
             rows = self.axes.rows.unsqueeze(-3)
             return rows.expand(*betas.shape[:-1], N_FINGERS, BONES_PER_FINGER + 1, 3, 3)
@@ -246,6 +262,10 @@ class ManoSurface:
         anchored = _linear(skin.template, skin.shape_directions, betas) - skin.mass[:, None] * bone_joints
         return ManoSurface(hand, betas, anchored)
 
+    def axes(self, offsets: Tensor) -> Tensor:
+        """Anatomical axes ``(..., 5, 4, 3, 3)`` of this shape, whose rest offsets are ``offsets (..., 21, 3)``."""
+        return self.hand.axes_of(self.betas, offsets)
+
     def joints(self, local: Tensor, fingers: Tensor, bones: Tensor) -> Tensor:
         """Joints regressed from the posed surface (SPEC §3).
 
@@ -258,13 +278,17 @@ class ManoSurface:
             ``(..., 21, 3)``, wrist at the origin.
         """
         skin = self.hand.skin
-        features = (local - torch.eye(3, dtype=local.dtype, device=local.device)).flatten(-4)
-        shares = self.anchored + (features @ skin.pose_directions).unflatten(-1, (-1, 3))
-        wrist = torch.eye(3, dtype=local.dtype, device=local.device).expand(*fingers.shape[:-4], 1, 3, 3)
-        turns = torch.cat([wrist, fingers.flatten(-4, -3)], dim=-3)[..., skin.bone, :, :]
-        placed = (turns @ shares.unsqueeze(-1)).squeeze(-1) + skin.mass[:, None] * bones[..., skin.bone_joint, :]
-        joints = skin.incidence @ placed
-        return joints - joints[..., :1, :]
+        batch = torch.broadcast_shapes(local.shape[:-4], bones.shape[:-2])
+        rotations = frames_last(fingers.flatten(-4, -3).expand(*batch, -1, -1, -1), 3)
+        eye = torch.eye(3, dtype=local.dtype, device=local.device).unsqueeze(-1)
+        rotations = torch.cat([eye.expand(1, 3, 3, rotations.shape[-1]), rotations])  # (16, 3, 3, F)
+        features = frames_last(local.flatten(-4, -3).expand(*batch, -1, -1, -1), 3) - eye
+        shares = (skin.pose_directions.T @ features.flatten(0, 2)).unflatten(0, (-1, 3))  # (P, 3, F)
+        shares = shares + frames_last(self.anchored.expand(*batch, -1, -1), 2)
+        placed = (rotations[skin.bone] * shares.unsqueeze(1)).sum(2)
+        placed = placed + skin.mass[:, None, None] * frames_last(bones.expand(*batch, -1, -1), 2)[skin.bone_joint]
+        joints = (skin.incidence @ placed.flatten(1)).unflatten(-1, (3, -1))
+        return frames_first(joints - joints[:1], batch)
 
     def vertices(self, local: Tensor, joints: Tensor) -> Tensor:
         """Posed surface ``(..., V, 3)`` through smplx's skinning, wrist at the origin.

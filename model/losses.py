@@ -12,6 +12,7 @@ import torch
 from pytorch3d.transforms import matrix_to_quaternion, standardize_quaternion
 from torch import Tensor
 
+from model.semantics import pairwise_distances
 from model.topology import INDEX, MIDDLE, N_FINGER_JOINTS, PINKY, RING, THUMB
 
 FOUR_FINGERS = [MIDDLE, RING, PINKY, INDEX]
@@ -38,26 +39,27 @@ def finger_weights(distance: Tensor, weighted: bool, unweighted_share: float) ->
     distance = distance[..., :N_FINGER_JOINTS]
     if not weighted:
         return torch.full_like(distance, 1 / N_FINGER_JOINTS)
-    return torch.softmax(-distance, dim=-1) + unweighted_share
+    nearness = torch.exp(-distance)  # not torch.softmax, which would copy to its own memory layout
+    return nearness / nearness.sum(-1, keepdim=True) + unweighted_share
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Distances
 
 
-def distance_term(joints: Tensor, source: Tensor) -> Tensor:
+def unit_rows(distances: Tensor) -> Tensor:
+    """Distance matrices ``(..., 20, 20)`` with each row scaled to unit length."""
+    return distances / distances.square().sum(-1, keepdim=True).sqrt()
+
+
+def distance_term(joints: Tensor, source_rows: Tensor) -> Tensor:
     """Mean squared difference of two distance matrices whose rows are scaled to unit length (SPEC §6, DM).
 
     Args:
         joints: ``(..., 20, 3)`` finger joints of the result; their scale does not matter.
-        source: ``(..., 20, 20)`` distances on the source.
+        source_rows: ``(..., 20, 20)`` :func:`unit_rows` of the source.
     """
-    difference = joints.unsqueeze(-2) - joints.unsqueeze(-3)
-    squared = difference.square().sum(-1)
-    # The root has no slope at zero, where the diagonal lies; there the distance is constant anyway.
-    distance = torch.where(squared > 0, squared, 1.0).sqrt() * (squared > 0)
-    rows = distance / squared.sum(-1, keepdim=True).sqrt(), source / source.norm(dim=-1, keepdim=True)
-    return (rows[0] - rows[1]).square().mean()
+    return (unit_rows(pairwise_distances(joints)) - source_rows).square().mean()
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from model.hands import ManoHand, PosedHand, ShapedHand, offset_hand
 from model.kinematics import finger_part
-from model.losses import AnatomicalLoss
+from model.losses import AnatomicalLoss, finger_weights, unit_rows
 from model.metrics import joint_error, pinch_error, semantic_similarity
 from model.reconstruction import ReconstructionNet
 from model.semantics import SourceDirections
@@ -61,6 +61,7 @@ class Source:
 
     def __init__(self, hands: Hands) -> None:
         self.hands = hands
+        self._weights: Tensor | None = None
 
     @cached_property
     def directions(self) -> SourceDirections:
@@ -70,7 +71,18 @@ class Source:
     @cached_property
     def distances(self) -> Tensor:
         """``(batch, time, 20, 20)`` distances between finger joints, in palm lengths."""
-        return self.hands.finger_coords.norm(dim=-1)
+        return self.hands.finger_coords.square().sum(-1).sqrt()
+
+    @cached_property
+    def distance_rows(self) -> Tensor:
+        """The same with each row scaled to unit length."""
+        return unit_rows(self.distances)
+
+    def finger_weights(self, weighted: bool, unweighted_share: float) -> Tensor:
+        """``(batch, time, 20, 20)``, see :func:`model.losses.finger_weights`."""
+        if self._weights is None:
+            self._weights = finger_weights(self.directions.distance, weighted, unweighted_share)
+        return self._weights
 
     @cached_property
     def tbs(self) -> Tensor:

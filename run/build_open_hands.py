@@ -14,7 +14,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from data.open_hands.build import Plan, build
-from data.open_hands.library import SPLITS
+from data.open_hands.library import SPLITS, OpenHands
+from data.open_hands.pictures import all_hands, all_shapes
+from data.open_hands.shapes import HandShapes
 from utils.cli import guarded
 
 
@@ -26,8 +28,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7, help="which motion is drawn")
     parser.add_argument("--small", action="store_true", help="a few hands and seconds only, to try things out")
     parser.add_argument("--force", action="store_true", help="build even if the folder holds this build already")
+    parser.add_argument(
+        "--train_seconds", type=float, nargs=2, metavar=("CHARACTER", "SUBJECT"),
+        help="seconds of motion of each training character and subject (14 and 21)",
+    )
+    parser.add_argument("--pictures", type=Path, help="also draw hands.png and shapes.png into this folder (a minute)")
     arguments = parser.parse_args()
     plan = (Plan.small if arguments.small else Plan)(arguments.side, arguments.seed)
+    if arguments.train_seconds is not None:
+        if min(arguments.train_seconds) <= 0:
+            parser.error("--train_seconds: expected two positive numbers")
+        plan.seconds["train"] = tuple(arguments.train_seconds)
     console = Console()
     started = time.perf_counter()
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}"), TimeElapsedColumn())
@@ -44,10 +55,14 @@ def main() -> None:
     for domain, refused in report["refused"].items():
         console.print(f"{domain}: {sum(refused.values())} of {report['solved'][domain]} shapes out of a hand's reach")
     console.print(f"touching fingertips meet within {report['touch_error']:.4f} palm lengths")
+    if arguments.pictures is not None:
+        hands = OpenHands.load()
+        mano = hands.mano_hand(arguments.output / "models")
+        all_hands(hands, mano, arguments.pictures / "hands.png")
+        all_shapes(hands, HandShapes.load(), arguments.pictures / "shapes.png")
     seconds = time.perf_counter() - started
-    console.print(
-        f"{arguments.output}: built in {seconds:.0f} s" if built else f"{arguments.output}: up to date (--force rebuilds)"
-    )
+    done = f"built in {seconds:.0f} s" if built else "up to date (--force rebuilds)"
+    console.print(f"{arguments.output}: {done}")
 
 
 def _table(report: dict) -> Table:

@@ -98,16 +98,9 @@ class SavedConfig(SaveConfigCallback):
         self.already_saved = True
 
 
-def _losses(trainer) -> dict[str, str]:
+def _losses(pl_module) -> dict[str, str]:
     """The latest training loss of both domains, by domain."""
-    known = {**trainer.callback_metrics, **trainer.progress_bar_metrics, **trainer.logged_metrics}
-    found = {}
-    for domain in DOMAINS:
-        for name in (f"train/{domain}_loss_step", f"train/{domain}_loss"):
-            if name in known:
-                found[domain] = f"{float(known[name]):.3f}"
-                break
-    return found
+    return {domain: f"{float(loss):.3f}" for domain, loss in getattr(pl_module, "last_losses", {}).items()}
 
 
 class LossBar(TQDMProgressBar):
@@ -115,7 +108,7 @@ class LossBar(TQDMProgressBar):
 
     def get_metrics(self, trainer, pl_module) -> dict[str, str]:
         """Only the two losses; everything else is in TensorBoard."""
-        return _losses(trainer)
+        return _losses(pl_module)
 
 
 class LossLines(ProgressBar):
@@ -154,7 +147,7 @@ class LossLines(ProgressBar):
             return
         rate = (trainer.global_step - self._first) / max(1e-9, self._said - self._began)
         total = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
-        losses = "".join(f"  {domain} loss {loss}" for domain, loss in _losses(trainer).items())
+        losses = "".join(f"  {domain} loss {loss}" for domain, loss in _losses(trainer.lightning_module).items())
         print(f"epoch {trainer.current_epoch + 1}{total}  {where}{losses}  {rate:.1f} steps/s", flush=True)
 
 

@@ -137,6 +137,7 @@ def fit_to_model(checkpoint: dict[str, Any], path: str, module: LightningModule,
     version = str(checkpoint.get("pytorch-lightning_version", "0"))
     if int(re.match(r"\d*", version)[0] or 0) < 2:
         return adapt_published(checkpoint, trainer)
+    close_epoch((checkpoint.get("loops") or {}).get("fit_loop") or {})
     return checkpoint
 
 
@@ -230,8 +231,25 @@ def merge_optimizer_states(states: list[dict[str, Any]]) -> dict[str, Any]:
     return merged
 
 
+def close_epoch(fit_loop: dict[str, Any]) -> None:
+    """Count the last epoch of a saved progress as over, if all of it was done. Changes `fit_loop`.
+
+    Checkpoints are written just before Lightning counts an epoch as over, and Lightning 2.6 enters such an epoch again
+    when max_steps is set.
+    """
+    epochs = fit_loop.get("epoch_progress", {})
+    counts = epochs.get("current", {})
+    if not counts or not counts["ready"] == counts["started"] == counts["processed"] == counts["completed"] + 1:
+        return
+    for span in ("total", "current"):
+        epochs[span]["completed"] = epochs[span]["processed"]
+    batches = fit_loop["epoch_loop.batch_progress"]
+    batches["current"] = dict.fromkeys(batches["current"], 0)
+    batches["is_last_batch"] = False
+
+
 def _loops_after(epochs: int, steps: int, trainer: Trainer) -> dict[str, Any]:
-    """Progress of the trainer's loops after whole epochs, when checkpoints are written (the last is not yet closed)."""
+    """Progress of the trainer's loops after whole epochs."""
     loops = {
         name: copy.deepcopy(getattr(trainer, name).state_dict())
         for name in ("fit_loop", "validate_loop", "test_loop", "predict_loop")
@@ -243,10 +261,7 @@ def _loops_after(epochs: int, steps: int, trainer: Trainer) -> dict[str, Any]:
             progress[span] = dict.fromkeys(progress[span], count)
 
     fill(fit["epoch_progress"], epochs, epochs)
-    for span in ("total", "current"):
-        fit["epoch_progress"][span]["completed"] = epochs - 1
-    fill(fit["epoch_loop.batch_progress"], steps, per_epoch)
-    fit["epoch_loop.batch_progress"]["is_last_batch"] = True
+    fill(fit["epoch_loop.batch_progress"], steps, 0)
     fit["epoch_loop.state_dict"] = {"_batches_that_stepped": steps}
     optimizer = fit["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]
     for progress in optimizer.values():

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 import yaml
-from jsonargparse import ArgumentError
+from jsonargparse import ArgumentError, Namespace
 from pytorch_lightning import LightningModule
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
@@ -63,7 +63,7 @@ class RetargetingCLI(LightningCLI):
             save_config_callback=SavedConfig,
             seed_everything_default=SEED,
             trainer_defaults=TRAINER_DEFAULTS,
-            auto_configure_optimizers=True,
+            auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             parser_kwargs={
                 **quiet,
@@ -93,6 +93,11 @@ class RetargetingCLI(LightningCLI):
         parser.set_defaults({"optim": OPTIMIZER_DEFAULT})
         parser.add_lightning_class_args(ResumePoints, "resume_points")
         parser.add_lightning_class_args(HandPictures, "pictures")
+
+    @staticmethod
+    def link_optimizers_and_lr_schedulers(parser: LightningArgumentParser) -> None:
+        """Give the optimiser to the model as plain dictionaries."""
+        parser.link_arguments("optim", "model.optim_init", compute_fn=plain)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; configurations go through `published_config` first. Raises InputError, naming the key."""
@@ -239,6 +244,13 @@ def translate_arguments(words: Sequence[str]) -> list[str]:
         text = path if not result.changed else yaml.safe_dump(result.config, sort_keys=False) if result.config else "{}"
         translated += [option, text]
     return translated
+
+
+def plain(value: Any) -> Any:
+    """Namespaces as dictionaries, in all depths."""
+    if isinstance(value, Namespace):
+        return value.as_dict()
+    return {key: plain(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def one_line(message: str) -> str:

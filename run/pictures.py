@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import torch
+from pytorch3d.transforms import quaternion_to_matrix
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger
 
@@ -65,15 +66,20 @@ def draw_batch(module, batch) -> dict[str, np.ndarray]:
     module.eval()
     with torch.no_grad():
         predicted = module.predict_step(batch, 0)
-        own = [module.posed(features).joints for features in (batch.first, batch.second)]
+        own = [own_joints(module, hands) for hands in (batch.first, batch.second)]
     module.train(was_training)
     sources = {"mano2mixamo": own[1], "mixamo2mano": own[0], "intra": own[1]}
     side = module.side
-    color = COLORS.get(getattr(module, "method", "asrn"), COLORS["asrn"])
+    color = COLORS.get(module.method, COLORS["asrn"])
     return {
         direction: np.concatenate([_row(sources[direction], side, COLORS["source"]), _row(made["joints"], side, color)])
         for direction, made in predicted.items()
     }
+
+
+def own_joints(module, hands) -> torch.Tensor:
+    """Joints (B, T, 21, 3) of hands in their own recorded poses."""
+    return module.shaped_hand(hands).with_tbs(quaternion_to_matrix(hands.tbs)).joints
 
 
 def _row(joints: torch.Tensor, side: str, color: str) -> np.ndarray:

@@ -67,7 +67,12 @@ def preprocess(options: Sequence[str] | None = None) -> None:
 
 def _run_all(worker: Preprocessor, characters: list[str]) -> None:
     console = Console()
-    columns = (TextColumn("{task.description:<16}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description:<16}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     outcomes, failures = [], {}
     with Progress(*columns, console=console, transient=True) as progress:
         total = progress.add_task("characters", total=len(characters))

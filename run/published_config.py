@@ -110,6 +110,8 @@ def translate(config: dict[str, Any], old: bool, source: str = "configuration") 
     for key in SUBCOMMAND_KEYS:
         if key != "ckpt_path" or result.config.get(key) is None:
             result.config.pop(key, None)
+    if "lr_scheduler" in result.config and result.config.pop("lr_scheduler"):
+        result.say(f"{source}: lr_scheduler was without effect (the model makes its own optimisers) and is dropped")
     trainer = result.config.get("trainer")
     if isinstance(trainer, dict):
         _translate_trainer(result, trainer, source)

@@ -63,9 +63,9 @@ def summarise(records: dict[str, dict[str, dict[str, torch.Tensor]]]) -> dict[st
         for direction, metrics in directions.items():
             figures: dict[str, Any] = {}
             for name, values in metrics.items():
-                if name == "pinch_frames":
+                if name == "pinch_pairs":
                     continue
-                weights = metrics.get("pinch_frames") if name == "pinch_error" else None
+                weights = metrics.get("pinch_pairs") if name == "pinch_error" else None
                 mean, error, count = mean_and_error(values, weights)
                 figures[name], figures[f"{name}_se"] = mean, error
                 if name in CEILINGS and mean is not None:

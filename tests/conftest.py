@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import write_mano_models
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`pytest --golden DIR` compares with other reference vectors of the same layout."""
@@ -16,3 +18,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def golden(request: pytest.FixtureRequest) -> Path:
     """The folder of reference vectors."""
     return Path(request.config.getoption("--golden"))
+
+
+@pytest.fixture(scope="session")
+def mano_models(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``mano/MANO_RIGHT.pkl`` and ``MANO_LEFT.pkl``, made from the reference vectors' models."""
+    return write_mano_models(golden / "inputs", tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def mano_axes(golden: Path) -> Path:
+    """Anatomical axes that belong to these models."""
+    return golden / "inputs" / "mano_finger_axis.npz"

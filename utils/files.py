@@ -33,9 +33,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(
-            f"{path.parent}: cannot create this folder ({error.strerror}); choose another one"
-        ) from error
+        raise InputError(f"{path.parent}: cannot create this folder ({error.strerror}); choose another one") from error
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise InputError(f"{path.parent}: no permission to write in this folder; choose another one")
     # The stem is cut so that a legal long name does not become an illegal longer one.

@@ -184,11 +184,7 @@ def _scalar(dtype: _DType, raw: Any = b"") -> np.generic:
 
 
 def _reconstructor(kind: Any, base: Any, state: Any) -> _WithState:
-    if (
-        not (isinstance(kind, type) and issubclass(kind, _WithState))
-        or base is not _OBJECT
-        or state is not None
-    ):
+    if not (isinstance(kind, type) and issubclass(kind, _WithState)) or base is not _OBJECT or state is not None:
         raise Refused("it makes an object in a way that Python does not")
     return kind()
 
@@ -207,9 +203,7 @@ def _bytearray(value: Any = b"", encoding: Any = "latin1") -> bytearray:
     if isinstance(value, str):
         value = _encode(value, encoding)
     if not isinstance(value, bytes | bytearray):
-        raise Refused(
-            "it makes a bytearray in an unexpected way"
-        )  # a bare number would allocate that many bytes
+        raise Refused("it makes a bytearray in an unexpected way")  # a bare number would allocate that many bytes
     return bytearray(value)
 
 
@@ -334,13 +328,9 @@ class _Resolver:
     def _sparse(self, value: _Csc | _Csr) -> Any:
         parts = [self(value.attribute(name)) for name in ("data", "indices", "indptr")]
         shape = self(value.attribute("_shape", "shape"))
-        if not all(
-            isinstance(part, np.ndarray) and part.ndim == 1 and part.dtype.kind in "fiu" for part in parts
-        ):
+        if not all(isinstance(part, np.ndarray) and part.ndim == 1 and part.dtype.kind in "fiu" for part in parts):
             raise Refused("the parts of a sparse matrix in it are not arrays of numbers")
-        if any(part.dtype.kind == "f" for part in parts[1:]) or not (
-            isinstance(shape, tuple) and len(shape) == 2
-        ):
+        if any(part.dtype.kind == "f" for part in parts[1:]) or not (isinstance(shape, tuple) and len(shape) == 2):
             raise Refused("a sparse matrix in it has impossible indices or shape")
         matrix = value.build(tuple(parts), shape=tuple(int(n) for n in shape))
         matrix.check_format(full_check=True)  # indices out of bounds would read foreign memory later

@@ -48,8 +48,7 @@ def _explained(path: Path, kind: str) -> Iterator[None]:
     except _DAMAGE as error:
         detail = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            f"{path}: expected {kind}, but it is damaged or of another kind ({detail}); "
-            "fetch or write it again"
+            f"{path}: expected {kind}, but it is damaged or of another kind ({detail}); fetch or write it again"
         ) from error
 
 
@@ -223,9 +222,22 @@ _CALLBACK_CLASSES = tuple(
         ("lr_monitor", "LearningRateMonitor"),
     )
 )
-_NUMPY_TYPES = (
-    "Bool Int8 Int16 Int32 Int64 UInt8 UInt16 UInt32 UInt64 Float16 Float32 Float64 Str Bytes".split()
-)
+_NUMPY_TYPES = [
+    "Bool",
+    "Int8",
+    "Int16",
+    "Int32",
+    "Int64",
+    "UInt8",
+    "UInt16",
+    "UInt32",
+    "UInt64",
+    "Float16",
+    "Float32",
+    "Float64",
+    "Str",
+    "Bytes",
+]
 
 
 def _checkpoint_table() -> list[Any]:

@@ -15,7 +15,8 @@ from model.topology import BONES_PER_FINGER, N_FINGERS, N_JOINTS, PARENTS
 
 def offsets_of(joints: Tensor) -> Tensor:
     """Bone vectors ``(..., 21, 3)`` of rest joints; the wrist's is zero."""
-    return torch.cat([torch.zeros_like(joints[..., :1, :]), joints[..., 1:, :] - joints[..., list(PARENTS[1:]), :]], -2)
+    bones = joints[..., 1:, :] - joints[..., list(PARENTS[1:]), :]
+    return torch.cat([torch.zeros_like(joints[..., :1, :]), bones], dim=-2)
 
 
 def bend_across(vertices: Tensor, faces: Tensor, hinge_faces: Tensor, hinge_weights: Tensor) -> Tensor:

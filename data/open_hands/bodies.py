@@ -25,8 +25,8 @@ HAND_CONTROLS = {
     "r-hand-scale-incr": 0.6,
 }
 """MakeHuman's own controls of the right hand and how far (at most) they are moved either way."""
-MINIMUM_HAND_WEIGHT = 0.2
-"""Vertices that follow the hand's bones less than this belong to the forearm."""
+MINIMUM_HAND_WEIGHT = 1e-3
+"""Vertices that do not follow the hand's bones belong to the forearm; this cuts the mesh cleanly behind the wrist."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,8 @@ def stretched(
     """A hand with other bone lengths: every bone is scaled along itself, the palm along the hand's axes.
 
     Args:
-        bone_lengths: ``(5, 3)`` factors; thickness: ``(5,)`` factors across the finger; palm: ``(3,)`` factors x, y, z.
+        bone_lengths: ``(5, 3)`` factors; thickness: ``(5,)`` factors across the finger.
+        palm: ``(3,)`` factors along x, y, z.
     """
     heads = hand.heads[1:].reshape(N_FINGERS, 3, 3)
     ends = np.concatenate([heads[:, 1:], 2 * heads[:, 2:] - heads[:, 1:2]], axis=1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from data.open_hands.contacts import posed
 from data.open_hands.library import ASSETS, SPLITS, OpenHands, mirrored, mirrored_axes, mirrored_rotations
 from data.open_hands.motion import Solved, angles_over_time, perform, solve_all
 from data.open_hands.shapes import TABLE, HandShapes
-from model.hands import ShapedHand
+from model.hands import ShapedHand, offset_hand
 from model.kinematics import with_wrist_and_tips
 from model.topology import (
     BONES_PER_FINGER,
@@ -39,6 +40,7 @@ CHARACTER_RATE, SUBJECT_RATE = 60.0, 5.0
 TOUCH = 0.02
 """Fingertips closer than this (palm lengths) touch: where pinch errors are measured."""
 _CHUNK = 4096
+_SOURCES = ("anatomy", "build", "contacts", "library", "motion", "shapes")
 _WRISTS = {"right": np.array([-60.0, 140.0, 0.0]), "left": np.array([60.0, 140.0, 0.0])}
 _PREFIX = "mixamorig:"
 
@@ -59,7 +61,7 @@ class Plan:
     @staticmethod
     def small(side: str = "right", seed: int = 7) -> Plan:
         """A few hands and seconds of each split, for tests."""
-        return Plan(side, seed, {split: (6.0, 6.0) for split in SPLITS}, most=3)
+        return Plan(side, seed, dict.fromkeys(SPLITS, (6.0, 6.0)), most=3)
 
     def sides(self) -> tuple[str, ...]:
         """The hands that motion is written for."""
@@ -68,11 +70,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Motion:
-    """The solved motion of one right hand: ``angles (frames, 5, 4)``, ``local (frames, 5, 3, 3, 3)``, contact share."""
+    """The solved motion of one right hand."""
 
-    angles: np.ndarray
-    local: np.ndarray
-    touching: float
+    local: np.ndarray  # (frames, 5, 3, 3, 3) local rotations
+    touching: float  # share of frames in which fingertips touch
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,9 @@ class Report:
     touch_error: float
 
 
-def build(output: Path, plan: Plan, force: bool = False, tell: Callable[[str, int], None] = lambda step, n: None):
+def build(
+    output: Path, plan: Plan, force: bool = False, tell: Callable[[str, int], None] = lambda step, n: None
+) -> tuple[dict, bool]:
     """Build the data set into ``output``.
 
     Args:
@@ -103,11 +106,19 @@ def build(output: Path, plan: Plan, force: bool = False, tell: Callable[[str, in
     Raises:
         InputError: the assets are missing, or a file cannot be written.
     """
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output}: expected a folder to build into, found a file; choose another name.")
     fingerprint = _fingerprint(plan)
     earlier = _read_manifest(output)
-    if not force and earlier.get("fingerprint") == fingerprint and all((output / f).is_file() for f in earlier["files"]):
+    complete = earlier.get("fingerprint") == fingerprint and all((output / f).is_file() for f in earlier["files"])
+    if complete and not force:
         return earlier["report"], False
     (output / MANIFEST).unlink(missing_ok=True)  # an interrupted build must not look finished
+    with _one_thread():
+        return _build(output, plan, fingerprint, earlier, tell), True
+
+
+def _build(output: Path, plan: Plan, fingerprint: str, earlier: dict, tell) -> dict:
     hands, shapes = OpenHands.load(), HandShapes.load()
     writer = _Writer(output)
     splits = {"mixamo": _limited(hands.characters, plan.most), "mano": _limited(hands.subjects, plan.most)}
@@ -125,7 +136,18 @@ def build(output: Path, plan: Plan, force: bool = False, tell: Callable[[str, in
     content = {"fingerprint": fingerprint, "plan": asdict(plan), "report": asdict(report), "files": writer.files}
     with atomic_write(output / MANIFEST) as temporary:
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    return json.loads(json.dumps(asdict(report))), True
+    return json.loads(json.dumps(asdict(report)))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The many small products here are slower on several threads, much slower when the machine is busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _write_domain(writer, hands, shapes, plan, domain, splits, report, tell) -> Report:
@@ -138,12 +160,12 @@ def _write_domain(writer, hands, shapes, plan, domain, splits, report, tell) -> 
     performances = [perform(shapes, s, r) for s, r in zip(seconds, randoms, strict=True)]
     if domain == "mixamo":
         everyone = hands.characters_hand(names)
-        batch = lambda numbers: _chosen(everyone, numbers)  # noqa: E731
+        batch = lambda n: offset_hand(everyone.offsets[n], everyone.axes[n], everyone.side)  # noqa: E731
     else:
         model = hands.mano_hand(writer.output / "models")
         betas = torch.stack([torch.as_tensor(hands.betas(name)) for name in names])
         everyone = model.with_shape(betas)
-        batch = lambda numbers: model.with_shape(betas[numbers])  # noqa: E731
+        batch = lambda n: model.with_shape(betas[n])  # noqa: E731
     solved = solve_all(batch, shapes, performances, lambda n: tell(f"solving {domain}", n))
     ratios = anatomy.finger_to_palm(everyone.at_rest().joints)[:, :4].mean(-1)
     touching, minutes = {}, {}
@@ -177,11 +199,7 @@ def _motion(hand: ShapedHand, angles: np.ndarray) -> Motion:
         apart = torch.cdist(tips, tips) / state.palm_length[:, None, None]
         touching.append((apart + torch.eye(len(TIPS))).flatten(1).amin(1) < TOUCH)
         local.append(state.local)
-    return Motion(angles, torch.cat(local).numpy(), float(torch.cat(touching).double().mean()))
-
-
-def _chosen(hand: ShapedHand, numbers: torch.Tensor) -> ShapedHand:
-    return ShapedHand(hand.side, hand.offsets[numbers], hand.axes[numbers], hand.rest[numbers])
+    return Motion(torch.cat(local).numpy(), float(torch.cat(touching).double().mean()))
 
 
 def _refused(shapes: HandShapes, performances: list, solved: Solved) -> dict[str, int]:
@@ -198,12 +216,12 @@ def _limited(splits: dict[str, str], most: int | None) -> dict[str, str]:
     for split in SPLITS:
         names = [name for name, s in splits.items() if s == split]
         step = max(1, len(names) // most) if split == "test_outside" else 1
-        chosen |= {name: split for name in names[::step][:most]}
+        chosen |= dict.fromkeys(names[::step][:most], split)
     return chosen
 
 
 def _fingerprint(plan: Plan) -> str:
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    sources = [Path(__file__).with_name(f"{module}.py") for module in _SOURCES]
     text = json.dumps(asdict(plan), sort_keys=True) + content_hash(ASSETS, TABLE, *sources)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -211,7 +229,7 @@ def _fingerprint(plan: Plan) -> str:
 def _read_manifest(output: Path) -> dict:
     try:
         return json.loads((output / MANIFEST).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+    except (FileNotFoundError, json.JSONDecodeError):
         return {}
 
 
@@ -219,8 +237,6 @@ class _Writer:
     """Writes the files of the data set and remembers their names."""
 
     def __init__(self, output: Path) -> None:
-        if output.exists() and not output.is_dir():
-            raise InputError(f"{output}: expected a folder to build into, found a file; choose another name.")
         self.output = output
         self.files: list[str] = []
 
@@ -259,11 +275,12 @@ class _Writer:
         weight[n:, 1 + N_JOINTS :] = skin
         all_faces = np.concatenate([faces, faces[:, ::-1] + n])
         edges = np.unique(np.sort(all_faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1), axis=0)
+        verts = np.concatenate([vertices + _WRISTS["right"], mirrored(vertices) + _WRISTS["left"]])
         skeleton = (np.array(labels), np.array(heads, dtype=np.float32), np.array(parents, dtype=np.int64))
         with self._file("finger_data", f"{name}_mesh_data.npz") as path:
             np.savez_compressed(
                 path,
-                verts=np.concatenate([vertices + _WRISTS["right"], mirrored(vertices) + _WRISTS["left"]]).astype(np.float32),
+                verts=verts.astype(np.float32),
                 edges=edges,
                 faces=all_faces,
                 weight=weight,

@@ -1,7 +1,7 @@
 """Solving hand shapes for a hand's own proportions: stay near the written angles, but let the right points touch.
 
-A shape is given as angles and *contacts*: pairs of joints that must meet, or should lie at a given distance. Each problem
-is a small damped least-squares (Gauss–Newton) search; all hands and shapes are solved at once, right side.
+A shape is given as angles and *contacts*: pairs of joints that must meet, or should lie at a given distance. Each
+problem is a small damped least-squares (Gauss–Newton) search; many are solved at once. Right hands only.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from model.topology import BONES_PER_FINGER, N_FINGERS, N_JOINTS, THUMB
 
 N_ANGLES = BONES_PER_FINGER + 1
 """Per finger: the bends of its three joints, and the splay of its root."""
-ITERATIONS = 40
+ITERATIONS = 24
 TOUCHING = 0.01
 """A touch is accepted when it is closer than this, in palm lengths."""
-NEAR_WEIGHT = 0.3
+NEAR_WEIGHT = 0.1
 """How much less than a touch a wanted distance counts: it makes a shape look right, nothing depends on it."""
 
 _FINGER_LIMITS = ((-10, 90), (0, 90), (0, 80), (-25, 25))  # degrees: bends, root splay
@@ -79,7 +79,7 @@ def solve(hand: ShapedHand, written: Tensor, contacts: Contacts) -> Solution:
     angles = goal.clone()
     eye = torch.eye(len(low), dtype=written.dtype)
     for iteration in range(ITERATIONS):
-        weight = 10.0 * 40.0 ** min(1.0, iteration / (ITERATIONS * 0.6))  # from soft to all but hard
+        weight = 10.0 * 40.0 ** min(1.0, iteration / (ITERATIONS * 0.5))  # from soft to all but hard
         state = posed(hand, angles.unflatten(-1, (N_FINGERS, N_ANGLES)))
         residual, slope = _residuals(state, angles, contacts)
         pull = stiffness * (angles - goal)
@@ -89,7 +89,8 @@ def solve(hand: ShapedHand, written: Tensor, contacts: Contacts) -> Solution:
         slope = slope * free.unsqueeze(-2)
         system = weight**2 * slope.transpose(-1, -2) @ slope + torch.diag(stiffness) + 0.01 * eye
         step = -torch.linalg.solve(system, gradient * free) * free
-        angles = (angles + step.clamp(-0.3, 0.3)).clamp(low, high)
+        caution = 1.0 if iteration < ITERATIONS // 2 else 0.6  # full steps can swing to and fro for ever
+        angles = (angles + caution * step.clamp(-0.3, 0.3)).clamp(low, high)
     angles = angles.unflatten(-1, (N_FINGERS, N_ANGLES))
     residual, _ = _residuals(posed(hand, angles), angles.flatten(1), contacts)
     error = residual.unflatten(-1, (-1, 3)).norm(dim=-1) / contacts.weight.clamp_min(1e-9)

@@ -19,9 +19,9 @@ from model.topology import MANO_BONES, N_FINGERS, N_SHAPE, THUMB
 
 TRAINING_RANGE = (0.68, 0.90)
 """Mean finger-to-palm ratio (four fingers) of training, validation and inside test hands."""
-SHORT_RANGE, LONG_RANGE = (0.52, 0.58), (1.02, 1.10)
+SHORT_RANGE, LONG_RANGE = (0.55, 0.61), (0.97, 1.04)
 """The same of the outside test hands."""
-WHOLE_RANGE = (0.50, 1.14)
+WHOLE_RANGE = (0.52, 1.08)
 PARAMETRIC_SAMPLES = 500
 CHARACTER_RANK = 48
 REGRESSOR_CANDIDATES = 60
@@ -79,11 +79,11 @@ class HandMaker:
             natural = self.ratio(hand)
             if not 0.8 < goal / natural < 1.25:
                 continue
-            lengths = np.exp(random.normal(0, 0.05, (N_FINGERS, 1)) + random.normal(0, 0.05, (N_FINGERS, 3)))
+            lengths = np.exp(random.normal(0, 0.07, (N_FINGERS, 1)) + random.normal(0, 0.06, (N_FINGERS, 3)))
             lengths[:THUMB] *= goal / natural
             lengths[THUMB] *= (goal / natural) ** 0.5
             thickness = np.exp(random.normal(0, 0.05, N_FINGERS))
-            palm = np.array([1.0, 1.0, np.exp(random.normal(0, 0.05))])
+            palm = np.array([1.0, 1.0, np.exp(random.normal(0, 0.06))])
             hand = stretched(self.mesh, hand, lengths, thickness, palm)
             if ratios[0] <= self.ratio(hand) <= ratios[1]:
                 return hand

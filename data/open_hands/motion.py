@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.open_hands.contacts import N_ANGLES, Solution, solve
+from data.open_hands.contacts import N_ANGLES, Solution, limits, solve
 from data.open_hands.shapes import HandShapes
 from model.hands import ShapedHand
 from model.topology import N_FINGERS, THUMB
@@ -78,14 +78,14 @@ def solve_all(hands: Hands, shapes: HandShapes, performances: list[Performance],
     number = torch.as_tensor(np.concatenate([np.repeat(p.shapes, 2) for p in performances]))
     wanted = torch.as_tensor(np.concatenate([p.wanted.reshape(-1, N_FINGERS, N_ANGLES) for p in performances]))
     contacts = shapes.contacts_of(number)
-    angles, errors = [], []
-    for start in range(0, len(owner), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        part = solve(hands(torch.as_tensor(owner[rows])), wanted[rows], shapes.contacts_of(number[rows]))
-        angles.append(part.angles)
-        errors.append(part.error)
-        report(len(part.angles))
-    solution = Solution(torch.cat(angles), torch.cat(errors))
+    low, high = limits()
+    solution = Solution(wanted.clamp(low, high), torch.zeros_like(contacts.distance))
+    pending = (contacts.weight > 0).any(-1).nonzero()[:, 0]  # the others are what they should be
+    report(len(owner) - len(pending))
+    for rows in pending.split(_CHUNK):
+        part = solve(hands(torch.as_tensor(owner)[rows]), wanted[rows], shapes.contacts_of(number[rows]))
+        solution.angles[rows], solution.error[rows] = part.angles, part.error
+        report(len(rows))
     accepted = solution.accepted(contacts).unflatten(0, (-1, 2)).all(1)
     touches = (contacts.distance == 0) & (contacts.weight > 0) & accepted.repeat_interleave(2)[:, None]
     ends = np.cumsum([len(p.shapes) for p in performances])[:-1]
@@ -105,10 +105,12 @@ def angles_over_time(
         ValueError: fewer shapes were within reach than the motion is long.
     """
     kept = np.flatnonzero(accepted)
+    if not len(kept):
+        raise ValueError(f"none of {len(accepted)} shapes is within the hand's reach")
     holds, transitions = performance.holds[kept], performance.transitions[kept]
     arrive = np.cumsum(transitions + np.concatenate([[0], holds[:-1]])) - transitions[0]
     leave = arrive + holds
-    if not len(kept) or leave[-1] < seconds:
+    if leave[-1] < seconds:
         raise ValueError(f"only {len(kept)} of {len(accepted)} shapes are within the hand's reach")
     early, late = performance.lags[kept, 0], performance.lags[kept, 1]  # (n, 5)
     late = np.concatenate([late[1:], late[-1:]])  # leaving belongs to the next transition

@@ -66,9 +66,9 @@ def _angles(path: Path, name: str, shape: dict, finger: str, presets: dict) -> l
 
 
 def _contacts(path: Path, name: str, shape: dict) -> list[tuple[tuple[int, int], float, float]]:
-    touches = [((_joint(path, name, a), _joint(path, name, b)), 0.0, 1.0) for a, b in shape.get("touch", [])]
-    near = [((_joint(path, name, a), _joint(path, name, b)), float(d), NEAR_WEIGHT) for a, b, d in shape.get("near", [])]
-    return touches + near
+    rows = [(a, b, 0.0, 1.0) for a, b in shape.get("touch", [])]
+    rows += [(a, b, float(distance), NEAR_WEIGHT) for a, b, distance in shape.get("near", [])]
+    return [((_joint(path, name, a), _joint(path, name, b)), distance, weight) for a, b, distance, weight in rows]
 
 
 def _joint(path: Path, name: str, text: str) -> int:

@@ -43,8 +43,8 @@ def shoot(vertices: np.ndarray, faces: np.ndarray, origin: np.ndarray, direction
         side = np.cross(offset, ab)
         v = (directions @ side.T) / determinant
         distance = (side * ac).sum(-1) / determinant
-    slack = 1e-9
-    inside = (u >= -slack) & (v >= -slack) & (u + v <= 1 + slack) & (distance > slack)
+        slack = 1e-9
+        inside = (u >= -slack) & (v >= -slack) & (u + v <= 1 + slack) & (distance > slack)
     distance = np.where(inside, distance, np.inf)
     face, ray = distance.argmin(1), np.arange(len(directions))
     if not np.isfinite(distance[ray, face]).all():

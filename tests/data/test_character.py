@@ -47,9 +47,7 @@ def test_golden_characters(name):
     character = load_character(INPUTS, name)
     assert (character.name, character.sides) == (name, ("right", "left"))
     with np.load(INPUTS / f"{name}_mesh_data.npz") as data:
-        heads = {
-            bone.split(":")[1]: head for bone, head in zip(data["bone_names"], data["bone_cors"], strict=True)
-        }
+        heads = {bone.split(":")[1]: head for bone, head in zip(data["bone_names"], data["bone_cors"], strict=True)}
     for side in character.sides:
         assert character.offsets[side].shape == (21, 3)
         names = hand_joint_names("mixamo", side)
@@ -64,9 +62,7 @@ def test_offsets_and_axes_equal_the_golden_features(clip):
     with np.load(GOLDEN / "bvh" / f"mixamo_clip_{clip}_features.npz") as data:
         features, name = data["features"], str(data["character"])
     character = load_character(INPUTS, name)
-    np.testing.assert_allclose(
-        features[0, :63].reshape(21, 3), character.offsets["right"], rtol=1e-6, atol=1e-6
-    )
+    np.testing.assert_allclose(features[0, :63].reshape(21, 3), character.offsets["right"], rtol=1e-6, atol=1e-6)
     transposed = np.swapaxes(character.axes["right"], -1, -2)
     np.testing.assert_allclose(features[0, 63:243].reshape(5, 4, 3, 3), transposed, atol=1e-7)
 
@@ -108,9 +104,7 @@ def test_weights_between_listed_joints_go_to_the_listed_ancestor(tmp_path, aj_ar
         arrays[f"{prefix}_parents"] = parents
     changed = read_character(write_mesh(tmp_path, arrays), INPUTS / "Aj_finger_axis.npz")
     original = load_character(INPUTS, "Aj")
-    np.testing.assert_allclose(
-        hand_mesh(changed, "right").weights, hand_mesh(original, "right").weights, atol=1e-7
-    )
+    np.testing.assert_allclose(hand_mesh(changed, "right").weights, hand_mesh(original, "right").weights, atol=1e-7)
 
 
 def test_bone_without_weights_may_be_missing_from_the_weight_table(tmp_path, aj_arrays):
@@ -213,16 +207,14 @@ def test_missing_files_are_named(tmp_path):
         load_character(tmp_path, "Nobody")
 
 
-@pytest.mark.skipif(
-    "S2H_REAL_DATA" not in os.environ, reason="S2H_REAL_DATA (a folder of real files) is not set"
-)
+@pytest.mark.skipif("S2H_REAL_DATA" not in os.environ, reason="S2H_REAL_DATA (a folder of real files) is not set")
 @pytest.mark.parametrize("name", ["XBot", "YBot"])
 def test_real_characters(name):
     character: Character = load_character(Path(os.environ["S2H_REAL_DATA"]) / "MixHand" / "finger_data", name)
     assert character.sides == ("right", "left")
     for side, sign in (("right", -1), ("left", 1)):
         lengths = np.linalg.norm(character.offsets[side][1:], axis=-1)
-        assert 1 < lengths.min() and lengths.max() < 20
+        assert lengths.min() > 1 and lengths.max() < 20
         assert sign * character.offsets[side][1, 0] > 5  # the hand points sideways
         mesh = hand_mesh(character, side)
         np.testing.assert_allclose(mesh.weights.sum(axis=1), 1, atol=1e-6)

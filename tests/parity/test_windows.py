@@ -60,8 +60,7 @@ def test_normalised_windows(reference, name, any_channels):
 def test_pairs(reference, any_channels):
     files = {name: file_of(reference, name) for name in CHARACTERS}
     groups = [
-        WindowGroup([files[name] for name in names], 8)
-        for names in (("Aj", "Kaya", "Aj", "Kaya"), ("Mano0", "Mano1"))
+        WindowGroup([files[name] for name in names], 8) for names in (("Aj", "Kaya", "Aj", "Kaya"), ("Mano0", "Mano1"))
     ]
     assert [len(group) for group in groups] == reference["paired_group_lens"].tolist()
     pairs = PairedWindows(*groups)

@@ -24,7 +24,7 @@ def test_input_error_becomes_one_line_and_exit_code_2(capsys):
 
 def test_missing_file_is_named(capsys, tmp_path):
     with pytest.raises(SystemExit) as stop:
-        guarded(lambda: open(tmp_path / "none.txt"))
+        guarded((tmp_path / "none.txt").read_text)
     assert stop.value.code == 2
     assert capsys.readouterr().err == f"error: {tmp_path / 'none.txt'}: No such file or directory\n"
 

@@ -331,9 +331,7 @@ def test_malicious_npy_does_not_run(tmp_path):
 
 
 def hostile_npy(shape) -> bytes:
-    header = (
-        f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".encode().ljust(118 - 11) + b"\n"
-    )
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".encode().ljust(118 - 11) + b"\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header
 
 
@@ -392,9 +390,7 @@ def test_checkpoint_with_what_lightning_stores(tmp_path):
         tmp_path / "a.ckpt",
         hyper_parameters={"optim_init": settings_, "path": pathlib.Path("a/b"), "mask": [0, 1]},
         callbacks={"ModelCheckpoint{'monitor': 'x'}": {"best_model_score": torch.tensor(-1.8)}},
-        optimizer_states=[
-            {"state": {0: {"step": torch.tensor(1.0)}}, "param_groups": [{"lr": np.float64(1e-4)}]}
-        ],
+        optimizer_states=[{"state": {0: {"step": torch.tensor(1.0)}}, "param_groups": [{"lr": np.float64(1e-4)}]}],
         arguments=argparse.Namespace(gpus=1),
         device=torch.device("cpu"),
     )
@@ -418,18 +414,14 @@ def test_settings_class_of_old_jsonargparse(tmp_path, monkeypatch):
 
 
 def test_attribute_dictionary_of_lightning(tmp_path):
-    path = save_checkpoint(
-        tmp_path / "a.ckpt", hyper_parameters=AttributeDict(lr=0.5, inner=AttributeDict(a=[1]))
-    )
+    path = save_checkpoint(tmp_path / "a.ckpt", hyper_parameters=AttributeDict(lr=0.5, inner=AttributeDict(a=[1])))
     back = load_checkpoint(path)["hyper_parameters"]
     assert back == {"lr": 0.5, "inner": {"a": [1]}}
     assert type(back) is dict and type(back["inner"]) is dict
 
 
 def test_callback_classes_as_keys_stay_apart(tmp_path):
-    path = save_checkpoint(
-        tmp_path / "a.ckpt", callbacks={ModelCheckpoint: {"best": 1}, EarlyStopping: {"wait": 2}}
-    )
+    path = save_checkpoint(tmp_path / "a.ckpt", callbacks={ModelCheckpoint: {"best": 1}, EarlyStopping: {"wait": 2}})
     back = load_checkpoint(path)["callbacks"]
     assert {key.__name__: value for key, value in back.items()} == {
         "ModelCheckpoint": {"best": 1},

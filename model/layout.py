@@ -1,0 +1,21 @@
+"""Frames last: the memory layout in which many small three-vectors are handled as a few long arrays.
+
+Public functions take ``(..., joints, 3)``. Where the work is many products of three numbers, it is several times as
+fast on a processor to bring all frames side by side in memory first.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def frames_last(tensor: Tensor, own_dims: int) -> Tensor:
+    """``(..., *own)`` with ``own_dims`` own dimensions to ``(*own, frames)``, contiguous."""
+    own = tensor.shape[tensor.ndim - own_dims :]
+    return tensor.reshape(-1, own.numel()).t().contiguous().unflatten(0, own)
+
+
+def frames_first(tensor: Tensor, batch: torch.Size) -> Tensor:
+    """``(*own, frames)`` to ``(*batch, *own)``, a view."""
+    return tensor.movedim(-1, 0).unflatten(0, batch)
