@@ -119,7 +119,7 @@ class PairLoader:
         self._loader._iterator = iterator
 
     def state_dict(self) -> dict[str, int]:
-        """Tells Lightning that this loader resumes in the middle of an epoch. The position is the trainer's to keep."""
+        """Tells Lightning that this loader resumes within an epoch. The position is the trainer's to keep."""
         return {}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:

@@ -258,9 +258,11 @@ class MixHandDataModule(LightningDataModule):
         rates = [group.files[0].frames_per_second for group in (first, second)]
         if None in rates or max(rates) < _SIMILAR_RATES * min(rates):
             return
-        log.warning(
+        message = (
             "%s: %s run at %.3g frames per second but %s at %.3g; --data.frame_stride (now %d) changes the rate of "
-            "Mixamo motion.", split, first.names[0], rates[0], second.names[0], rates[1], self.frame_stride)  # fmt: skip
+            "Mixamo motion."
+        )
+        log.warning(message, split, first.names[0], rates[0], second.names[0], rates[1], self.frame_stride)
 
     def _loader(self, split: str) -> PairLoader:
         windows, trainer = self.windows(split), self.trainer

@@ -89,10 +89,11 @@ class Preprocessor:
         motions = _motions(folder)
         if not motions:
             raise InputError(f"{folder}: expected .bvh files of {character}, found none")
-        inputs = self._fingerprint(character, motions)
+        domain = self._domain(character, motions)
+        inputs = self._fingerprint(character, domain, motions)
         written = self.force or not is_up_to_date(self.data_path, character, inputs)
         if written:
-            self._write(character, motions, inputs, report)
+            self._write(character, domain, motions, inputs, report)
         file = open_features(self.data_path, character, MIXAMO_STRIDE)
         if written:
             statistics = window_statistics(file, self.window_size)
@@ -100,8 +101,20 @@ class Preprocessor:
                 write_statistics(self.data_path, character, statistics)
         return Outcome(character, file.domain, len(file.clips), len(file.rows), written)
 
-    def _write(self, character: str, motions: list[Path], inputs: str, report: Report | None) -> None:
-        domain = _find_hand(read_bvh(motions[0]), self.side, motions[0]).domain
+    def _domain(self, character: str, motions: list[Path]) -> str:
+        """A character with a mesh is a Mixamo character; otherwise its first motion tells."""
+        if (self._finger_data / f"{character}_mesh_data.npz").is_file():
+            return "mixamo"
+        return _find_hand(read_bvh(motions[0]), self.side, motions[0]).domain
+
+    def _fingerprint(self, character: str, domain: str, motions: list[Path]) -> str:
+        """A hash of everything that the features and statistics depend on."""
+        shapes = [path for motion in motions if (path := motion.with_suffix(".npy")).is_file()]
+        hand = self._mano_files if domain == "mano" else character_files(self._finger_data, character)
+        settings = [VERSION, self.side, self.window_size, [path.name for path in (*motions, *shapes)]]
+        return hashlib.sha256(json.dumps([settings, content_hash(*motions, *shapes, *hand)]).encode()).hexdigest()
+
+    def _write(self, character: str, domain: str, motions: list[Path], inputs: str, report: Report | None) -> None:
         hand = self._mano_hand if domain == "mano" else self._character_hand(character)
         with writing_features(self.data_path, character, domain, self.side, inputs) as writer:
             for number, path in enumerate(motions):
@@ -111,15 +124,6 @@ class Preprocessor:
                 writer.add_clip(path.stem, rows, frame_time)
         if report is not None:
             report(character, len(motions), len(motions))
-
-    def _fingerprint(self, character: str, motions: list[Path]) -> str:
-        """A hash of everything that the features depend on."""
-        mesh = self._finger_data / f"{character}_mesh_data.npz"
-        shapes = [path for motion in motions if (path := motion.with_suffix(".npy")).is_file()]
-        hands = character_files(self._finger_data, character) if mesh.is_file() else self._mano_files
-        settings = [VERSION, self.side, self.window_size, [path.name for path in (*motions, *shapes)]]
-        contents = content_hash(*motions, *shapes, *hands)
-        return hashlib.sha256(json.dumps([settings, contents]).encode()).hexdigest()
 
     def _character_hand(self, name: str) -> ShapedHand:
         mesh, axes = character_files(self._finger_data, name)
@@ -161,7 +165,7 @@ def _features_of(path: Path, hand: ManoHand | ShapedHand, domain: str, side: str
     found = _find_hand(motion, side, path)
     if found.domain != domain:
         raise InputError(
-            f"{path}: expected a {domain} hand as in the other motions of this folder, found a {found.domain} hand; "
+            f"{path}: expected a {domain} hand as {path.parent.name} has, found a {found.domain} hand; "
             f"keep them in different folders"
         )
     if motion.n_frames == 0:
@@ -191,8 +195,8 @@ def _shapes_of(motion: Path, frames: int) -> np.ndarray | None:
     shapes = read_npy(path)
     if shapes.shape != (frames, N_SHAPE) or shapes.dtype.kind not in "fiu":
         raise InputError(
-            f"{path}: expected one shape of {N_SHAPE} numbers for each of the {frames} frames of {motion.name}, found "
-            f"an array {shapes.shape} of {shapes.dtype}"
+            f"{path}: expected one shape of {N_SHAPE} numbers for each of the {frames} frames of {motion.name}, "
+            f"found an array {shapes.shape} of {shapes.dtype}; export both together"
         )
     bad = np.flatnonzero(~np.isfinite(shapes).all(axis=1))
     if len(bad):

@@ -191,7 +191,7 @@ def read_statistics(file: FeatureFile) -> Statistics:
         array = np.asarray(read_npy(path), dtype=np.float32)
         if array.shape != (file.rows.shape[1], 1) or not np.isfinite(array).all():
             raise InputError(
-                f"{path}: expected {file.rows.shape[1]}×1 finite numbers, found an array {array.shape}; preprocess again"
+                f"{path}: expected {file.rows.shape[1]}×1 finite numbers, found {array.shape}; preprocess again"
             )
         values.append(array[:, 0])
     return Statistics(*values)

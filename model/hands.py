@@ -145,7 +145,9 @@ class ManoAxes:
             data = read_npz(source) if str(source).endswith(".npz") else read_pickle(source)
         name = f"{check_side(side)[0]}hand"
         if not isinstance(data, Mapping) or name not in data:
-            raise InputError(f"{source}: expected MANO finger axes with the key '{name}' for the {side} hand; not found.")
+            raise InputError(
+                f"{source}: expected MANO finger axes with the key '{name}' for the {side} hand; not found."
+            )
         rows = torch.as_tensor(np.asarray(data[name], dtype=np.float64))
         if rows.shape != (N_FINGERS, 3, 3) or not rows.isfinite().all():
             raise InputError(f"{source}: '{name}' should be 5×3×3 finite numbers (rows twist, bend, splay).")
@@ -190,7 +192,9 @@ class ManoHand:
         bend_template = bend_directions = None
         if axes is not None and axes.bend_triangles is not None:
             if int(axes.bend_triangles.max()) >= len(model.faces):
-                raise InputError(f"MANO axes name face {int(axes.bend_triangles.max())}; the model has {len(model.faces)}.")
+                raise InputError(
+                    f"MANO axes name face {int(axes.bend_triangles.max())}; the model has {len(model.faces)}."
+                )
             corners = model.faces_tensor[axes.bend_triangles]  # (5, 2, 3)
             weight = axes.bend_barycentric * axes.bend_barycentric.new_tensor([-1.0, 1.0])[:, None]
             bend_template = torch.einsum("fec,fecx->fx", weight, model.v_template[corners])

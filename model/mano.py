@@ -37,8 +37,8 @@ def find_model_file(path: str | Path, side: str) -> Path:
         if candidate.is_file():
             return candidate
     raise InputError(
-        f"{path}: expected a MANO model here ({name}.pkl or {name}.npz, in this folder or in its folder 'mano'), found "
-        f"none. Download MANO from https://mano.is.tue.mpg.de, or build the open hand with "
+        f"{path}: expected a MANO model here ({name}.pkl or {name}.npz, in this folder or in its folder 'mano'), "
+        f"found none. Download MANO from https://mano.is.tue.mpg.de, or build the open hand with "
         f"`python -m run.build_open_hands` and point --model.smplx_model_path to its folder 'models'."
     )
 
@@ -73,7 +73,9 @@ def read_mano_arrays(path: Path) -> dict[str, np.ndarray]:
     arrays["hands_components"] = np.asarray(data.get("hands_components", np.eye(45)), dtype=np.float64)
     arrays["f"] = arrays["f"].astype(np.int64)
     # The root's parent is stored as the largest 32-bit number in some files.
-    arrays["kintree_table"] = np.where(arrays["kintree_table"] >= N_BONES, -1, arrays["kintree_table"]).astype(np.int64)
+    arrays["kintree_table"] = np.where(arrays["kintree_table"] >= N_BONES, -1, arrays["kintree_table"]).astype(
+        np.int64
+    )
     arrays["tip_vertices"] = np.asarray(data.get("tip_vertices", MANO_TIP_VERTICES), dtype=np.int64)
     arrays["shapedirs"] = arrays["shapedirs"][..., :N_SHAPE]
     _check_shapes(path, arrays)

@@ -115,7 +115,8 @@ class _DirectionCosines(torch.autograd.Function):
     """``cos_ij = (M_i u_ij) · e_ij`` with ``e_ij`` the direction from joint i to point j, and its gradient by hand.
 
     ``seen (29, 3, F)`` joints and anchors, ``frames (20, 3, 3, F)``, constant ``unit (3, 20, 29, F)``; cosines
-    ``(20, 20, F)`` and ``(20, 9, F)``. One pass over the matrix each way, where automatic differentiation needs about fifteen.
+    ``(20, 20, F)`` and ``(20, 9, F)``. One pass over the matrix each way, where automatic differentiation needs about
+    fifteen.
     """
 
     @staticmethod

@@ -65,7 +65,10 @@ def hand_grid(
             raise ValueError(f"{name} must have {expected} entries; got {found}")
     views = [camera(view, side)] + ([] if inset is None else [camera(inset, side)])
     bounds = [[_bounds(row, turn) for turn in views] for row in rows]
-    wide = max((sum(share * size[0] for share, (_, size) in zip((1.0, _INSET), b, strict=False)) for b in bounds), default=1.0)
+    wide = max(
+        (sum(share * size[0] for share, (_, size) in zip((1.0, _INSET), b, strict=False)) for b in bounds),
+        default=1.0,
+    )
     layout = _Layout(columns, cell_width, density, (cell_width - 12.0) / wide, column_titles, row_titles)
     heights = [b[0][1][1] * layout.unit for b in bounds]
     page = layout.blank(heights, title, note)
@@ -166,8 +169,21 @@ class _Layout:
 
     def write_caption(self, draw, cell, x, y):
         ink = _INK if cell.strong else _GREY
-        self._text(draw, x + self.cell_width / 2, y + 9, cell.caption, self.small, ink, "mm", 0.2 if cell.strong else 0)
+        self._text(
+            draw,
+            x + self.cell_width / 2,
+            y + 9,
+            cell.caption,
+            self.small,
+            ink,
+            "mm",
+            0.2 if cell.strong else 0,
+        )
 
     def _rule(self, draw, y):
         right = self.left + self.columns * self.cell_width
-        draw.line([self.margin * self.density, y * self.density, right * self.density, y * self.density], _HAIRLINE, 2)
+        draw.line(
+            [self.margin * self.density, y * self.density, right * self.density, y * self.density],
+            _HAIRLINE,
+            2,
+        )

@@ -20,7 +20,8 @@ from functools import lru_cache
 import numpy as np
 
 _DEPTH_LEVELS = float(2**30)
-_NOTHING = np.iinfo(np.int64).max
+_NOTHING = np.iinfo(np.int64).max  # farther than all, and its lower half reads as face -1
+_FRAGMENTS = 1 << 15
 _TABLE = 128  # the light table is (2 * _TABLE + 1)^2, indexed by the normal's x and y
 
 
@@ -28,38 +29,34 @@ def visible_faces(points: np.ndarray, faces: np.ndarray, width: int, height: int
     """Which triangle is seen through each pixel's centre.
 
     points (V, 3): x right and y down in pixels, z depth (larger is farther, any unit); faces (F, 3) int.
-    Triangles with a corner that is not finite are left out. Neighbouring triangles leave no gap and share
-    no pixel. Equal depths go to the lower triangle number, so the result is deterministic.
-    Returns face (height, width) int64, -1 where nothing is seen, and depth (height, width) float64, NaN there.
+    Neighbouring triangles leave no gap and share no pixel. Equal depths go to the lower triangle number, so the
+    result is deterministic. Points of triangles must be finite.
+    Returns face (height, width) int32, -1 where nothing is seen, and depth (height, width) float32, NaN there.
     """
-    faces = np.asarray(faces, dtype=np.int64)
-    kept = np.isfinite(points).all(axis=1)[faces].all(axis=1)
-    numbers = np.flatnonzero(kept)
-    face = np.full((height, width), -1, dtype=np.int64)
-    depth = np.full((height, width), np.nan)
-    if len(numbers) == 0:
-        return face, depth
-    corners = points[faces[numbers]]
-    owner, row, left, right = _spans(corners, width, height)
-    if len(owner) == 0:
-        return face, depth
-    near = corners[..., 2].min()
-    scale = (_DEPTH_LEVELS - 1) / max(corners[..., 2].max() - near, 1e-30)
-    slope_x, slope_y, base = (part[:, 0] for part in _planes(corners, (corners[..., 2:] - near) * scale))
-    # Depth along a span is start + slope_x * x; slivers may overshoot their corners, hence the clip.
-    start = base[owner] + slope_y[owner] * (row + 0.5) + slope_x[owner] * 0.5
-    count = right - left
-    span = np.repeat(np.arange(len(owner)), count)
-    x = np.arange(len(span)) - np.repeat(np.cumsum(count) - count - left, count)
-    levels = np.clip(start[span] + slope_x[owner][span] * x, 0.0, _DEPTH_LEVELS - 1)
-    keys = (levels.astype(np.int64) << 32) | owner[span]
     buffer = np.full(height * width, _NOTHING)
-    np.minimum.at(buffer, (row * width)[span] + x, keys)
-    buffer = buffer.reshape(height, width)
-    seen = buffer != _NOTHING
-    face[seen] = numbers[buffer[seen] & 0xFFFFFFFF]
-    depth[seen] = (buffer[seen] >> 32) / scale + near
-    return face, depth
+    corners = points[faces]
+    near, far = (corners[..., 2].min(), corners[..., 2].max()) if len(faces) else (0.0, 1.0)
+    scale = (_DEPTH_LEVELS - 1) / max(far - near, 1e-30)
+    owner, row, left, right = _spans(corners, width, height)
+    slope_x, slope_y, base = (part[:, 0] for part in _planes(corners, (corners[..., 2:] - near) * scale))
+    # Depth along a span is start + step * (pixels from its left end).
+    step = slope_x[owner]
+    start = base[owner] + slope_y[owner] * (row + 0.5) + step * (left + 0.5)
+    first, count = row * width + left, right - left
+    end = np.cumsum(count)
+    # A part of the spans at a time, so that the fragments stay in the processor's cache.
+    cuts = np.searchsorted(end, np.arange(0, end[-1], _FRAGMENTS)[1:]) if len(end) else []
+    for part in np.split(np.arange(len(owner)), cuts):
+        length = count[part]
+        span = np.repeat(part, length)
+        along = np.arange(len(span)) - np.repeat(np.cumsum(length) - length, length)
+        # Slivers may overshoot their corners, hence the limits.
+        levels = np.minimum(np.maximum(start[span] + step[span] * along, 0.0), _DEPTH_LEVELS - 1)
+        np.minimum.at(buffer, first[span] + along, (levels.astype(np.int64) << 32) | owner[span])
+    face = (buffer & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
+    depth = ((buffer >> 32) / scale + near).astype(np.float32)
+    depth[face < 0] = np.nan
+    return face.reshape(height, width), depth.reshape(height, width)
 
 
 def _spans(corners, width, height):
@@ -109,6 +106,8 @@ def turned_outwards(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
     A hand that is open at the wrist still has a clear sign. Mirrored meshes (left hands) need this.
     """
+    if len(faces) == 0:
+        return faces
     corners = vertices[faces]
     corners = corners - corners.mean(axis=(0, 1))
     volume = np.einsum("fc,fc->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2]))
@@ -175,15 +174,14 @@ def shade(points, faces, normals, colors, face_mesh, background, width: int, hei
     """
     picture = np.empty((height, width, 3), dtype=np.uint8)
     picture[:] = background
-    face, depth = visible_faces(points * samples, faces, width * samples, height * samples)
-    seen = face >= 0
-    window = _window(seen, samples)
+    window = _window(points[faces.reshape(-1)], width, height)
     if window is None:
         return picture
-    face, depth, seen = face[window], depth[window].astype(np.float32), seen[window]
-    light = np.zeros(face.shape, dtype=np.float32)
-    rows, columns = np.nonzero(seen)
-    light[seen] = _lit(points * samples, faces, normals, face[seen], columns, rows, window)
+    (left, right), (top, bottom) = window
+    points = (points - [left, top, 0.0]) * samples
+    face, depth = visible_faces(points, faces, (right - left) * samples, (bottom - top) * samples)
+    seen = face >= 0
+    light = _lit(points, faces, normals, face, seen)
     # Brightness is averaged over a pixel's samples before it becomes colour: one scalar instead of three.
     nearest = depth[::samples, ::samples]
     for i in range(1, samples * samples):
@@ -199,21 +197,18 @@ def shade(points, faces, normals, colors, face_mesh, background, width: int, hei
         bare = bare - cover
     mixed = mixed + bare[..., None] * np.asarray(background, dtype=np.float32)
     lined = _pixel_mean(_contour(depth, 0.02 * min(width, height) * samples), samples)
-    target = picture[tuple(slice(part.start // samples, part.stop // samples) for part in window)]
-    target[:] = mixed * lined[..., None] + 0.5
+    picture[top:bottom, left:right] = mixed * lined[..., None] + 0.5
     return picture
 
 
-def _window(seen, samples):
-    """Slices (rows, columns) of whole pixels round everything seen, with a pixel's margin; None if nothing is."""
-    slices = []
-    for axis in (1, 0):
-        places = np.flatnonzero(seen.any(axis=axis))
-        if len(places) == 0:
-            return None
-        low, high = places[0] // samples - 1, places[-1] // samples + 2
-        slices.append(slice(max(low, 0) * samples, min(high * samples, seen.shape[1 - axis])))
-    return tuple(slices)
+def _window(points, width, height):
+    """((left, right), (top, bottom)) pixels round all points, with a pixel's margin; None if that is empty."""
+    if len(points) == 0:
+        return None
+    limits = np.array([width, height])
+    low = np.clip(np.floor(points[:, :2].min(axis=0)) - 1, 0, limits).astype(int)
+    high = np.clip(np.ceil(points[:, :2].max(axis=0)) + 1, 0, limits).astype(int)
+    return None if (high <= low).any() else tuple(zip(low.tolist(), high.tolist(), strict=True))
 
 
 def _pixel_mean(values, samples):
@@ -222,23 +217,31 @@ def _pixel_mean(values, samples):
     return sum(parts[1:], parts[0].copy()) / np.float32(samples**2)
 
 
-def _lit(points, faces, normals, face, columns, rows, window):
-    """Brightness (N,) of the samples at columns and rows (N,) of the window, on the triangles `face` (N,)."""
-    corners = points[faces] - [window[1].start - 0.5, window[0].start - 0.5, 0.0]
+def _lit(points, faces, normals, face, seen):
+    """Brightness (rows, columns) float32 of the samples, 0 where nothing is seen."""
+    corners = points[faces]
     # Outward triangles run clockwise here, where y points down; the others are seen from inside.
     edges = corners[:, 1:, :2] - corners[:, :1, :2]
     inside = edges[:, 0, 0] * edges[:, 1, 1] > edges[:, 0, 1] * edges[:, 1, 0]
     on_disc = _on_disc(np.where(inside[:, None, None], -1.0, 1.0) * normals[faces])
     slopes_x, slopes_y, base = _planes(corners, (on_disc + 1.0) * _TABLE + 0.5)
-    parts = np.stack([slopes_x, slopes_y, base], axis=-1).astype(np.float32).reshape(-1, 6)[face]
-    columns, rows = columns.astype(np.float32), rows.astype(np.float32)
-    place = []
-    for i in (0, 3):
-        value = parts[:, i] * columns + parts[:, i + 1] * rows + parts[:, i + 2]
-        place.append(np.minimum(np.maximum(value, 0.0), 2.0 * _TABLE).astype(np.int32))
-    light = _light_table()[place[1], place[0]]
-    if inside.any():
-        light *= np.where(inside, np.float32(0.6), np.float32(1.0))[face]
+    planes = np.stack([slopes_x, slopes_y, base], axis=-1).astype(np.float32).reshape(-1, 6)
+    dim = np.where(inside, np.float32(0.6), np.float32(1.0)) if inside.any() else None
+    table = _light_table()
+    light = np.zeros(face.shape, dtype=np.float32)
+    band = max(1, 2 * _FRAGMENTS // face.shape[1])
+    for top in range(0, len(face), band):
+        here = seen[top : top + band]
+        rows, columns = np.nonzero(here)
+        shown = face[top : top + band][here]
+        parts = planes[shown]
+        x, y = columns.astype(np.float32) + np.float32(0.5), rows.astype(np.float32) + np.float32(top + 0.5)
+        place = []
+        for i in (0, 3):
+            value = parts[:, i] * x + parts[:, i + 1] * y + parts[:, i + 2]
+            place.append(np.minimum(np.maximum(value, 0.0), 2.0 * _TABLE).astype(np.int32))
+        brightness = table[place[1], place[0]]
+        light[top : top + band][here] = brightness if dim is None else brightness * dim[shown]
     return light
 
 

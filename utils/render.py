@@ -79,7 +79,7 @@ class Mesh:
 
 @dataclass(frozen=True)
 class Box:
-    """What the picture shows: `centre` (3,) of the scene at its middle, `extent` scene units along its shorter side."""
+    """What the picture shows: `centre` (3,) at its middle, `extent` scene units along its shorter side."""
 
     centre: np.ndarray
     extent: float
@@ -126,7 +126,9 @@ def render_scene(
     scale = min(width, height) / box.extent
     points, normals, faces, owners, start = [np.zeros((0, 3))], [np.zeros((0, 3))], [], [], 0
     for number, (vertices, triangles) in enumerate(arrays):
-        seen = (vertices - box.centre) @ turn.T
+        finite = np.isfinite(vertices).all(axis=1)
+        triangles = triangles[finite[triangles].all(axis=1)]
+        seen = (np.where(finite[:, None], vertices, 0.0) - box.centre) @ turn.T
         triangles = turned_outwards(seen, triangles)
         points.append(_to_pixels(seen, scale, width, height))
         normals.append(vertex_normals(seen, triangles))

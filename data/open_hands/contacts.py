@@ -23,7 +23,8 @@ TOUCHING = 0.01
 NEAR_WEIGHT = 0.1
 """How much less than a touch a wanted distance counts: it makes a shape look right, nothing depends on it."""
 
-_FINGER_LIMITS = ((-10, 90), (0, 90), (0, 80), (-25, 25))  # degrees: bends, root splay
+# Degrees: bends, root splay. At a bend of 90 twist and splay lose their meaning, so nothing comes near it.
+_FINGER_LIMITS = ((-10, 86), (0, 86), (0, 80), (-25, 25))
 _THUMB_LIMITS = ((-20, 75), (-10, 70), (-15, 85), (-30, 60))
 _STIFFNESS = (1.0, 1.0, 1.4, 1.6)  # how dear a radian away from the written angle is
 _THUMB_STIFFNESS = (0.6, 1.0, 1.0, 0.6)

@@ -440,7 +440,7 @@ def write_sparse(folder, name, domain, clips, frames):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the memory cap needs Linux's RLIMIT_DATA")
 def test_data_larger_than_memory_is_trained_with(tmp_path):
-    clips, frames, cap = 60, 1000, 150 * 2**20  # two files of 0.5 GB, 0.15 GB of memory
+    clips, frames, cap = 30, 1000, 100 * 2**20  # two files of 250 MB, 100 MB of memory
     write_sparse(tmp_path, "Big", "mixamo", clips, frames)
     write_sparse(tmp_path, "ManoBig", "mano", clips, frames)
     command = [sys.executable, "-c", CAPPED, str(tmp_path), str(cap)]

@@ -8,10 +8,17 @@ import torch
 from pytorch_lightning import Callback, Trainer
 
 from model.topology import DOMAINS
-from tests.helpers import loss_features, pair
+from tests.helpers import loss_features, pair, relative_error
 from tests.parity.loss_variants import build
 
 ENDING = "_three_steps"
+TYPES = {"f32": torch.float32, "f64": torch.float64}
+COLUMNS = ("loss", "loss", "gradient norm", "gradient norm")
+FIRST_STEP = (1e-5, 1e-5, 5e-5, 5e-5)
+"""Allowed in the first step, where both programs still stand at the same place."""
+LATER_LIMIT = (5e-3, 5e-3, 5e-2, 5e-2)
+"""Never more than this afterwards. Adam makes the least gradient as large as any, so that rounding decides the direction
+of some weights; five times what it does to us (single against double precision) is allowed."""
 
 
 def pytest_generate_tests(metafunc):
@@ -35,36 +42,42 @@ class Watch(Callback):
         self.rows.append(losses + norms)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_three_steps(golden, mano_models, agree, tmp_path, run, dtype):
-    """After the second step rounding has been through Adam, which makes little gradients as large as any."""
-    expected = np.load(golden / "losses" / f"{run}.npz")
-    rows = expected["losses_and_grad_norms"]
-    model = build(golden, mano_models, run.removesuffix(ENDING), dtype)
+def train(golden, models, folder, run, dtype, steps):
+    """Train on the reference batch; the rows of the reference, and the norms of all parameters afterwards."""
+    model = build(golden, models, run.removesuffix(ENDING), dtype)
     hands = loss_features(golden, dtype)
     batch = pair(hands["mixamo"], hands["mano"])
     watch = Watch()
     trainer = Trainer(
-        max_steps=len(rows),
+        max_steps=steps,
         accelerator="cpu",
         precision="64-true" if dtype == torch.float64 else "32-true",
         gradient_clip_val=0.5,
         callbacks=[watch],
-        default_root_dir=tmp_path,
+        default_root_dir=folder,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(model, train_dataloaders=torch.utils.data.DataLoader([batch] * len(rows), batch_size=None))
-    suffix = "f32" if dtype == torch.float32 else "f64"
-    found = np.array(watch.rows)
-    assert found.shape == rows.shape
-    for step, tolerance in enumerate((1e-5, 2e-4, 2e-4)[: len(rows)]):
-        for column, name in enumerate(("loss", "loss", "gradient norm", "gradient norm")):
-            allowed = tolerance if column < 2 else 5 * tolerance
-            agree(found[step, column], rows[step, column], allowed, f"steps, {name} of step {step + 1} {suffix}")
-    parameters = dict(model.named_parameters())
-    assert list(expected["param_names"]) == list(parameters) or set(expected["param_names"]) == set(parameters)
-    for name, norm in zip(expected["param_names"], expected["param_norms_after"], strict=True):
-        agree(parameters[name].double().norm(), norm, 1e-5, f"steps, norms of parameters after three {suffix}")
+    trainer.fit(model, train_dataloaders=torch.utils.data.DataLoader([batch] * steps, batch_size=None))
+    return np.array(watch.rows), {name: values.double().norm().item() for name, values in model.named_parameters()}
+
+
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step`")
+def test_three_steps(golden, mano_models, agree, tmp_path, run):
+    expected = np.load(golden / "losses" / f"{run}.npz")
+    rows = expected["losses_and_grad_norms"]
+    found = {name: train(golden, mano_models, tmp_path, run, dtype, len(rows)) for name, dtype in TYPES.items()}
+    for name, (found_rows, norms) in found.items():
+        assert found_rows.shape == rows.shape
+        for step, column in np.ndindex(rows.shape):
+            rounding = relative_error(found["f32"][0][step, column], found["f64"][0][step, column])
+            later = min(FIRST_STEP[column] + 5 * rounding, LATER_LIMIT[column])
+            allowed = later if step else FIRST_STEP[column]
+            group = f"steps, {COLUMNS[column]} of step {step + 1} {name}"
+            agree(found_rows[step, column], rows[step, column], allowed, group)
+        assert set(norms) == set(expected["param_names"])
+        after = dict(zip(expected["param_names"].tolist(), expected["param_norms_after"].tolist(), strict=True))
+        for parameter, norm in norms.items():
+            agree(norm, after[parameter], 1e-5, f"steps, norms of parameters afterwards {name}")

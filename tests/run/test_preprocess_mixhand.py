@@ -1,0 +1,221 @@
+"""`python -m run.preprocess_mixhand` on a small data set made of the reference motions."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.bvh import Bvh, read_bvh, write_bvh
+from data.mixhand import MixHandDataModule
+from data.store import open_features
+from run.preprocess_mixhand import preprocess
+from utils.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def folder(golden, tmp_path):
+    """BigVegas and Granny with a motion each, Aj with two, a MANO subject with shapes, and what belongs to them."""
+    path = tmp_path / "data" / "Mix Hand"
+    motions = {
+        "Aj/b walk.bvh": "mixamo_clip_a",
+        "Aj/a.bvh": "mixamo_clip_a",
+        "SportyGranny/clip.bvh": "mixamo_clip_b",
+        "BigVegas/clip.BVH": "mixamo_clip_c",
+        "Mano0/clip.bvh": "mano_clip",
+        "std_bvhs/clip.bvh": "mixamo_clip_a",
+    }
+    for target, source in motions.items():
+        (path / target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(golden / "bvh" / f"{source}.bvh", path / target)
+    shutil.copyfile(golden / "bvh" / "mano_clip.npy", path / "Mano0" / "clip.npy")
+    shutil.copytree(golden / "inputs", path / "finger_data")
+    (path / "models" / "mano").mkdir(parents=True)
+    for side in ("right", "left"):
+        model = path / "models" / "mano" / f"MANO_{side.upper()}.npz"
+        shutil.move(path / "finger_data" / f"mano_{side}.npz", model)
+    (path / "ref").mkdir()
+    return path
+
+
+def run(folder, *options):
+    preprocess(["--data_path", str(folder), *options])
+
+
+def files_below(path):
+    return {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()}
+
+
+def test_features_are_those_of_the_references(folder, golden, capsys):
+    before = files_below(folder.parents[1])
+    run(folder)
+    table = capsys.readouterr().out
+    clips = {"Aj": ["mixamo_clip_a"] * 2, "SportyGranny": ["mixamo_clip_b"],
+             "BigVegas": ["mixamo_clip_c"], "Mano0": ["mano_clip"]}  # fmt: skip
+    for name, sources in clips.items():
+        expected = [np.load(golden / "bvh" / f"{source}_features.npz")["features"] for source in sources]
+        file = open_features(folder, name)
+        np.testing.assert_allclose(np.abs(file.rows), np.abs(np.concatenate(expected)), rtol=1e-5, atol=3e-6)
+        assert file.side == "right"
+        assert name in table
+    assert [clip.name for clip in open_features(folder, "Aj").clips] == ["a", "b walk"]
+    assert open_features(folder, "Aj").clips[0].frame_time == pytest.approx(1 / 60, abs=1e-5)
+    new = files_below(folder.parents[1]) - before
+    endings = (".npy", ".json")
+    expected = {f"data/Mix Hand/{name}{ending}" for name in clips for ending in endings}
+    # 30, 16 and 8 frames at 60 per second hold no window of 8 at 5 per second; the subject's 20 frames do.
+    expected |= {f"data/Mix Hand/mean_var/Mano0_{which}.npy" for which in ("mean", "var")}
+    assert new == expected
+
+
+@pytest.mark.parametrize("spelling", ["{}/", "{}//", "{}/../Mix Hand", "./{}"])
+def test_any_spelling_of_the_path(folder, spelling, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    run(spelling.format(folder.name), "--characters", "Aj")
+    assert files_below(folder.parent) >= {"Mix Hand/Aj.npy", "Mix Hand/Aj.json"}
+    assert [path.name for path in folder.parent.iterdir()] == ["Mix Hand"]
+
+
+def test_unchanged_inputs_are_skipped_by_content(folder, capsys):
+    run(folder)
+    stamps = {path: path.stat().st_mtime_ns for path in folder.glob("*.npy")}
+    os.utime(folder / "Aj" / "a.bvh")  # a new time, the same content
+    shutil.copyfile(folder / "SportyGranny" / "clip.bvh", folder / "SportyGranny" / "more.bvh")
+    np.save(folder / "Mano0" / "clip.npy", np.zeros((20, 10)))
+    capsys.readouterr()
+    run(folder)
+    changed = {path.stem for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp}
+    assert changed == {"SportyGranny", "Mano0"}
+    assert capsys.readouterr().out.count("up to date") == 2
+    run(folder, "--force", "--characters", "Aj")
+    changed = {path.stem for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp}
+    assert changed == {"SportyGranny", "Mano0", "Aj"}
+
+
+def test_other_settings_are_computed_again(folder, capsys):
+    run(folder, "--characters", "Mano0")
+    run(folder, "--characters", "Mano0", "--window_size", "4")
+    assert "up to date" not in capsys.readouterr().out
+
+
+def test_without_shapes_the_mean_shape_is_taken(folder, golden):
+    (folder / "Mano0" / "clip.npy").unlink()
+    run(folder)
+    expected = np.load(golden / "bvh" / "mano_clip_features.npz")["features_mean_shape"]
+    np.testing.assert_allclose(np.abs(open_features(folder, "Mano0").rows[:6]), np.abs(expected), rtol=1e-5, atol=3e-6)
+
+
+def test_a_bad_file_does_not_stop_the_others(folder, capsys):
+    (folder / "Aj" / "b walk.bvh").write_text("HIERARCHY\nROOT")
+    np.save(folder / "Mano0" / "clip.npy", np.zeros((3, 10)))
+    with pytest.raises(InputError, match="2 of 4 characters.*Aj, Mano0"):
+        run(folder)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Aj failed:" in out and "b walk.bvh" in out
+    assert "Mano0 failed:" in out and "clip.npy: expected one shape of 10 numbers for each of the 20 frames" in out
+    assert {path.name for path in folder.glob("*.npy")} == {"BigVegas.npy", "SportyGranny.npy"}
+
+
+def test_shapes_that_are_not_finite(folder, capsys):
+    shapes = np.zeros((20, 10))
+    shapes[7, 2] = np.nan
+    np.save(folder / "Mano0" / "clip.npy", shapes)
+    with pytest.raises(InputError):
+        run(folder, "--characters", "Mano0")
+    assert "frame 7" in capsys.readouterr().out
+
+
+def test_a_hand_that_the_motions_do_not_have(folder, capsys):
+    with pytest.raises(InputError, match="1 of 1"):
+        run(folder, "--characters", "Mano0", "--is_rhand", "false")
+    assert "left hand" in capsys.readouterr().out
+
+
+def test_left_hands(folder):
+    run(folder, "--is_rhand", "false", "--characters", "Aj")
+    left = open_features(folder, "Aj")
+    run(folder, "--characters", "Aj")
+    right = open_features(folder, "Aj")
+    assert (left.side, right.side) == ("left", "right")
+    # The left hand points to +x: its middle finger's bones do.
+    assert left.rows[0, 6] > 0 > right.rows[0, 6]
+
+
+def test_a_character_without_mesh(folder, capsys):
+    (folder / "finger_data" / "Aj_mesh_data.npz").unlink()
+    with pytest.raises(InputError, match="1 of 1"):
+        run(folder, "--characters", "Aj")
+    assert "Aj_mesh_data.npz" in capsys.readouterr().out
+
+
+def test_subjects_without_the_axes_of_the_mano_hand(folder, capsys):
+    (folder / "finger_data" / "mano_finger_axis.npz").unlink()
+    with pytest.raises(InputError, match="1 of 4 characters.*Mano0"):
+        run(folder)
+    assert "mano_finger_axis" in capsys.readouterr().out
+
+
+def test_unknown_characters_are_named(folder):
+    with pytest.raises(InputError, match="--characters.*Aj, BigVegas, Mano0, SportyGranny.*found Nobody"):
+        run(folder, "--characters", "Aj", "Nobody")
+
+
+def test_folders_without_motions(tmp_path):
+    with pytest.raises(InputError, match="found no folder"):
+        run(tmp_path / "nowhere")
+    (tmp_path / "finger_data").mkdir()
+    with pytest.raises(InputError, match="found none"):
+        run(tmp_path)
+
+
+def without_tip_joints(motion: Bvh) -> Bvh:
+    """The motion as exporters write it that end fingers with an `End Site` instead of a fourth joint."""
+    kept = [joint for joint, name in enumerate(motion.joint_names) if not name.endswith("4")]
+    new = {joint: number for number, joint in enumerate(kept)}
+    tips = [joint for joint, name in enumerate(motion.joint_names) if name.endswith("4")]
+    return Bvh.from_rotations(
+        [motion.joint_names[joint] for joint in kept],
+        [new.get(int(motion.parents[joint]), -1) for joint in kept],
+        motion.offsets[kept],
+        motion.rotations(kept),
+        frame_time=motion.frame_time,
+        end_sites=[(new[int(motion.parents[tip])], motion.offsets[tip]) for tip in tips],
+    )
+
+
+def test_fingers_that_end_without_a_fourth_joint(folder):
+    run(folder, "--characters", "Aj")
+    expected = np.array(open_features(folder, "Aj").rows)
+    for path in (folder / "Aj").glob("*.bvh"):
+        write_bvh(path, without_tip_joints(read_bvh(path)))
+    run(folder, "--characters", "Aj")
+    np.testing.assert_allclose(np.abs(open_features(folder, "Aj").rows), np.abs(expected), atol=2e-6)
+
+
+def test_what_was_written_can_be_trained_with(folder):
+    run(folder)
+    data = MixHandDataModule(
+        str(folder), window_size=2, batch_size=2, num_workers=0, frame_stride=2,
+        train_characters=["Aj", "BigVegas", "Mano0"], val_characters=["SportyGranny", "Mano0"],
+    )  # fmt: skip
+    data.setup("fit")
+    batch = next(iter(data.train_dataloader()))
+    assert batch.mixamo.offsets.shape == (2, 2, 21, 3) and batch.mano.shape.shape == (2, 2, 10)
+    description = json.loads((folder / "Aj.json").read_text())
+    assert description["channels"] == 2127 and description["frames"] == 60
+
+
+def test_the_command_fails_without_a_traceback(folder):
+    (folder / "Aj" / "a.bvh").write_text("")
+    command = [sys.executable, "-m", "run.preprocess_mixhand", "--data_path", str(folder), "--characters", "Aj"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: 1 of 1 characters")
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "a.bvh" in done.stdout
