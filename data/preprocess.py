@@ -133,7 +133,8 @@ class Preprocessor:
                 f"{mesh}: expected a {self.side} hand with axes in {axes.name}, found only the "
                 f"{' and '.join(character.sides)} hand; change --is_rhand or complete the files"
             )
-        offsets, axes_rows = (torch.from_numpy(part[self.side]) for part in (character.offsets, character.axes))
+        parts = (character.offsets, character.axes)
+        offsets, axes_rows = (torch.from_numpy(part[self.side]).float() for part in parts)
         return offset_hand(offsets, axes_rows, self.side)
 
     @property
@@ -152,7 +153,7 @@ class Preprocessor:
 
     @cached_property
     def _mano_hand(self) -> ManoHand:
-        return ManoHand.load(*self._mano_files, self.side, torch.float64)
+        return ManoHand.load(*self._mano_files, self.side)
 
 
 def _motions(folder: Path) -> list[Path]:

@@ -59,7 +59,7 @@ def last_training(root: str | Path) -> tuple[Path | None, Path | None]:
 
 
 def find_checkpoint(root: str | Path, which: str) -> Path | None:
-    """The newest checkpoint of the newest run that has one: `which` is "last", or "best" (best_mixamo before others)."""
+    """The newest checkpoint of the newest run that has one; `which`: "last", or "best" (best_mixamo before others)."""
     for folder in run_folders(root):
         checkpoints = folder / CHECKPOINT_FOLDER
         if which == "best":
@@ -81,8 +81,8 @@ def _newest(folder: Path, pattern: str = "*.ckpt") -> Path | None:
 class TrustedCheckpoints(CheckpointIO):
     """How the trainer reads and writes checkpoints.
 
-    Reading goes through `utils.trusted.load_checkpoint` (nothing in the file is executed) and `fit_to_model`; writing is
-    atomic, so that a run killed at any moment leaves a complete file.
+    Reading goes through `utils.trusted.load_checkpoint` (nothing in the file is executed) and `fit_to_model`; writing
+    is atomic, so that a run killed at any moment leaves a complete file.
 
     `same_run` says that training continues in the folder of the checkpoint: only then do the best checkpoints that it
     knows of belong to this run.

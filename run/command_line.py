@@ -199,8 +199,10 @@ class RetargetingCLI(LightningCLI):
         }
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Check the checkpoint before anything is written, then run."""
+        """Check data, hand model and checkpoint before anything is written, then run."""
         path = self.config_init[subcommand].get("ckpt_path")
+        self.datamodule.setup(subcommand)
+        self.model.mano_hand(torch.zeros(1))
         if path:
             self.checkpoints.prepare(path)
         elif subcommand != "fit":
@@ -241,7 +243,7 @@ def translate_arguments(words: Sequence[str]) -> list[str]:
             result.changed |= result.config.pop(key, None) is not None
         for line in result.notes:
             say(f"note: {line}")
-        text = path if not result.changed else yaml.safe_dump(result.config, sort_keys=False) if result.config else "{}"
+        text = yaml.safe_dump(result.config, sort_keys=False) if result.changed else path
         translated += [option, text]
     return translated
 

@@ -72,8 +72,8 @@ def draw_batch(module, batch) -> dict[str, np.ndarray]:
     side = module.side
     color = COLORS.get(module.method, COLORS["asrn"])
     return {
-        direction: np.concatenate([_row(sources[direction], side, COLORS["source"]), _row(made["joints"], side, color)])
-        for direction, made in predicted.items()
+        way: np.concatenate([_row(sources[way], side, COLORS["source"]), _row(made["joints"], side, color)])
+        for way, made in predicted.items()
     }
 
 

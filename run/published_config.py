@@ -2,7 +2,7 @@
 
 The published runs keep a `config.yaml` that Lightning 1.7.7 dumped: every trainer argument of that release, many of
 which no longer exist, explicit nulls where today's arguments have none, and absolute paths of the machine that
-trained. `translate` turns the parsed mapping into one that today's parser accepts and says what it did, one line a kind.
+trained. `translate` turns the parsed mapping into one that today's parser accepts and says what it did, a line a kind.
 """
 
 import importlib
@@ -18,14 +18,14 @@ from pytorch_lightning import Trainer
 from utils.errors import InputError
 
 # Trainer arguments of Lightning 1.0 to 1.9 that Lightning 2 does not have.
-REMOVED_TRAINER_KEYS = frozenset(
-    "accelerator_connector amp_backend amp_level auto_lr_find auto_scale_batch_size auto_select_gpus "
-    "checkpoint_callback distributed_backend flush_logs_every_n_steps gpus ipus log_gpu_memory "
-    "move_metrics_to_cpu multiple_trainloader_mode num_processes prepare_data_per_node process_position "
-    "progress_bar_refresh_rate reload_dataloaders_every_epoch replace_sampler_ddp resume_from_checkpoint "
-    "stochastic_weight_avg terminate_on_nan tpu_cores track_grad_norm truncated_bptt_steps weights_save_path "
-    "weights_summary".split()
-)
+REMOVED_TRAINER_KEYS = frozenset({
+    "accelerator_connector", "amp_backend", "amp_level", "auto_lr_find", "auto_scale_batch_size",
+    "auto_select_gpus", "checkpoint_callback", "distributed_backend", "flush_logs_every_n_steps", "gpus",
+    "ipus", "log_gpu_memory", "move_metrics_to_cpu", "multiple_trainloader_mode", "num_processes",
+    "prepare_data_per_node", "process_position", "progress_bar_refresh_rate", "reload_dataloaders_every_epoch",
+    "replace_sampler_ddp", "resume_from_checkpoint", "stochastic_weight_avg", "terminate_on_nan", "tpu_cores",
+    "track_grad_norm", "truncated_bptt_steps", "weights_save_path", "weights_summary",
+})  # fmt: skip
 # Strategies of Lightning 1.x and what is nearest to them today.
 REMOVED_STRATEGIES = {
     "dp": "ddp", "ddp2": "ddp", "ddp_cpu": "ddp", "ddp_sharded": "ddp", "ddp_sharded_spawn": "ddp_spawn",

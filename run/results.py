@@ -13,6 +13,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 from run.checkpoints import display_path
 from utils.files import atomic_write
@@ -28,7 +29,7 @@ METHODS = {
 DECIMALS = {"S_finger": 4, "S_palm": 4, "pinch_error": 3, "mixamo_MSE": 2}
 
 
-def mean_and_error(values: torch.Tensor, weights: torch.Tensor | None = None) -> tuple[float | None, float | None, int]:
+def mean_and_error(values: Tensor, weights: Tensor | None = None) -> tuple[float | None, float | None, int]:
     """(mean, standard error of the mean, number) over the windows (N,) that have a value; NaN marks those without.
 
     `weights` (N,) are, for instance, the frames of each window that a metric was measured on. The error of a weighted
@@ -50,7 +51,7 @@ def mean_and_error(values: torch.Tensor, weights: torch.Tensor | None = None) ->
     return float(mean), float(error), count
 
 
-def summarise(records: dict[str, dict[str, dict[str, torch.Tensor]]]) -> dict[str, dict[str, Any]]:
+def summarise(records: dict[str, dict[str, dict[str, Tensor]]]) -> dict[str, dict[str, Any]]:
     """Per-window records {method: {direction: {metric: (N,)}}} -> the `methods` part of results.json.
 
     Each metric comes with its standard error over windows (`…_se`); S_finger and S_palm also relative to their ceiling
@@ -151,6 +152,11 @@ def print_table(methods: dict[str, dict[str, Any]], title: str, note: str = "") 
         console.print(note, highlight=False)
 
 
+def count_note(windows: int, frames: int) -> str:
+    """What a table rests on."""
+    return f"{windows} windows of {frames} frames; ± is the standard error over windows"
+
+
 def write_results(folder: str | Path, results: dict[str, Any]) -> list[Path]:
     """Write results.json and results.csv (one figure a row) into `folder`; both atomically."""
     folder = Path(folder)
@@ -227,7 +233,7 @@ class ResultsWriter(Callback):
             "logged": {name: float(value) for name, value in trainer.callback_metrics.items()},
             **self.about,
         }
-        print_table(methods, "Test", f"{windows} windows of {results['frames']} frames; ± is the standard error over windows")
+        print_table(methods, "Test", count_note(windows, results["frames"]))
         if trainer.fast_dev_run or trainer.log_dir is None:
             return
         written = write_results(trainer.log_dir, results)

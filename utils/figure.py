@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from utils.render import CLOSED, OPEN, Box, Mesh, as_array, camera, render_scene
 _INK, _GREY, _HAIRLINE = "#1F2328", "#6B7280", "#E3E6EA"
 _INSET = 0.5  # size of the second view beside the first
 _DEFAULT_COLOR = "#E4E1DC"
+_REPLACED = str.maketrans({"–": "-", "—": "-", "−": "-", "×": "x", "•": "·", "→": ">", "≤": "<"})
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ def hand_grid(
     title: str = "",
     note: str = "",
     side: str = "right",
-    view="palm",
-    inset="side",
+    view="three_quarter",
+    inset="back",
     cell_width: int = 200,
     density: float = 2.0,
 ) -> np.ndarray:
@@ -90,6 +92,12 @@ def hand_grid(
     return np.asarray(page)
 
 
+def printable(text: str) -> str:
+    """The text in characters that Pillow's built-in font has: plain dashes, letters without accents."""
+    plain = unicodedata.normalize("NFKD", text.translate(_REPLACED))
+    return "".join(c for c in plain if not unicodedata.combining(c))
+
+
 def _bounds(row, turn):
     """Lowest corner (2,) and size (2,) in palm lengths of all hands of a row, with a margin, wrist at the origin."""
     points = [(as_array(cell.vertices) / cell.palm_length) @ turn[:2].T for cell in row if cell is not None]
@@ -109,12 +117,12 @@ def _drawn(cell, color, views, bounds, unit):
         width, height = (max(2, round(here * s)) for s in size)
         centre = np.append(low + size / 2, 0.0) @ turn * cell.palm_length
         box = Box(centre, min(width, height) / here * cell.palm_length)
-        radius = 0.055 * here + 0.5
+        radius = 0.036 * here + 0.5
         markers, lines = [], []
         for a, b, closed in cell.touches:
             paint = CLOSED if closed else OPEN
             markers += [(a, paint, radius), (b, paint, radius)]
-            lines += [] if closed else [(a, b, paint, max(1.2, 0.5 * radius))]
+            lines += [] if closed else [(a, b, paint, max(1.2, 0.6 * radius))]
         mesh = Mesh(cell.vertices, cell.faces, color)
         pictures.append(render_scene([mesh], view=turn, size=(width, height), markers=markers, lines=lines, box=box))
     tall = pictures[0].shape[0]
@@ -129,9 +137,12 @@ class _Layout:
 
     def __init__(self, columns, cell_width, density, unit, column_titles, row_titles):
         self.columns, self.cell_width, self.density, self.unit = columns, cell_width, density, unit
-        self.column_titles, self.row_titles = column_titles, row_titles
+        self.column_titles = [printable(text) for text in column_titles]
+        self.row_titles = [printable(text) for text in row_titles]
         self.body, self.small, self.large = (ImageFont.load_default(size * density) for size in (13, 10.5, 17))
-        widest = max((self.body.getlength(t) / density for title in row_titles for t in title.split("\n")), default=0)
+        widest = max(
+            (self.body.getlength(t) / density for title in self.row_titles for t in title.split("\n")), default=0
+        )
         self.margin = 16.0
         self.left = self.margin + (widest + 12.0 if row_titles else 0.0)
         self.caption = 30.0
@@ -147,6 +158,7 @@ class _Layout:
 
     def _text(self, draw, x, y, text, font, ink, anchor, bold=0.0):
         where = (x * self.density, y * self.density)
+        text = printable(text)
         draw.text(where, text, fill=ink, font=font, anchor=anchor, stroke_width=bold * self.density, stroke_fill=ink)
 
     def write_titles(self, draw, title, note, page):

@@ -231,4 +231,4 @@ def _stroke(picture, start, end, radius, color):
 def save_png(path: str | Path, image: np.ndarray) -> None:
     """Write an image (height, width, 3) uint8 as PNG; the file appears complete or not at all."""
     with atomic_write(path) as temporary:
-        Image.fromarray(np.ascontiguousarray(image)).save(temporary, format="PNG", optimize=True)
+        Image.fromarray(np.ascontiguousarray(image)).save(temporary, format="PNG")

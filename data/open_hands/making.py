@@ -170,7 +170,7 @@ def _joint_regressor(weights: np.ndarray, mean: np.ndarray, vertices: np.ndarray
     joint_numbers = [0, *(1 + 4 * f + k for f in range(N_FINGERS) for k in range(3))]
     for bone, joint in enumerate(joint_numbers):
         parent = 0 if bone == 0 or (bone - 1) % 3 == 0 else bone - 1
-        around = np.flatnonzero(weights[:, bone] + weights[:, parent] > 0.9)
+        around = np.flatnonzero(weights[:, bone] + weights[:, parent] > 0.3)  # so that they surround the joint
         distance = np.linalg.norm(mean[around] - joints[:, joint].mean(0), axis=1)
         around = around[np.argsort(distance)[:REGRESSOR_CANDIDATES]]
         columns = vertices[chosen][:, around].transpose(0, 2, 1).reshape(-1, len(around))

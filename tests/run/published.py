@@ -250,7 +250,8 @@ def _loops(epoch: int, steps: int, per_epoch: int) -> dict:
         "dataloader_progress": {"total": {"ready": 1, "completed": 1}, "current": {"ready": 1, "completed": 1}},
         "epoch_loop.state_dict": {},
         "epoch_loop.batch_progress": {
-            "total": _progress(per_epoch, per_epoch), "current": _progress(per_epoch, per_epoch), "is_last_batch": True,
+            "total": _progress(per_epoch, per_epoch), "current": _progress(per_epoch, per_epoch),
+            "is_last_batch": True,
         },
     }  # fmt: skip
     fit = {

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from utils.bones import bone_mesh
-from utils.figure import HandCell, hand_grid
+from utils.figure import HandCell, hand_grid, printable
 from utils.raster import turned_outwards, vertex_normals, visible_faces
 from utils.render import CLOSED, COLORS, OPEN, Box, Mesh, camera, fit_box, render_mesh, render_scene, save_png
 
@@ -296,6 +296,10 @@ def test_grid_grows_by_rows_and_tells_wrong_lengths():
         hand_grid([row], ["a", "b", "c"])
     with pytest.raises(ValueError, match="row_titles must have 1 entries; got 2"):
         hand_grid([row], ["a", "b"], ["x", "y"])
+
+
+def test_titles_use_characters_that_the_font_has():
+    assert printable("Twist–bend–splay × Zoë · 5°") == "Twist-bend-splay x Zoe · 5°"
 
 
 def test_bones_become_a_closed_figure_round_the_joints():

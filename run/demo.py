@@ -1,0 +1,263 @@
+"""From nothing to the table: `python -m run.demo` (what `make demo` runs after the set-up).
+
+Builds MixHand-Open, computes its features, trains ASRN and DM side by side (a process each, one thread each), tests
+both on hands outside and inside the range of the training hands, and writes results.json, results.csv and hands.png.
+Steps whose inputs have not changed are skipped or, if they were interrupted, continued.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from data.mixhand import MixHandDataModule
+from model.asrn import ASRN
+from model.dm import DM
+from run.checkpoints import CHECKPOINT_FOLDER, LAST, display_path, last_training
+from run.command_line import LOGS
+from run.comparison import draw_comparison, load_network
+from run.results import count_note, print_table, write_results
+from utils.cli import guarded
+from utils.errors import InputError
+from utils.files import atomic_write, content_hash
+
+ROOT = Path(__file__).resolve().parents[1]
+METHODS = {"dm": (DM, "run.train_dm", "DM.yaml"), "asrn": (ASRN, "run.train_mixhand", "ASRN.yaml")}
+SPLITS = {"methods": "test_outside", "methods_inside": "test_inside"}
+TITLES = {
+    "methods": "Test hands outside the range of the training hands",
+    "methods_inside": "Test hands inside the range of the training hands",
+}
+ORDER = ("rotation_copy", "tbs_copy", "dm", "asrn")
+DONE = "finished.json"
+PROGRESS = ("epoch", "--ckpt_path", "note", "Written")  # how lines of the training programs begin that are passed on
+
+
+class Steps:
+    """Announces the steps of the demo with the time that has gone by."""
+
+    def __init__(self) -> None:
+        self.console = Console()
+        self.began = time.monotonic()
+        self.seconds: dict[str, float] = {}
+        self._current: tuple[str, float] | None = None
+
+    def start(self, key: str, title: str) -> None:
+        """Close the step before and announce the next one."""
+        self.close()
+        now = time.monotonic()
+        self._current = (key, now)
+        self.console.print(f"[bold]\\[{now - self.began:4.0f} s] {title}[/bold]", highlight=False)
+
+    def close(self) -> None:
+        """Note how long the current step took."""
+        if self._current is not None:
+            self.seconds[self._current[0]] = round(time.monotonic() - self._current[1], 1)
+            self._current = None
+
+
+def run_module(name: str, arguments: Sequence[str], label: str = "", threads: int | None = None) -> None:
+    """Run `python -m name arguments`. Behind a `label`, only the lines that tell of progress are passed on.
+
+    Raises InputError if it fails; what went wrong has been printed by then.
+    """
+    command = [sys.executable, "-u", "-m", name, *arguments]
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    environment = {**os.environ, "PYTHONPATH": path}
+    if threads is not None:
+        environment["OMP_NUM_THREADS"] = str(threads)
+    if not label:
+        code = subprocess.run(command, env=environment, check=False).returncode
+    else:
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            kept: list[str] = []
+            try:
+                for line in filter(str.strip, process.stdout):
+                    kept.append(f"{label} │ {line.rstrip()}")
+                    if line.startswith(PROGRESS):
+                        print(kept[-1], flush=True)
+            except BaseException:
+                process.terminate()
+                raise
+        code = process.returncode
+        if code:
+            print("\n".join(kept[-30:]), file=sys.stderr, flush=True)
+    if code:
+        raise InputError(f"python -m {name} failed (exit code {code}); its message is above")
+
+
+def run_together(jobs: dict[str, tuple[str, Sequence[str]]]) -> None:
+    """Run {label: (module, arguments)} at the same time, a thread of computation each.
+
+    Raises InputError if one of them fails, after the others have ended.
+    """
+    failures: list[Exception] = []
+
+    def work(label: str, name: str, arguments: Sequence[str]) -> None:
+        try:
+            run_module(name, arguments, label, threads=max(1, _processors() // len(jobs)))
+        except InputError as error:
+            failures.append(error)
+
+    width = max(map(len, jobs), default=0)
+    threads = [threading.Thread(target=work, args=(label.ljust(width), *job)) for label, job in jobs.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise InputError("; ".join(map(str, failures)))
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def training_key(method: str, data: Path, overrides: Sequence[str]) -> str:
+    """A fingerprint of everything that a training depends on: configuration, program, features."""
+    sources = sorted([*(ROOT / "model").glob("*.py"), *(ROOT / "data").glob("*.py")])
+    described = sorted(path for path in data.glob("*.json"))
+    config = ROOT / "config" / "open" / METHODS[method][2]
+    files = content_hash(config, *sources, *described, *sorted((data / "models" / "mano").glob("*")))
+    return f"{method}-{content_hash_of(files, *overrides)}"
+
+
+def content_hash_of(*words: str) -> str:
+    """A short fingerprint of some words."""
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:10]
+
+
+def train(output: Path, data: Path, overrides: Sequence[str]) -> dict[str, Path]:
+    """Train both methods, each in a folder named by its inputs; returns the checkpoint of each.
+
+    A finished training with the same inputs is not repeated; an interrupted one is continued.
+    """
+    roots = {method: output / "runs" / training_key(method, data, overrides) for method in METHODS}
+    jobs, splits = {}, read_splits(data)
+    for method, root in roots.items():
+        _, module, config = METHODS[method]
+        if (root / DONE).is_file() and last_training(root / LOGS)[1] is not None:
+            print(f"{method.upper()}: trained already with the same data, settings and program ({display_path(root)})")
+            continue
+        jobs[method.upper()] = (module, [
+            "fit", "--config", str(ROOT / "config" / "open" / config), *data_options(data),
+            "--data.train_characters", json.dumps(splits["train"]), "--data.val_characters", json.dumps(splits["val"]),
+            "--data.test_characters", json.dumps(splits["test_outside"]),
+            "--trainer.default_root_dir", str(root), "--ckpt_path", "last", *overrides,
+        ])  # fmt: skip
+    run_together(jobs)
+    checkpoints = {}
+    for method, root in roots.items():
+        folder, _ = last_training(root / LOGS)
+        if folder is None or not (folder / CHECKPOINT_FOLDER / LAST).is_file():
+            raise InputError(f"{root}: the training of {method.upper()} left no checkpoint; delete the folder")
+        with atomic_write(root / DONE) as temporary:
+            temporary.write_text(json.dumps({"checkpoint": str(folder / CHECKPOINT_FOLDER / LAST)}), encoding="utf-8")
+        checkpoints[method] = folder / CHECKPOINT_FOLDER / LAST
+    return checkpoints
+
+
+def data_options(data: Path) -> list[str]:
+    """Options that point a training program to the open data set."""
+    return [
+        "--data.data_path", str(data), "--model.smplx_model_path", str(data / "models"),
+        "--model.mano_axis_path", str(data / "finger_data" / "mano_finger_axis.pkl"),
+    ]  # fmt: skip
+
+
+def read_splits(data: Path) -> dict[str, list[str]]:
+    """Characters of each split of the open data set, both domains in one list.
+
+    Raises InputError if splits.yaml is missing or of another form.
+    """
+    path = data / "splits.yaml"
+    try:
+        splits = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return {name: [*sides["mixamo"], *sides["mano"]] for name, sides in splits.items()}
+    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: expected the splits of run.build_open_hands ({error}); build again") from None
+
+
+def test(checkpoints: dict[str, Path], data: Path, output: Path) -> dict[str, Any]:
+    """Test both methods on both groups of hands and put the figures together."""
+    splits = read_splits(data)
+    tests = output / "tests"
+    folders = {(group, m): tests / f"{m}-{split}" for group, split in SPLITS.items() for m in METHODS}
+    for group, split in SPLITS.items():
+        jobs = {}
+        for method, (_, module, _) in METHODS.items():
+            checkpoint, folder = checkpoints[method], folders[group, method]
+            (folder / "results.json").unlink(missing_ok=True)
+            jobs[f"{method.upper()} {split.removeprefix('test_')}"] = (module, [
+                "test", "--config", str(checkpoint.parents[1] / "config.yaml"), "--ckpt_path", str(checkpoint),
+                *data_options(data), "--data.test_characters", json.dumps(splits[split]), "--data.protocol", "cross",
+                "--trainer.default_root_dir", str(folder), "--trainer.logger", "false",
+            ])  # fmt: skip
+        run_together(jobs)
+    results: dict[str, Any] = {}
+    for group in SPLITS:
+        found = {method: json.loads((folders[group, method] / "results.json").read_text()) for method in METHODS}
+        together = {**found["dm"]["methods"], **found["asrn"]["methods"]}
+        results[group] = {method: together[method] for method in ORDER}
+        suffix = group.removeprefix("methods")
+        results[f"windows{suffix}"], results[f"frames{suffix}"] = found["asrn"]["windows"], found["asrn"]["frames"]
+        results[f"test_characters{suffix}"] = splits[SPLITS[group]]
+    return results
+
+
+def demo(output: Path, data: Path, overrides: Sequence[str], build_options: Sequence[str]) -> None:
+    """Everything, from the building of the data to the picture."""
+    steps = Steps()
+    steps.start("build", "Building MixHand-Open")
+    run_module("run.build_open_hands", ["--output", str(data), *build_options])
+    steps.start("preprocess", "Computing features")
+    run_module("run.preprocess_mixhand", ["--data_path", str(data), "--smplx_path", str(data / "models")])
+    steps.start("train", "Training DM and ASRN at the same time")
+    checkpoints = train(output, data, overrides)
+    steps.start("test", "Testing on hands that no training has seen")
+    results = test(checkpoints, data, output)
+    steps.start("draw", "Drawing the gestures on which the methods differ most")
+    picture = output / "hands.png"
+    module = MixHandDataModule(str(data), num_workers=0, test_characters=read_splits(data)["test_outside"])
+    draw_comparison([load_network(METHODS[m][0], checkpoints[m]) for m in METHODS], module, picture)
+    steps.close()
+    results["seconds"] = steps.seconds
+    results["checkpoints"] = {method: display_path(path) for method, path in checkpoints.items()}
+    written = write_results(output, results)
+    for group, title in reversed(TITLES.items()):
+        suffix = group.removeprefix("methods")
+        print_table(results[group], title, count_note(results[f"windows{suffix}"], results[f"frames{suffix}"]))
+    total = time.monotonic() - steps.began
+    print(f"Written in {total:.0f} s: {', '.join(display_path(path) for path in [*written, picture])}", flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the options and run."""
+    parser = argparse.ArgumentParser(prog="python -m run.demo", description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("artifact/demo"), help="folder of results and trainings")
+    parser.add_argument("--data_path", type=Path, default=Path("artifact/MixHandOpen"), help="folder of the data set")
+    parser.add_argument("--small", action="store_true", help="few hands, short training: only to see that it runs")
+    options = parser.parse_args(arguments)
+    overrides, build_options = [], []
+    if options.small:
+        build_options = ["--small"]
+        overrides = ["--trainer.max_epochs", "2"]
+    demo(options.output, options.data_path, overrides, build_options)
+
+
+if __name__ == "__main__":
+    guarded(main)
