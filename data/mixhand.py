@@ -30,7 +30,10 @@ _SIMILAR_RATES = 1.5
 
 
 def expand_characters(entries: Sequence[str]) -> list[str]:
-    """Write out a list of characters: ``"Aj*3"`` is three times Aj, ``"(Aj+Kaya)*2"`` is Aj, Kaya, Aj, Kaya.
+    """Write out a list of characters.
+
+    ``"Aj*3"`` is three times Aj, ``"(Aj+Kaya)*2"`` is Aj, Kaya, Aj, Kaya, and ``"Hand08..11"`` is Hand08, Hand09,
+    Hand10, Hand11.
 
     Raises:
         InputError: an entry is not of this form.
@@ -42,10 +45,21 @@ def expand_characters(entries: Sequence[str]) -> list[str]:
         group = [name.strip() for name in group]
         if not group or not all(group) or int(match["times"] or 1) < 1:
             raise InputError(
-                f"characters: expected NAME, NAME*3 or (NAME+NAME)*3, found {entry!r}; mend that entry of the list"
+                f"characters: expected NAME, NAME*3, (NAME+NAME)*3 or NAME00..11, found {entry!r}; mend that entry of "
+                f"the list"
             )
-        names += group * int(match["times"] or 1)
+        names += [name for each in group for name in _expand_range(each)] * int(match["times"] or 1)
     return names
+
+
+def _expand_range(name: str) -> list[str]:
+    match = re.fullmatch(r"(?P<stem>.*?)(?P<first>\d+)\.\.(?P<last>\d+)", name)
+    if match is None:
+        return [name]
+    numbers = range(int(match["first"]), int(match["last"]) + 1)
+    if not numbers:
+        raise InputError(f"characters: {name!r} counts downwards; write the smaller number first")
+    return [f"{match['stem']}{number:0{len(match['first'])}}" for number in numbers]
 
 
 @dataclass(frozen=True)
@@ -71,7 +85,7 @@ class MixHandDataModule(LightningDataModule):
     """Windows of hand motion of two groups of characters, paired by number.
 
     A list of characters holds both groups; the feature files say who belongs to which. Entries are ``Aj``, ``Aj*9``
-    (nine times) or ``(Aj+Kaya)*9`` (Aj, Kaya, Aj, Kaya, …).
+    (nine times), ``(Aj+Kaya)*9`` (Aj, Kaya, Aj, Kaya, …) or ``Hand00..95`` (Hand00 to Hand95).
 
     Args:
         data_path: folder with a feature file <character>.npy for each character, as run.preprocess_mixhand writes
@@ -89,6 +103,7 @@ class MixHandDataModule(LightningDataModule):
         intra_target: Mixamo characters whose hands are posed in the protocol "intra".
         intra_source: Mixamo characters whose motion is copied in the protocol "intra".
         frame_stride: of Mixamo motion, use each n-th frame (12 brings 60 frames per second down to 5).
+        new_pairs: pair the training windows anew in every epoch, so that each motion meets ever other hands.
     """
 
     def __init__(
@@ -106,6 +121,7 @@ class MixHandDataModule(LightningDataModule):
         intra_target: list[str] = INTRA_TARGET,
         intra_source: list[str] = INTRA_SOURCE,
         frame_stride: int = 12,
+        new_pairs: bool = False,
     ):
         super().__init__()
         for name, value, least in (
@@ -120,6 +136,7 @@ class MixHandDataModule(LightningDataModule):
             raise InputError(f"--data.protocol: expected cross or intra, found {protocol!r}")
         self.data_path = Path(data_path)
         self.data_augment, self.window_size, self.normalization = data_augment, window_size, normalization
+        self.new_pairs = new_pairs
         self.batch_size, self.frame_stride, self.protocol = batch_size, frame_stride, protocol
         self.num_workers = min(num_workers, _processors())
         self._lists = {"train": train_characters, "val": val_characters, "test": test_characters}
@@ -242,10 +259,11 @@ class MixHandDataModule(LightningDataModule):
         statistics = None
         if self.normalization:
             statistics = [[read_statistics(file) for file in group.files] for group in (first, second)]
-        augment = self.data_augment and split == "train"
-        windows = PairedWindows(first, second, augment, self.seed if augment else 0, statistics)
+        augment, new_pairs = (wanted and split == "train" for wanted in (self.data_augment, self.new_pairs))
+        seed = self.seed if augment or new_pairs else 0
+        windows = PairedWindows(first, second, augment, seed, statistics, new_pairs)
         for group, surplus in zip(windows.groups, windows.surplus, strict=True):
-            if surplus:
+            if surplus and not new_pairs:
                 log.info("%s: %d of %d windows of %s have no partner and are not used.",
                          split, surplus, len(group), ", ".join(dict.fromkeys(group.names)))  # fmt: skip
         self._report_rates(split, first, second)

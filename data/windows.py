@@ -264,8 +264,10 @@ class PairedWindows(Dataset):
         first: the Mixamo group (or the target).
         second: the MANO group (or the source).
         augment: reverse each window in time with probability ½, anew in every epoch.
-        seed: of the augmentation.
+        seed: of the augmentation and of new pairs.
         statistics: for each group and each of its files, mean and deviation to normalise by; None: as stored.
+        new_pairs: renumber the windows of both groups in every epoch, so that each motion meets ever other hands (and
+            the surplus of the longer group is used too).
     """
 
     def __init__(
@@ -275,6 +277,7 @@ class PairedWindows(Dataset):
         augment: bool = False,
         seed: int = 0,
         statistics: Sequence[Sequence[Statistics]] | None = None,
+        new_pairs: bool = False,
     ):
         if first.side != second.side:
             raise InputError(
@@ -282,9 +285,10 @@ class PairedWindows(Dataset):
                 f"{second.side} hands ({second.files[0].path}); preprocess both with the same --is_rhand"
             )
         self.groups = (first, second)
-        self.augment, self.seed = augment, seed
+        self.augment, self.seed, self.new_pairs = augment, seed, new_pairs
         self.statistics = statistics
         self._coins_of, self._coins = None, None  # the epoch that was last drawn for, and its draw
+        self._numbers_of, self._numbers = None, None  # likewise
 
     def __len__(self) -> int:
         return min(len(group) for group in self.groups)
@@ -310,15 +314,27 @@ class PairedWindows(Dataset):
 
     def batch(self, request: BatchRequest) -> Batch:
         """Gather the windows of a request."""
-        indices = np.asarray(request.indices)
-        sides = []
+        pairs = np.asarray(request.indices)
+        sides, positions = [], []
         for number, group in enumerate(self.groups):
-            rows = group.gather(indices, self._reversals(request.epoch, indices, number))
+            indices = self._windows_of(request.epoch, pairs, number)
+            rows = group.gather(indices, self._reversals(request.epoch, pairs, number))
             if self.statistics is not None:
                 self._normalise(rows, indices, number)
             sides.append(split(group.domain, torch.from_numpy(rows), group.side))
-        positions = np.stack([group.position[indices] for group in self.groups], axis=-1)
-        return Batch(*sides, torch.from_numpy(indices.astype(np.int64)), torch.from_numpy(positions))
+            positions.append(group.position[indices])
+        positions = torch.from_numpy(np.stack(positions, axis=-1))
+        return Batch(*sides, torch.from_numpy(pairs.astype(np.int64)), positions)
+
+    def _windows_of(self, epoch: int, pairs: np.ndarray, group: int) -> np.ndarray:
+        """The windows of a group that belong to pairs, from seed and epoch only: a resumed run sees the same."""
+        if not self.new_pairs:
+            return pairs
+        if self._numbers_of != epoch:
+            order = np.random.default_rng([self.seed, epoch, 2])
+            self._numbers = [order.permutation(len(each)) for each in self.groups]
+            self._numbers_of = epoch
+        return self._numbers[group][pairs]
 
     def _reversals(self, epoch: int, indices: np.ndarray, group: int) -> np.ndarray | None:
         """Which windows to reverse, from seed, epoch and window only, so that a resumed run sees the same."""

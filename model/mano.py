@@ -7,6 +7,8 @@ loaded: the joints of a pose then cost a few small products instead of 778 skinn
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -126,19 +128,21 @@ def load_mano(path: str | Path, side: str) -> tuple[MANO, np.ndarray]:
             left = arrays["shapedirs"]
             if left.shape == right.shape and np.abs(left[:, 0] - right[:, 0]).sum() < 1:
                 left[:, 0] *= -1
-    # smplx picks the (unused) extra joints of the body family when it is built; ours come from `tip_vertices`.
-    model = MANO(
-        model_path=str(file),
-        is_rhand=side == "right",
-        data_struct=Struct(**arrays, J=arrays["J_regressor"] @ arrays["v_template"]),
-        create_hand_pose=False,
-        create_global_orient=False,
-        create_betas=False,
-        create_transl=False,
-        use_pca=False,
-        flat_hand_mean=True,
-        dtype=torch.float64,
-    )
+    # smplx picks the (unused) extra joints of the body family when it is built; ours come from `tip_vertices`. It also
+    # prints a remark on every model of ten shape components, which MANO's are.
+    with contextlib.redirect_stdout(io.StringIO()):
+        model = MANO(
+            model_path=str(file),
+            is_rhand=side == "right",
+            data_struct=Struct(**arrays, J=arrays["J_regressor"] @ arrays["v_template"]),
+            create_hand_pose=False,
+            create_global_orient=False,
+            create_betas=False,
+            create_transl=False,
+            use_pca=False,
+            flat_hand_mean=True,
+            dtype=torch.float64,
+        )
     return model.requires_grad_(False), arrays["tip_vertices"]
 
 

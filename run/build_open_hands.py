@@ -1,6 +1,6 @@
 """Build MixHand-Open, the open data set that ships with this project.
 
-    python -m run.build_open_hands --output artifact/MixHandOpen
+python -m run.build_open_hands --output artifact/MixHandOpen
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="a few hands and seconds only, to try things out")
     parser.add_argument("--force", action="store_true", help="build even if the folder holds this build already")
     parser.add_argument(
-        "--train_seconds", type=float, nargs=2, metavar=("CHARACTER", "SUBJECT"),
+        "--train_seconds",
+        type=float,
+        nargs=2,
+        metavar=("CHARACTER", "SUBJECT"),
         help="seconds of motion of each training character and subject (14 and 21)",
     )
     parser.add_argument("--pictures", type=Path, help="also draw hands.png and shapes.png into this folder (a minute)")

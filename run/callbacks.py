@@ -50,12 +50,15 @@ class ResumePoints(Checkpoint):
 
     Args:
         every_n_steps: also write it each so many steps within an epoch, so that a killed run loses little; 0 writes it
-            at the end of each epoch only.
+            at the end of epochs only.
+        at_most_each: seconds that must have passed since the last one at the end of an epoch, so that short epochs do
+            not spend their time with writing.
     """
 
-    def __init__(self, every_n_steps: int = 1000) -> None:
-        self.every_n_steps = every_n_steps
+    def __init__(self, every_n_steps: int = 1000, at_most_each: float = 10.0) -> None:
+        self.every_n_steps, self.at_most_each = every_n_steps, at_most_each
         self._path: Path | None = None
+        self._saved_step, self._saved_time = -1, -float("inf")
 
     def on_fit_start(self, trainer, pl_module) -> None:
         """Make the folder at once: it marks this run as the newest training."""
@@ -72,12 +75,19 @@ class ResumePoints(Checkpoint):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer, pl_module) -> None:
-        """Write at the end of each epoch, after validation and after the best checkpoints."""
-        self._save(trainer)
+        """Write at the end of an epoch, after validation and after the best checkpoints."""
+        if time.monotonic() - self._saved_time >= self.at_most_each:
+            self._save(trainer)
+
+    def on_train_end(self, trainer, pl_module) -> None:
+        """Write when all is done."""
+        if self._saved_step != trainer.global_step:
+            self._save(trainer)
 
     def _save(self, trainer) -> None:
         if self._path is not None:
             trainer.save_checkpoint(self._path, weights_only=False)
+            self._saved_step, self._saved_time = trainer.global_step, time.monotonic()
 
 
 class SavedConfig(SaveConfigCallback):

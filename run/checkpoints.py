@@ -234,12 +234,12 @@ def merge_optimizer_states(states: list[dict[str, Any]]) -> dict[str, Any]:
 def close_epoch(fit_loop: dict[str, Any]) -> None:
     """Count the last epoch of a saved progress as over, if all of it was done. Changes `fit_loop`.
 
-    Checkpoints are written just before Lightning counts an epoch as over, and Lightning 2.6 enters such an epoch again
-    when max_steps is set.
+    Checkpoints are written just before Lightning counts an epoch as over, and Lightning 2.6 enters a finished epoch
+    again when max_steps is set.
     """
     epochs = fit_loop.get("epoch_progress", {})
     counts = epochs.get("current", {})
-    if not counts or not counts["ready"] == counts["started"] == counts["processed"] == counts["completed"] + 1:
+    if not counts or not counts["ready"] == counts["started"] == counts["processed"]:
         return
     for span in ("total", "current"):
         epochs[span]["completed"] = epochs[span]["processed"]

@@ -130,15 +130,11 @@ def _processors() -> int:
 def training_key(method: str, data: Path, overrides: Sequence[str]) -> str:
     """A fingerprint of everything that a training depends on: configuration, program, features."""
     sources = sorted([*(ROOT / "model").glob("*.py"), *(ROOT / "data").glob("*.py")])
-    described = sorted(path for path in data.glob("*.json"))
     config = ROOT / "config" / "open" / METHODS[method][2]
-    files = content_hash(config, *sources, *described, *sorted((data / "models" / "mano").glob("*")))
-    return f"{method}-{content_hash_of(files, *overrides)}"
-
-
-def content_hash_of(*words: str) -> str:
-    """A short fingerprint of some words."""
-    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:10]
+    files = content_hash(config, *sources, data / "splits.yaml", *sorted((data / "models" / "mano").glob("*")))
+    # Descriptions of features hold the fingerprint of what they were computed from, beside things that may change.
+    described = [(path.name, json.loads(path.read_text()).get("inputs")) for path in sorted(data.glob("*.json"))]
+    return f"{method}-{hashlib.sha256(repr([files, described, *overrides]).encode()).hexdigest()[:10]}"
 
 
 def train(output: Path, data: Path, overrides: Sequence[str]) -> dict[str, Path]:

@@ -1,6 +1,6 @@
 """Rebuild the shipped assets of MixHand-Open from MakeHuman bodies (needs `requirements-assets.txt`).
 
-    python -m run.make_open_assets
+python -m run.make_open_assets
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ def main() -> None:
     with atomic_write(arguments.output) as temporary:
         np.savez_compressed(temporary, **arrays)
     size = arguments.output.stat().st_size / 1e6
-    print(f"{arguments.output}: {len(arrays['character_split'])} characters, "
-          f"{len(arrays['subject_split'])} subjects, {size:.1f} MB")
+    print(
+        f"{arguments.output}: {len(arrays['character_split'])} characters, "
+        f"{len(arrays['subject_split'])} subjects, {size:.1f} MB"
+    )
 
 
 if __name__ == "__main__":

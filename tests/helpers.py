@@ -31,13 +31,17 @@ def relative_error(found, expected) -> float:
 
     An expected array of zeros is compared absolutely.
     """
-    found = found.detach().double().cpu().numpy() if isinstance(found, Tensor) else np.asarray(found, np.float64)
-    expected = expected.detach().double().cpu().numpy() if isinstance(expected, Tensor) else np.asarray(expected, float)
+    found, expected = _as_double(found), _as_double(expected)
     assert found.shape == expected.shape, f"shape {found.shape}, expected {expected.shape}"
     if not (np.isfinite(found).all() and np.isfinite(expected).all()):
         return float("inf")
     scale = np.abs(expected).max()
     return float(np.abs(found - expected).max() / (scale if scale > 0 else 1))
+
+
+def _as_double(values) -> np.ndarray:
+    values = values.detach().double().cpu().numpy() if isinstance(values, Tensor) else values
+    return np.asarray(values, dtype=np.float64)
 
 
 def assert_close(found, expected, tolerance: float) -> None:
@@ -46,7 +50,7 @@ def assert_close(found, expected, tolerance: float) -> None:
     assert error <= tolerance, f"relative error {error:.3g}, allowed {tolerance:.3g}"
 
 
-# -- hands -------------------------------------------------------------------------------------------------------------
+# -- hands ---------------------------------------------------------------------------------------------------
 
 
 def mano_arrays(file: Path) -> dict:
@@ -68,7 +72,7 @@ def write_mano_models(inputs: Path, folder: Path) -> Path:
 
 
 def plausible_offsets(*batch: int, side: str = "right", seed: int = 0, dtype=torch.float64) -> Tensor:
-    """Bone vectors ``(*batch, 21, 3)`` of random but hand-like hands in centimetres, slightly bent out of the plane."""
+    """Bone vectors ``(*batch, 21, 3)`` in centimetres of random but hand-like hands, slightly out of the plane."""
     generator = torch.Generator().manual_seed(seed)
     roots = torch.tensor([[-9.0, 0.2, 0.0], [-8.5, 0, -2], [-7.5, -0.3, -4], [-8.8, 0.1, 2.2], [-2.5, -0.8, 3]])
     bones = torch.tensor([-3.8, 0, 0]).expand(5, 3, 3) * torch.tensor([1.0, 0.7, 0.6])[:, None]
@@ -93,7 +97,7 @@ def rotations(*shape: int, seed: int = 0, angle: float | None = None, dtype=torc
         return quaternion_to_matrix(torch.cat([torch.cos(turn / 2), axis * torch.sin(turn / 2)], dim=-1))
 
 
-# -- training ----------------------------------------------------------------------------------------------------------
+# -- training ------------------------------------------------------------------------------------------------
 
 
 def set_weights(model: Retargeting, seed: int) -> None:
@@ -124,6 +128,5 @@ def pair(first: HandFeatures, second: HandFeatures) -> SimpleNamespace:
 def collect_logs(model: Retargeting) -> dict[str, float]:
     """Let ``model`` log into the returned dictionary instead of a trainer."""
     logged: dict[str, float] = {}
-    model.log_dict = lambda values, **_: logged.update({name: float(value) for name, value in values.items()})
-    model.log = lambda name, value, **_: logged.update({name: float(value)})
+    model.log_dict = lambda values, **_: logged.update({name: value.item() for name, value in values.items()})
     return logged

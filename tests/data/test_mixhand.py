@@ -447,3 +447,21 @@ def test_data_larger_than_memory_is_trained_with(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[:2] == ["too large to load", str(clips * (frames // 4 - 1))]
+
+
+@pytest.mark.parametrize(
+    ("entry", "names"),
+    [
+        ("Hand08..11", ["Hand08", "Hand09", "Hand10", "Hand11"]),
+        ("Mano7..9", ["Mano7", "Mano8", "Mano9"]),
+        ("(A0..1+B)*2", ["A0", "A1", "B", "A0", "A1", "B"]),
+        ("A1..1*2", ["A1", "A1"]),
+    ],
+)
+def test_ranges_of_characters(entry, names):
+    assert expand_characters([entry]) == names
+
+
+def test_ranges_count_upwards():
+    with pytest.raises(InputError, match="smaller number first"):
+        expand_characters(["Hand9..3"])

@@ -245,3 +245,22 @@ def test_normalised_windows_have_mean_0_and_deviation_1():
     for of_one in (rows[:14], rows[14:]):
         assert of_one.mean().abs() < 1e-6
         assert (of_one.flatten(0, 1).std(dim=0) - 1).abs().max() < 1e-5
+
+
+def test_new_pairs_change_with_the_epoch_and_use_the_surplus():
+    first, second = WindowGroup([a_file(lengths=(96,))], 4), WindowGroup([a_file("Mano0", (30,), domain="mano")], 4)
+    windows = PairedWindows(first, second, seed=5, new_pairs=True)
+    request = np.arange(len(windows))
+    rows = [windows.batch(BatchRequest(epoch, request)) for epoch in (0, 0, 1)]
+    assert torch.equal(rows[0].first.rows, rows[1].first.rows) and torch.equal(rows[0].second.rows, rows[1].second.rows)
+    assert not torch.equal(rows[0].second.rows, rows[2].second.rows)
+    other_seed = PairedWindows(first, second, seed=6, new_pairs=True).batch(BatchRequest(0, request))
+    assert not torch.equal(rows[0].second.rows, other_seed.second.rows)
+    shorter = min((first, second), key=len)
+    number = windows.groups.index(shorter)
+    seen = [windows._windows_of(epoch, request, number) for epoch in range(3)]
+    assert all(sorted(each) == list(range(len(shorter))) for each in seen)
+    longer = max((first, second), key=len)
+    assert len(longer) > len(shorter)
+    used = {int(n) for epoch in range(40) for n in windows._windows_of(epoch, request, 1 - number)}
+    assert used == set(range(len(longer)))

@@ -39,7 +39,7 @@ class TestOffsetHand:
         offsets = plausible_offsets(3)
         posed = offset_hand(offsets, rotations(3, 5, 4), "right").at_rest()
         assert_close(fingers_of(posed.joints).diff(dim=-2), fingers_of(offsets)[..., 1:, :], 1e-14)
-        assert_close(posed.tbs, offset_hand(offsets, posed.shaped.axes, "right").with_local_rotations(posed.local).tbs, 0)
+        assert torch.equal(posed.local, EYE.expand(3, 5, 3, 3, 3))
 
     def test_neutral_tbs_is_the_canonical_rest_pose(self):
         hand = offset_hand(plausible_offsets(3), rotations(3, 5, 4), "right")
@@ -80,7 +80,7 @@ class TestOffsetHand:
             posed = offset_hand(offsets, axes, "right").with_tbs(tbs)
             return posed.joints, posed.frames
 
-        assert gradcheck(joints_and_frames, tuple(values.requires_grad_() for values in inputs))
+        assert gradcheck(joints_and_frames, tuple(values.requires_grad_() for values in inputs), fast_mode=True)
 
     def test_it_has_no_surface_of_its_own(self):
         with pytest.raises(ValueError, match="model.skinning"):
@@ -188,7 +188,7 @@ class TestManoHand:
             posed = hands[side].with_shape(betas).with_tbs(tbs)
             return posed.joints, posed.frames
 
-        assert gradcheck(pose, (betas, tbs))
+        assert gradcheck(pose, (betas, tbs), fast_mode=True)
 
     @pytest.mark.parametrize("device", DEVICES)
     def test_devices(self, hands, device):

@@ -133,7 +133,8 @@ class TestRestPose:
         assert_close(bones[:, 3], bones[:, 0], 1e-13)
 
     def test_gradients(self):
-        assert gradcheck(lambda offsets: rest_pose(offsets, "right"), plausible_offsets(3).requires_grad_())
+        offsets = plausible_offsets(3).requires_grad_()
+        assert gradcheck(lambda offsets: rest_pose(offsets, "right"), offsets, fast_mode=True)
 
 
 class TestAlign:
@@ -199,7 +200,8 @@ class TestAngles:
     @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-13)])
     def test_there_and_back(self, dtype, tolerance):
         generator = torch.Generator().manual_seed(0)
-        angles = (torch.rand(50, 3, generator=generator, dtype=dtype) - 0.5) * torch.tensor([6.2, 3.0, 6.2], dtype=dtype)
+        angles = torch.rand(50, 3, generator=generator, dtype=dtype) - 0.5
+        angles = angles * torch.tensor([6.2, 3.0, 6.2], dtype=dtype)
         assert_close(tbs_angles(tbs_from_angles(angles)), angles, tolerance)
 
     @pytest.mark.parametrize("bend", [pi / 2, -pi / 2])

@@ -31,7 +31,7 @@ def test_joint_names():
 
 
 def test_mano_order():
-    """MANO regresses index, middle, pinky, ring, thumb; its tips come in the order index, middle, pinky, ring, thumb."""
+    """MANO's joints come as index, middle, pinky, ring, thumb, and so do its tips after them."""
     fingers = ("index", "middle", "pinky", "ring", "thumb")
     mano = ["wrist", *(f"{f}{k}" for f in fingers for k in (1, 2, 3)), *(f"{f}4" for f in fingers)]
     ours = ["wrist", *(f"{f}{k}" for f in FINGERS for k in (1, 2, 3, 4))]

@@ -1,8 +1,8 @@
 """Shape, joints, frames, surface, semantic matrix and its gradient of reference MANO hands.
 
 The published system hands a pose to smplx as rotation vectors, and smplx adds 1e-8 to a vector before it takes its
-length. That turns each joint by up to 1e-8 and is all that keeps us from the reference's sixteenth digit: here the poses
-make that detour too, so that 1e-9 can be asked; without it, 5e-8 is.
+length. That turns each joint by up to 1e-8 and is all that keeps us from the reference's sixteenth digit: here the
+poses make that detour too, so that 1e-9 can be asked; without it, 5e-8 is.
 """
 
 import numpy as np

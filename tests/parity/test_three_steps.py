@@ -17,8 +17,8 @@ COLUMNS = ("loss", "loss", "gradient norm", "gradient norm")
 FIRST_STEP = (1e-5, 1e-5, 5e-5, 5e-5)
 """Allowed in the first step, where both programs still stand at the same place."""
 LATER_LIMIT = (5e-3, 5e-3, 5e-2, 5e-2)
-"""Never more than this afterwards. Adam makes the least gradient as large as any, so that rounding decides the direction
-of some weights; five times what it does to us (single against double precision) is allowed."""
+"""Never more than this afterwards. Adam makes the least gradient as large as any, so that rounding decides the
+direction of some weights; five times what it does to us (single against double precision) is allowed."""
 
 
 def pytest_generate_tests(metafunc):
@@ -64,7 +64,7 @@ def train(golden, models, folder, run, dtype, steps):
     return np.array(watch.rows), {name: values.double().norm().item() for name, values in model.named_parameters()}
 
 
-@pytest.mark.filterwarnings("ignore:You defined a `validation_step`")
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step`", "ignore:.*LeafSpec.*")
 def test_three_steps(golden, mano_models, agree, tmp_path, run):
     expected = np.load(golden / "losses" / f"{run}.npz")
     rows = expected["losses_and_grad_norms"]
@@ -79,5 +79,7 @@ def test_three_steps(golden, mano_models, agree, tmp_path, run):
             agree(found_rows[step, column], rows[step, column], allowed, group)
         assert set(norms) == set(expected["param_names"])
         after = dict(zip(expected["param_names"].tolist(), expected["param_norms_after"].tolist(), strict=True))
+        rounding = max(relative_error(norms[parameter], found["f64"][1][parameter]) for parameter in norms)
+        allowed = min(1e-5 + 5 * rounding, 1e-4)
         for parameter, norm in norms.items():
-            agree(norm, after[parameter], 1e-5, f"steps, norms of parameters afterwards {name}")
+            agree(norm, after[parameter], allowed, f"steps, norms of parameters afterwards {name}")

@@ -8,6 +8,7 @@ from data.open_hands.contacts import posed
 from data.open_hands.library import ASSETS, OpenHands, mirrored, mirrored_axes, mirrored_rotations
 from data.open_hands.shapes import HandShapes
 from data.open_hands.surface import shoot
+from model.kinematics import finger_positions
 from model.topology import ROOTS, TIPS
 
 
@@ -88,3 +89,13 @@ def test_first_hits_of_rays_from_inside_a_cube():
     np.testing.assert_allclose(rebuilt, hits.points, atol=1e-12)
     with pytest.raises(ValueError, match="without a hit"):
         shoot(corners, faces[:2], np.zeros(3), np.array([[1.0, 0, 0]]))
+
+
+def test_regressed_joints_stay_near_the_skeleton(hands, models):
+    """The joints of the posed surface differ from those of the bones by millimetres, as on MANO, in any shape."""
+    shapes = HandShapes.load()
+    for betas in betas_of(hands)[:: len(hands.subjects) // 4]:
+        hand = hands.mano_hand(models).with_shape(betas.expand(len(shapes.names), -1))
+        state = posed(hand, shapes.angles)
+        apart = (finger_positions(state.fingers, hand.offsets) - state.joints).norm(dim=-1)
+        assert apart.mean() < 0.002 and apart.max() < 0.012  # metres

@@ -1,0 +1,93 @@
+"""The demo from nothing to the table, on a few hands; and what it may not do twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from PIL import Image
+
+from run import demo
+from run.comparison import most_different
+from tests.run.conftest import ROOT, run_process
+from utils.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder in which the small demo has run."""
+    folder = tmp_path_factory.mktemp("demo")
+    done = run_process(folder, "run.demo", "--small", "--data_path", "open", "--output", "out")
+    assert done.returncode == 0, done.stderr + done.stdout
+    for word in ("Building", "features", "epoch 2/2", "Test hands outside", "Test hands inside", "hands.png"):
+        assert word in done.stdout
+    return folder
+
+
+def test_results_compare_all_methods(finished):
+    results = json.loads((finished / "out" / "results.json").read_text())
+    for group in ("methods", "methods_inside"):
+        assert list(results[group]) == ["rotation_copy", "tbs_copy", "dm", "asrn"]
+        for entry in results[group].values():
+            for direction in ("mano2mixamo", "mixamo2mano"):
+                assert {"S_finger", "S_palm", "pinch_error", "S_finger_se"} <= set(entry[direction])
+        assert results[group]["tbs_copy"]["mano2mixamo"]["S_finger"] > 0.9
+    assert results["windows"] > 0 and results["windows_inside"] > 0
+    assert not set(results["test_characters"]) & set(results["test_characters_inside"])
+    assert set(results["seconds"]) == {"build", "preprocess", "train", "test", "draw"}
+
+
+def test_hands_are_drawn(finished):
+    with Image.open(finished / "out" / "hands.png") as picture:
+        assert picture.width > 1000 and picture.height > 500
+
+
+def test_a_finished_training_is_not_repeated_but_a_changed_one_is(finished, monkeypatch):
+    """What is reused depends on everything that went into it."""
+    monkeypatch.chdir(finished)
+    started: list[str] = []
+    monkeypatch.setattr(demo, "run_together", lambda jobs: started.extend(jobs))
+    data, epochs = Path("open"), ["--trainer.max_epochs", "2"]
+    checkpoints = demo.train(Path("out"), data, epochs)
+    assert started == [] and set(checkpoints) == {"dm", "asrn"}
+    with pytest.raises(InputError, match="no checkpoint"):
+        demo.train(Path("out"), data, ["--trainer.max_epochs", "3"])
+    assert started == ["DM", "ASRN"]
+    key = demo.training_key("asrn", data, epochs)
+    path = next(data.glob("Hand*.json"))
+    description = json.loads(path.read_text())
+    path.write_text(json.dumps({**description, "checked": "again"}))
+    assert demo.training_key("asrn", data, epochs) == key
+    path.write_text(json.dumps({**description, "inputs": "others"}))
+    assert demo.training_key("asrn", data, epochs) != key
+
+
+def test_a_failing_step_stops_the_demo(tmp_path, capfd):
+    with pytest.raises(InputError, match="run.train_dm failed"):
+        demo.run_together({"DM": ("run.train_dm", ["fit", "--config", "nowhere.yaml"])})
+    assert "nowhere.yaml" in capfd.readouterr().err
+    with pytest.raises(InputError, match="splits.yaml"):
+        demo.read_splits(tmp_path)
+
+
+def test_command_line_module_finds_the_repository():
+    assert demo.ROOT == ROOT
+
+
+def test_gestures_that_differ_most():
+    """By pinch error among touching frames, by S_finger among others; each pair of people once."""
+    nan = float("nan")
+    touching = torch.zeros(3, 2, 5, 5, dtype=torch.bool)
+    touching[0, 0, 3, 4] = touching[1, 1, 3, 4] = touching[2, 1, 0, 4] = True
+    pinch = torch.tensor([[0.1, nan], [nan, 0.9], [nan, 0.3]])
+    direction = SimpleNamespace(
+        pinch={"a": pinch, "b": torch.zeros(3, 2).where(~pinch.isnan(), pinch)},
+        s_finger={"a": torch.tensor([[0.9, 0.5], [0.9, 0.9], [0.6, 0.9]]), "b": torch.full((3, 2), 0.9)},
+        touching=touching,
+        characters=(["s0", "s1", "s2"], ["t0", "t1", "t2"]),
+    )
+    # Window 0 shows the same touch as window 1, and less clearly; but it differs most without contact.
+    assert most_different(direction, contacts=2, others=2) == [(1, 1), (2, 1), (0, 1)]
