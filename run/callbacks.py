@@ -76,7 +76,8 @@ class ResumePoints(Checkpoint):
 
     def on_train_epoch_end(self, trainer, pl_module) -> None:
         """Write at the end of an epoch, after validation and after the best checkpoints."""
-        if time.monotonic() - self._saved_time >= self.at_most_each:
+        due = time.monotonic() - self._saved_time >= self.at_most_each
+        if trainer.strategy.broadcast(due):  # all processes take part in writing, or none
             self._save(trainer)
 
     def on_train_end(self, trainer, pl_module) -> None:

@@ -176,16 +176,27 @@ def data_options(data: Path) -> list[str]:
 
 
 def read_splits(data: Path) -> dict[str, list[str]]:
-    """Characters of each split of the open data set, both domains in one list.
+    """Characters of each split of the open data set, both domains in one list; in the test splits in such numbers that
+    every character meets every subject.
 
     Raises InputError if splits.yaml is missing or of another form.
     """
     path = data / "splits.yaml"
     try:
         splits = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return {name: [*sides["mixamo"], *sides["mano"]] for name, sides in splits.items()}
+        return {
+            name: everyone_with_everyone(sides["mixamo"], sides["mano"])
+            if name.startswith("test")
+            else [*sides["mixamo"], *sides["mano"]]
+            for name, sides in splits.items()
+        }
     except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
         raise InputError(f"{path}: expected the splits of run.build_open_hands ({error}); build again") from None
+
+
+def everyone_with_everyone(characters: list[str], subjects: list[str]) -> list[str]:
+    """Entries of a character list that pair each character with each subject (clips of equal length)."""
+    return [*(f"{name}*{len(subjects)}" for name in characters), f"({'+'.join(subjects)})*{len(characters)}"]
 
 
 def test(checkpoints: dict[str, Path], data: Path, output: Path) -> dict[str, Any]:

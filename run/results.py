@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from model.topology import hand_joint_names
 from run.checkpoints import display_path
 from utils.files import atomic_write
 
@@ -244,17 +245,26 @@ class PredictionWriter(Callback):
     """Keeps what `predict` made: predictions.npz beside the logs.
 
     Arrays are named {direction}/{quantity}: local_rotations (N, T, 21, 4) and tbs (N, T, 5, 3, 4) quaternions
-    (w, x, y, z), joints (N, T, 21, 3) with the wrist at the origin, in the target's unit. N windows of T frames.
+    (w, x, y, z), joints (N, T, 21, 3) with the wrist at the origin, in the target's unit. N windows of T frames;
+    source and target (N,) name their characters, joint_names (21,) the target's joints.
     """
 
     def __init__(self) -> None:
         self._collected: dict[str, list[np.ndarray]] = {}
+        self._joint_names: dict[str, np.ndarray] = {}
 
     def on_predict_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0) -> None:
         """Collect a batch: {direction: {quantity: tensor}}."""
+        groups = trainer.datamodule.windows("test").groups
+        names = [np.array(g.names)[p.cpu().numpy()] for g, p in zip(groups, batch.positions.T, strict=True)]
         for direction, quantities in outputs.items():
-            for name, value in quantities.items():
-                self._collected.setdefault(f"{direction}/{name}", []).append(value.detach().cpu().numpy())
+            # The first group is Mixamo, or the target within a domain.
+            source, target = (0, 1) if direction == "mixamo2mano" else (1, 0)
+            found = {name: value.detach().cpu().numpy() for name, value in quantities.items()}
+            for name, value in {**found, "source": names[source], "target": names[target]}.items():
+                self._collected.setdefault(f"{direction}/{name}", []).append(value)
+            domain = (batch.first, batch.second)[target].domain
+            self._joint_names[f"{direction}/joint_names"] = np.array(hand_joint_names(domain, pl_module.side))
 
     def on_predict_end(self, trainer, pl_module) -> None:
         """Write everything as one file (one for each process if there are several)."""
@@ -264,6 +274,6 @@ class PredictionWriter(Callback):
         path = Path(trainer.log_dir) / f"predictions{suffix}.npz"
         arrays = {name: np.concatenate(values) for name, values in self._collected.items()}
         with atomic_write(path) as temporary:
-            np.savez_compressed(temporary, **arrays)
+            np.savez_compressed(temporary, **arrays, **self._joint_names)
         windows = max(len(values) for values in arrays.values())
         print(f"Written: {display_path(path)} ({windows} windows: {', '.join(sorted(arrays))})", flush=True)

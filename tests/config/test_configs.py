@@ -8,6 +8,8 @@ import pytest
 import torch
 import yaml
 
+from data.mixhand import expand_characters
+from data.open_hands.library import OpenHands
 from model.asrn import ASRN
 from model.dm import DM
 from run.command_line import RetargetingCLI
@@ -89,9 +91,12 @@ def test_open_configurations(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data = build(name, folder="open").config.fit.data
     assert Path(data.data_path).name == "MixHandOpen"
-    splits = [set(data.train_characters), set(data.val_characters), set(data.test_characters)]
-    assert sum(map(len, splits)) == len(set.union(*splits))
-    assert len([c for c in data.train_characters if c.startswith("Hand")]) >= 24
+    splits = [expand_characters(data[f"{split}_characters"]) for split in ("train", "val", "test")]
+    assert sum(len(set(names)) for names in splits) == len(set().union(*splits))
+    open_hands = OpenHands.load()
+    known = {**open_hands.characters, **open_hands.subjects}
+    assert [{known[name] for name in names} for names in splits] == [{"train"}, {"val"}, {"test_outside"}]
+    assert set(splits[0]) == {name for name, split in known.items() if split == "train"}
 
 
 @pytest.mark.parametrize("path", sorted(CONFIG.rglob("*.yaml")), ids=lambda p: str(p.relative_to(CONFIG)))

@@ -132,6 +132,8 @@ def test_fit_then_the_commands_it_prints(world, program):
         assert arrays["mano2mixamo/local_rotations"].shape == (5, 8, 21, 4)
         assert arrays["mixamo2mano/joints"].shape == (5, 8, 21, 3)
         assert np.isfinite(arrays["mixamo2mano/tbs"]).all()
+        assert set(arrays["mano2mixamo/target"]) == {"SportyGranny"} == set(arrays["mixamo2mano/source"])
+        assert set(arrays["mano2mixamo/source"]) == {"Mano7"} and arrays["mano2mixamo/joint_names"][0] == "RightHand"
 
 
 def test_tensorboard_shows_losses_rates_and_hands(world, program):

@@ -12,7 +12,8 @@ from tests.run.conftest import SMALL, run_process
 
 # 35 windows in batches of 8: five steps an epoch, the last one short.
 TRAINING = [
-    "fit", *SMALL, "--data.batch_size", "8", "--data.data_augment", "true", "--data.num_workers", "0",
+    "fit", *SMALL, "--data.batch_size", "8", "--data.data_augment", "true", "--data.new_pairs", "true",
+    "--data.num_workers", "0",
     "--model.lr_schedule", "one_cycle", "--resume_points.every_n_steps", "2", "--pictures.every_n_epochs", "0",
     "--resume_points.at_most_each", "0",
     "--trainer.limit_val_batches", "1",
