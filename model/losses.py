@@ -156,15 +156,16 @@ def _saturating_angles(tbs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _unfolded_angles(tbs: Tensor) -> Tensor:
-    """Twist, bend, splay ``(..., 3)``, the bend anywhere in (−180°, 180°], twist and splay within ±90° of zero twist.
+    """Twist, bend, splay ``(..., 3)``; a bend of 120° reads as 120°, not as 60° with twist and splay turned over.
 
-    Of the two solutions the one with the smaller twist is taken, so a joint bent by 120° reads as 120° and not as
-    60° with its twist and splay turned over. Where twist and splay are not determined (a bend of exactly 90°), they
-    are taken as they stand, with zero gradient.
+    Every rotation has two such readings. The one with a bend beyond 90° is taken where the hand is closed and the
+    other would have both twist and splay beyond 90°. Only there: a joint that is turned over about its own axis
+    should be seen, and penalised, as twisted. Where an angle is not determined (a bend of exactly 90°), its gradient
+    is zero.
     """
-    twist_y, twist_x = -tbs[..., 1, 2], tbs[..., 2, 2]
-    flip = torch.where(twist_x < 0, -1.0, 1.0).to(tbs.dtype)
-    twist, radius = _safe_atan2(twist_y * flip, twist_x * flip)
+    overbent = (tbs[..., 0, 2] > 0) & (tbs[..., 0, 0] < 0) & (tbs[..., 2, 2] < 0)
+    flip = torch.where(overbent, -1.0, 1.0).to(tbs.dtype)
+    twist, radius = _safe_atan2(-tbs[..., 1, 2] * flip, tbs[..., 2, 2] * flip)
     splay, _ = _safe_atan2(-tbs[..., 0, 1] * flip, tbs[..., 0, 0] * flip)
     bend = torch.atan2(tbs[..., 0, 2], radius * flip)
     return torch.stack([twist, bend, splay], dim=-1)

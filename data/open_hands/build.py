@@ -53,7 +53,10 @@ class Plan:
     seed: int = 7
     seconds: dict[str, tuple[float, float]] = field(
         default_factory=lambda: {
-            "train": (14.0, 21.0), "val": (40.0, 40.0), "test_inside": (60.0, 60.0), "test_outside": (60.0, 60.0)
+            "train": (14.0, 21.0),
+            "val": (40.0, 40.0),
+            "test_inside": (60.0, 60.0),
+            "test_outside": (60.0, 60.0),
         }
     )
     most: int | None = None

@@ -114,8 +114,15 @@ def angles_over_time(
         raise ValueError(f"only {len(kept)} of {len(accepted)} shapes are within the hand's reach")
     early, late = performance.lags[kept, 0], performance.lags[kept, 1]  # (n, 5)
     late = np.concatenate([late[1:], late[-1:]])  # leaving belongs to the next transition
-    times = np.stack([arrive[:, None] - early, np.tile(arrive[:, None], N_FINGERS),
-                      np.tile(leave[:, None], N_FINGERS), leave[:, None] + late], axis=1).reshape(-1, N_FINGERS)
+    times = np.stack(
+        [
+            arrive[:, None] - early,
+            np.tile(arrive[:, None], N_FINGERS),
+            np.tile(leave[:, None], N_FINGERS),
+            leave[:, None] + late,
+        ],
+        axis=1,
+    ).reshape(-1, N_FINGERS)
     keys = angles[kept][:, [0, 0, 1, 1]].reshape(-1, N_FINGERS, N_ANGLES)
     frames = np.arange(round(seconds * rate)) / rate
     result = np.empty((len(frames), N_FINGERS, N_ANGLES))

@@ -44,9 +44,13 @@ def all_shapes(hands: OpenHands, shapes: HandShapes, path: Path, name: str = "Ha
     vertices, joints = _skinned(hands, name, angles)
     cells = []
     for i, shape in enumerate(shapes.names):
-        touches = [(joints[i, int(a)], _DOT, 3) for (a, b), d, w in
-                   zip(shapes.contacts.pairs[i], shapes.contacts.distance[i], shapes.contacts.weight[i], strict=True)
-                   if w > 0 and d == 0]
+        touches = [
+            (joints[i, int(a)], _DOT, 3)
+            for (a, b), d, w in zip(
+                shapes.contacts.pairs[i], shapes.contacts.distance[i], shapes.contacts.weight[i], strict=True
+            )
+            if w > 0 and d == 0
+        ]
         options = {"size": (128, 160), "view": "three_quarter", "markers": touches}
         picture = render_mesh(vertices[i], hands.faces, color=_SKIN, **options)
         cells.append((shape.replace("_", " "), picture))

@@ -34,8 +34,10 @@ class HandShapes:
         """
         table = yaml.safe_load(path.read_text(encoding="utf-8"))
         shapes = table["shapes"]
-        angles = [[_angles(path, name, shape, finger, table["presets"]) for finger in FINGERS]
-                  for name, shape in shapes.items()]
+        angles = [
+            [_angles(path, name, shape, finger, table["presets"]) for finger in FINGERS]
+            for name, shape in shapes.items()
+        ]
         rows = [_contacts(path, name, shape) for name, shape in shapes.items()]
         width = max(len(row) for row in rows)
         padded = [row + [((0, 0), 0.0, 0.0)] * (width - len(row)) for row in rows]

@@ -50,9 +50,7 @@ def shoot(vertices: np.ndarray, faces: np.ndarray, origin: np.ndarray, direction
     if not np.isfinite(distance[ray, face]).all():
         raise ValueError("a ray from inside the finger leaves the mesh without a hit")
     u, v = u[ray, face], v[ray, face]
-    return Hits(
-        origin + directions * distance[ray, face, None], face, np.clip(np.stack([1 - u - v, u, v], -1), 0, 1)
-    )
+    return Hits(origin + directions * distance[ray, face, None], face, np.clip(np.stack([1 - u - v, u, v], -1), 0, 1))
 
 
 def distal_bones(vertices: np.ndarray, heads: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -252,7 +252,8 @@ def test_new_pairs_change_with_the_epoch_and_use_the_surplus():
     windows = PairedWindows(first, second, seed=5, new_pairs=True)
     request = np.arange(len(windows))
     rows = [windows.batch(BatchRequest(epoch, request)) for epoch in (0, 0, 1)]
-    assert torch.equal(rows[0].first.rows, rows[1].first.rows) and torch.equal(rows[0].second.rows, rows[1].second.rows)
+    assert torch.equal(rows[0].first.rows, rows[1].first.rows)
+    assert torch.equal(rows[0].second.rows, rows[1].second.rows)
     assert not torch.equal(rows[0].second.rows, rows[2].second.rows)
     other_seed = PairedWindows(first, second, seed=6, new_pairs=True).batch(BatchRequest(0, request))
     assert not torch.equal(rows[0].second.rows, other_seed.second.rows)

@@ -75,8 +75,10 @@ class TestEuler:
     @pytest.mark.parametrize("method", ["asrn", "dm"])
     def test_corrected_reads_bends_up_to_180_degrees(self, method):
         generator = torch.Generator().manual_seed(0)
-        angles = (torch.rand(40, 5, 3, 3, generator=generator, dtype=torch.float64) - 0.5)
-        angles = angles * torch.tensor([3.0, 6.2, 3.0], dtype=torch.float64)
+        angles = torch.rand(40, 5, 3, 3, generator=generator, dtype=torch.float64) - 0.5
+        # Twist and splay up to ±86°, bend from −89° to 178°: backwards, no joint goes beyond a right angle.
+        angles = angles * torch.tensor([3.0, 4.65, 3.0], dtype=torch.float64)
+        angles[..., 1] += 0.78
         expected = euler_by_hand(angles, method, saturate=False)
         found = AnatomicalLoss("euler", method, corrected=True)(tbs_from_angles(angles))
         assert_close(torch.stack(found), expected, 1e-12)

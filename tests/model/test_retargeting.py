@@ -178,8 +178,8 @@ class TestInputs:
         changed = copy.copy(hands["mano"])
         changed.rows = changed.rows.clone()
         changed.shape.add_(1)
-        source = Source(hands["mixamo"])
-        assert (model(changed, source)[0] - model(hands["mano"], source)[0]).abs().max() > 1e-4
+        for source in (Source(hands["mixamo"]), Source(hands["mano"])):
+            assert (model(changed, source)[0] - model(hands["mano"], source)[0]).abs().max() > 1e-4
         as_source = [model(hands["mixamo"], Source(given))[0] for given in (hands["mano"], changed)]
         assert torch.equal(*as_source)  # there, its shape is not looked at
 
@@ -219,6 +219,16 @@ class TestMasks:
     def test_numbers_that_do_not_exist(self, build, name, mask):
         with pytest.raises(ValueError, match=name):
             build(**{name: mask})
+
+    def test_they_reach_the_losses(self, build, hands):
+        """Without weights, a masked term is the mean over the query joints, or the anchors, that are left."""
+        mixamo, names = Source(hands["mixamo"]), {"rf_mask": [3, 8, 17], "rp_mask": [4, 8]}
+        model = build(distance_weighted=False, **names)
+        posed = model.retarget(hands["mixamo"], hands["mano"])
+        finger, palm = mixamo.directions.cosines(posed.joints, posed.frames)
+        terms = model.semantic_terms(mixamo, posed)
+        assert_close(terms["rf_dir"], -finger[..., [3, 8, 17], :].mean(), 1e-12)
+        assert_close(terms["rp_dir"], -palm[..., [4, 8]].mean(), 1e-12)
 
     def test_they_reach_the_metrics(self, build, across):
         values = []

@@ -23,9 +23,7 @@ def test_vertices_follow_their_joints(hand):
     posed = shaped.with_tbs(rotations(2, 5, 3))
     found = skin_hand(posed, vertices, weights, rest)
     for frame in range(2):
-        moved = [
-            (vertices - rest[j]) @ posed.global_rotations[frame, j].T + posed.joints[frame, j] for j in range(21)
-        ]
+        moved = [(vertices - rest[j]) @ posed.global_rotations[frame, j].T + posed.joints[frame, j] for j in range(21)]
         assert_close(found[frame], sum(weights[:, j, None] * moved[j] for j in range(21)), 1e-13)
 
 

@@ -121,8 +121,11 @@ def test_shape_outside_training_range():
 
 
 def digests(root):
-    return {p.relative_to(root): hashlib.sha256(p.read_bytes()).hexdigest() for p in root.rglob("*")
-            if p.suffix in (".bvh", ".npy", ".pkl", ".yaml")}
+    return {
+        p.relative_to(root): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in root.rglob("*")
+        if p.suffix in (".bvh", ".npy", ".pkl", ".yaml")
+    }
 
 
 def test_build_is_repeatable_and_skips_what_is_there(tree, tmp_path):

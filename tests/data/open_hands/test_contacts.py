@@ -64,10 +64,13 @@ def test_positive_bend_closes_every_finger_of_every_hand(hands, shapes):
     assert (tips.norm(dim=-1) < 1.02 * roots.norm(dim=-1)).all()
 
 
-@pytest.mark.parametrize("text, said", [
-    ("shapes: {a: {index: [1, 2]}}", "index|middle"),
-    ("shapes: {a: {thumb: out, index: x, middle: x, ring: x, pinky: x, touch: [[thumb, elbow]]}}", "elbow"),
-])
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("shapes: {a: {index: [1, 2]}}", "index|middle"),
+        ("shapes: {a: {thumb: out, index: x, middle: x, ring: x, pinky: x, touch: [[thumb, elbow]]}}", "elbow"),
+    ],
+)
 def test_a_wrong_table_is_explained(tmp_path, text, said):
     table = tmp_path / "shapes.yaml"
     table.write_text("presets: {finger: {x: [0, 0, 0, 0]}, thumb: {out: [0, 0, 0, 0]}}\n" + text)
