@@ -97,7 +97,7 @@ class ShapedHand:
     @cached_property
     def rest(self) -> Tensor:
         """Local rotations ``(..., 5, 3, 3, 3)`` of the canonical rest pose."""
-        return kinematics.rest_pose(self.offsets, self.side)
+        return kinematics.rest_pose(self.offsets)
 
     def with_tbs(self, tbs: Tensor) -> PosedHand:
         """Pose by twist-bend-splay rotations ``(..., 5, 3, 3, 3)``."""
@@ -106,9 +106,10 @@ class ShapedHand:
     def with_local_rotations(self, local: Tensor) -> PosedHand:
         """Pose by local rotations ``(..., 5, 3, 3, 3)`` of the rotating joints."""
         fingers = kinematics.finger_chain(local)
-        joints = kinematics.finger_positions(fingers, self.offsets)
-        if self.surface is not None:
-            joints = self.surface.joints(local, fingers, joints)
+        if self.surface is None:
+            joints = kinematics.finger_positions(fingers, self.offsets)
+        else:
+            joints = self.surface.joints(local, fingers)
         return PosedHand(self, local, fingers, joints)
 
     def at_rest(self) -> PosedHand:
@@ -197,6 +198,7 @@ class ManoHand:
                 )
             corners = model.faces_tensor[axes.bend_triangles]  # (5, 2, 3)
             weight = axes.bend_barycentric * axes.bend_barycentric.new_tensor([-1.0, 1.0])[:, None]
+            weight = weight * model.lbs_weights.sum(-1)[corners]  # of the skinned surface, as all joints at rest
             bend_template = torch.einsum("fec,fecx->fx", weight, model.v_template[corners])
             bend_directions = torch.einsum("fec,fecxs->sfx", weight, model.shapedirs[corners])
         return ManoHand(side, model, skin, axes, bend_template, bend_directions).to(dtype)
@@ -225,9 +227,7 @@ class ManoHand:
         if betas.shape[-1] != N_SHAPE:
             raise ValueError(f"`betas` must end with ({N_SHAPE},); got {tuple(betas.shape)}")
         rest_joints = _linear(self.skin.rest_template, self.skin.rest_directions, betas)
-        parents = [max(parent, 0) for parent in PARENTS]
-        offsets = rest_joints - rest_joints[..., parents, :]
-        return ShapedHand(self.side, offsets, None, ManoSurface.of(self, betas, rest_joints))
+        return ShapedHand(self.side, _offsets(rest_joints), None, ManoSurface.of(self, betas))
 
     def axes_of(self, betas: Tensor, offsets: Tensor) -> Tensor:
         """Anatomical axes ``(..., 5, 4, 3, 3)`` of the shape ``betas (..., 10)`` with rest ``offsets`` (SPEC §7).
@@ -257,32 +257,34 @@ class ManoSurface:
     hand: ManoHand
     betas: Tensor  # (..., 10)
     anchored: Tensor  # (..., P, 3) shaped shares, relative to their bone's joint
+    bone_offsets: Tensor  # (..., 21, 3) bone vectors of the skeleton that carries the skin, from the model's origin
 
     @staticmethod
-    def of(hand: ManoHand, betas: Tensor, rest_joints: Tensor) -> ManoSurface:
-        """Prepare the surface of ``hand`` with ``betas (..., 10)`` and rest joints ``(..., 21, 3)``."""
+    def of(hand: ManoHand, betas: Tensor) -> ManoSurface:
+        """Prepare the surface of ``hand`` with ``betas (..., 10)``."""
         skin = hand.skin
-        bone_joints = rest_joints[..., skin.bone_joint, :]
-        anchored = _linear(skin.template, skin.shape_directions, betas) - skin.mass[:, None] * bone_joints
-        return ManoSurface(hand, betas, anchored)
+        bones = _linear(skin.bone_template, skin.bone_directions, betas)
+        own = bones[..., skin.bone_joint, :]
+        anchored = _linear(skin.template, skin.shape_directions, betas) - skin.mass[:, None] * own
+        return ManoSurface(hand, betas, anchored, _offsets(bones))
 
     def axes(self, offsets: Tensor) -> Tensor:
         """Anatomical axes ``(..., 5, 4, 3, 3)`` of this shape, whose rest offsets are ``offsets (..., 21, 3)``."""
         return self.hand.axes_of(self.betas, offsets)
 
-    def joints(self, local: Tensor, fingers: Tensor, bones: Tensor) -> Tensor:
+    def joints(self, local: Tensor, fingers: Tensor) -> Tensor:
         """Joints regressed from the posed surface (SPEC §3).
 
         Args:
             local: ``(..., 5, 3, 3, 3)`` local rotations.
             fingers: ``(..., 5, 3, 3, 3)`` global rotations.
-            bones: ``(..., 21, 3)`` joints by forward kinematics.
 
         Returns:
             ``(..., 21, 3)``, wrist at the origin.
         """
         skin = self.hand.skin
-        batch = torch.broadcast_shapes(local.shape[:-4], bones.shape[:-2])
+        bones = kinematics.finger_positions(fingers, self.bone_offsets)
+        batch = bones.shape[:-2]
         rotations = frames_last(fingers.flatten(-4, -3).expand(*batch, -1, -1, -1), 3)
         eye = torch.eye(3, dtype=local.dtype, device=local.device).unsqueeze(-1)
         rotations = torch.cat([eye.expand(1, 3, 3, rotations.shape[-1]), rotations])  # (16, 3, 3, F)
@@ -319,7 +321,12 @@ class ManoSurface:
             pose2rot=False,
         )
         wrist = torch.einsum("v,bvx->bx", model.J_regressor[0], vertices)
-        return (vertices - wrist[:, None]).to(local.dtype).unflatten(0, batch)
+        return (vertices - wrist[:, None]).to(local.dtype).reshape(*batch, -1, 3)
+
+
+def _offsets(joints: Tensor) -> Tensor:
+    """Bone vectors ``(..., 21, 3)`` of ``joints (..., 21, 3)``, from their parents; zero at the wrist."""
+    return joints - joints[..., [max(parent, 0) for parent in PARENTS], :]
 
 
 def _linear(template: Tensor, directions: Tensor, weights: Tensor) -> Tensor:

@@ -20,7 +20,6 @@ from model.topology import (
     N_FINGERS,
     PINKY,
     THUMB,
-    check_side,
 )
 
 
@@ -127,25 +126,22 @@ def align(source: Tensor, target: Tensor, half_turn_axis: Tensor) -> Tensor:
     return torch.where(opposite, half_turn, turn)
 
 
-def rest_pose(offsets: Tensor, side: str) -> Tensor:
+def rest_pose(offsets: Tensor) -> Tensor:
     """Rotations R that bring a hand into its canonical rest pose: fingers straight, flat, parallel (SPEC §2).
 
     The palm plane goes through the wrist and the roots of index and pinky. Every bone is turned into it; all but
-    the thumb's are then turned along the direction of the middle finger's root.
+    the thumb's are then turned along the direction of the middle finger's root. Which side of the plane is up makes no
+    difference, so right and left hands are treated alike.
 
     Args:
         offsets: ``(..., 21, 3)`` bone vectors; any unit.
-        side: ``"right"`` or ``"left"``; decides which side of the palm is up.
 
     Returns:
         ``(..., 5, 3, 3, 3)`` local rotations of the 15 rotating joints.
     """
-    check_side(side)
     bones = fingers_of(offsets)
     roots = bones[..., 0, :]
     normal = unit(torch.linalg.cross(roots[..., INDEX, :], roots[..., PINKY, :], dim=-1))
-    if side == "right":
-        normal = -normal
     normal = normal.unsqueeze(-2)  # one for all fingers
     forward = _flatten_onto(roots[..., MIDDLE, :].unsqueeze(-2), normal)
 

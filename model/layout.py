@@ -18,4 +18,5 @@ def frames_last(tensor: Tensor, own_dims: int) -> Tensor:
 
 def frames_first(tensor: Tensor, batch: torch.Size) -> Tensor:
     """``(*own, frames)`` to ``(*batch, *own)``, a view."""
-    return tensor.movedim(-1, 0).unflatten(0, batch)
+    moved = tensor.movedim(-1, 0)
+    return moved.reshape(*batch, *moved.shape[1:])

@@ -165,6 +165,8 @@ class FoldedSkin:
     pose_directions: Tensor  # (135, P * 3); features F − I of the 15 rotating joints in hand order, row by row
     rest_template: Tensor  # (21, 3) rest joints of the mean shape
     rest_directions: Tensor  # (10, 21, 3)
+    bone_template: Tensor  # (21, 3) where bones of the mean shape begin, before skinning; the wrist at the origin
+    bone_directions: Tensor  # (10, 21, 3)
     incidence: Tensor  # (21, P) 1 where a share belongs to a joint
 
     @staticmethod
@@ -173,6 +175,11 @@ class FoldedSkin:
         tips = torch.eye(model.get_num_verts(), dtype=model.dtype)[tip_vertices]
         regressor = torch.cat([model.J_regressor, tips])[list(MANO_TO_HAND)]
         weights = model.lbs_weights[:, [0, *MANO_BONES]]
+        # Single-precision weights miss one by 1e-8; joints at rest, too, are those of the skinned surface.
+        skinned = regressor * model.lbs_weights.sum(-1)
+        # The wrist does not turn, so its bone may as well begin at the origin; positions are then the model's own.
+        from_origin = torch.ones(len(regressor), 1, dtype=model.dtype)
+        from_origin[0] = 0
         touched = (regressor != 0).to(weights) @ (weights != 0).to(weights) > 0
         joint, bone = touched.nonzero(as_tuple=True)
         share = regressor[joint] * weights[:, bone].T  # (P, V)
@@ -187,8 +194,10 @@ class FoldedSkin:
             template=share @ model.v_template,
             shape_directions=torch.einsum("pv,vcs->spc", share, model.shapedirs),
             pose_directions=torch.einsum("pv,fvc->fpc", share, posedirs).flatten(1),
-            rest_template=regressor @ model.v_template,
-            rest_directions=torch.einsum("jv,vcs->sjc", regressor, model.shapedirs),
+            rest_template=skinned @ model.v_template,
+            rest_directions=torch.einsum("jv,vcs->sjc", skinned, model.shapedirs),
+            bone_template=from_origin * (regressor @ model.v_template),
+            bone_directions=from_origin * torch.einsum("jv,vcs->sjc", regressor, model.shapedirs),
             incidence=(joint == torch.arange(len(regressor))[:, None]).to(model.dtype),
         )
 

@@ -31,7 +31,9 @@ class StaticBlock(nn.Module):
         for layer in range(n_layers):
             conv = nn.Conv1d(in_channels if layer == 0 else channels, channels, 1)
             # The fourth place was a dropout of probability zero; it keeps the published numbering.
-            layers += [conv, _norm(norm_type, channels), nn.LeakyReLU(SLOPE), nn.Identity()]
+            # A code of one frame has no deviation over time, so it cannot be instance-normalised.
+            norm = _norm("none" if norm_type == "instance" else norm_type, channels)
+            layers += [conv, norm, nn.LeakyReLU(SLOPE), nn.Identity()]
         self.net = nn.Sequential(*layers)
 
     def forward(self, static: Tensor) -> Tensor:

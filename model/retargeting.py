@@ -172,11 +172,13 @@ class Retargeting(LightningModule):
 
     def mano_hand(self, like: Tensor) -> ManoHand:
         """The MANO hand, loaded when it is first needed and kept on the device and in the type of ``like``."""
-        if self._mano is None:
-            self._mano = ManoHand.load(*self._mano_files, self.side)
-        held = self._mano.skin.template
-        if held.device != like.device or held.dtype != like.dtype:
-            self._mano = self._mano.to(device=like.device, dtype=like.dtype)
+        # What is made in inference mode cannot be trained through later; the hand is kept, so it must not be.
+        with torch.inference_mode(False):
+            if self._mano is None:
+                self._mano = ManoHand.load(*self._mano_files, self.side)
+            held = self._mano.skin.template
+            if held.device != like.device or held.dtype != like.dtype:
+                self._mano = self._mano.to(device=like.device, dtype=like.dtype)
         return self._mano
 
     def shaped_hand(self, hands: Hands) -> ShapedHand:

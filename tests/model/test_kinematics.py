@@ -69,7 +69,7 @@ class TestForwardKinematics:
     def test_type_and_device_are_kept(self, device, dtype):
         local, offsets = rotations(2, 21).to(device, dtype), plausible_offsets(2).to(device, dtype)
         turns, places = forward_kinematics(local, offsets)
-        rest = rest_pose(offsets, "right")
+        rest = rest_pose(offsets)
         for values in (turns, places, rest, local_from_tbs(rest, local.new_zeros(5, 4, 3, 3), rest)):
             assert values.dtype == dtype and values.device.type == device
         assert_close(places, forward_kinematics(local.double().cpu(), offsets.double().cpu())[1], 1e-5)
@@ -83,7 +83,7 @@ class TestRestPose:
     @pytest.mark.parametrize("side", SIDES)
     def test_fingers_become_straight_flat_and_parallel(self, side):
         offsets = plausible_offsets(6, side=side)
-        _, places = forward_kinematics(with_wrist_and_tips(rest_pose(offsets, side)), offsets)
+        _, places = forward_kinematics(with_wrist_and_tips(rest_pose(offsets)), offsets)
         bones = fingers_of(places).diff(dim=-2)  # (6, 5, 3, 3)
         normal = unit(torch.linalg.cross(offsets[:, ROOTS[3]], offsets[:, ROOTS[2]], dim=-1))
         assert (bones * normal[:, None, None]).sum(-1).abs().max() < 1e-14
@@ -97,18 +97,18 @@ class TestRestPose:
     def test_items_do_not_mix(self, side, batch):
         """A cross product that picks the first dimension of length three would mix a batch of three."""
         offsets = plausible_offsets(batch, side=side, seed=4)
-        together = rest_pose(offsets, side)
-        alone = torch.stack([rest_pose(item, side) for item in offsets])
+        together = rest_pose(offsets)
+        alone = torch.stack([rest_pose(item) for item in offsets])
         assert torch.allclose(together, alone, rtol=0, atol=1e-14)
 
     def test_left_is_the_mirror_of_right(self):
         mirror = torch.diag(torch.tensor([-1.0, 1, 1], dtype=torch.float64))
         right = plausible_offsets(3)
-        assert_close(rest_pose(right @ mirror, "left"), mirror @ rest_pose(right, "right") @ mirror, 1e-14)
+        assert_close(rest_pose(right @ mirror), mirror @ rest_pose(right) @ mirror, 1e-14)
 
     def test_size_does_not_matter(self):
         offsets = plausible_offsets(2)
-        assert_close(rest_pose(offsets * 0.01, "right"), rest_pose(offsets, "right"), 1e-13)
+        assert_close(rest_pose(offsets * 0.01), rest_pose(offsets), 1e-13)
 
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
     def test_bones_that_need_no_turn_are_not_turned(self, dtype):
@@ -118,7 +118,7 @@ class TestRestPose:
         )
         offsets.view(21, 3)[[2, 3, 4, 6, 7, 8, 10, 11, 12, 14, 15, 16, 18, 19, 20], 0] = -3
         offsets.requires_grad_()
-        rest = rest_pose(offsets, "right")
+        rest = rest_pose(offsets)
         assert torch.equal(rest, torch.eye(3, dtype=dtype).expand_as(rest))
         (gradient,) = torch.autograd.grad((rest * torch.randn_like(rest)).sum(), offsets)
         assert gradient.isfinite().all()
@@ -128,13 +128,13 @@ class TestRestPose:
         offsets = plausible_offsets(2, seed=1)
         sideways = tbs_from_angles(torch.tensor([0.0, 130 / 180 * pi, 0.4], dtype=torch.float64))
         offsets[:, 14] = offsets[:, 14] @ sideways.T
-        _, places = forward_kinematics(with_wrist_and_tips(rest_pose(offsets, "right")), offsets)
+        _, places = forward_kinematics(with_wrist_and_tips(rest_pose(offsets)), offsets)
         bones = unit(fingers_of(places).diff(dim=-2))
         assert_close(bones[:, 3], bones[:, 0], 1e-13)
 
     def test_gradients(self):
         offsets = plausible_offsets(3).requires_grad_()
-        assert gradcheck(lambda offsets: rest_pose(offsets, "right"), offsets, fast_mode=True)
+        assert gradcheck(lambda offsets: rest_pose(offsets), offsets, fast_mode=True)
 
 
 class TestAlign:

@@ -22,7 +22,7 @@ def reference(golden):
 @pytest.mark.parametrize("side", SIDES)
 def test_offset_hands(reference, agree, side, suffix, dtype, tolerance):
     offsets = tensor(reference[f"{side}_offsets"], dtype)
-    rest = with_wrist_and_tips(rest_pose(offsets, side))
+    rest = with_wrist_and_tips(rest_pose(offsets))
     expected = quaternion_to_matrix(tensor(reference[f"{side}_rest_pose_{suffix}"]))
     agree(rest[:, None], expected, tolerance, f"rest pose, rotations {suffix}")
     _, positions = forward_kinematics(rest, offsets)
@@ -33,14 +33,14 @@ def test_offset_hands(reference, agree, side, suffix, dtype, tolerance):
 @pytest.mark.parametrize("side", SIDES)
 def test_a_batch_of_three_equals_its_items(reference, agree, side):
     """The reference took cross products along the batch when it had three items (its `_reference` arrays)."""
-    rest = with_wrist_and_tips(rest_pose(tensor(reference[f"{side}_batch3_offsets"]), side))
+    rest = with_wrist_and_tips(rest_pose(tensor(reference[f"{side}_batch3_offsets"])))
     expected = quaternion_to_matrix(tensor(reference[f"{side}_batch3_rest_pose_itemwise"]))
     agree(rest[:, None], expected, 1e-9, "rest pose, batch of three f64")
 
 
 @pytest.mark.parametrize("side", SIDES)
 def test_planar_hands(reference, agree, side):
-    rest = with_wrist_and_tips(rest_pose(tensor(reference[f"{side}_planar_offsets"]), side))
+    rest = with_wrist_and_tips(rest_pose(tensor(reference[f"{side}_planar_offsets"])))
     expected = quaternion_to_matrix(tensor(reference[f"{side}_planar_rest_pose_reference"]))
     agree(rest[:, None], expected, 1e-9, "rest pose, planar f64")
 
@@ -49,7 +49,7 @@ def test_planar_hands(reference, agree, side):
 def test_aligned_hands_stay_as_they_are(reference, agree, side):
     """Bones that need no turn get the identity, where the reference divided by zero."""
     offsets = tensor(reference[f"{side}_aligned_offsets"])
-    rest = rest_pose(offsets, side)
+    rest = rest_pose(offsets)
     assert rest.isfinite().all()
     # All bones of the four fingers run along the middle finger's root; the thumb lies in the palm's plane.
     bones = fingers_of(offsets)[:, :4, 1:]
