@@ -22,7 +22,7 @@ from smplx.lbs import lbs
 from torch import Tensor
 
 from model import kinematics
-from model.layout import frames_first, frames_last
+from model.layout import frames_first, frames_last, turn
 from model.mano import N_BONES, FoldedSkin, load_mano
 from model.semantics import palm_length, semantic_matrix
 from model.topology import BONES_PER_FINGER, MANO_BONES, N_FINGERS, N_SHAPE, PARENTS, check_side
@@ -283,18 +283,26 @@ class ManoSurface:
             ``(..., 21, 3)``, wrist at the origin.
         """
         skin = self.hand.skin
-        bones = kinematics.finger_positions(fingers, self.bone_offsets)
-        batch = bones.shape[:-2]
-        rotations = frames_last(fingers.flatten(-4, -3).expand(*batch, -1, -1, -1), 3)
+        batch = torch.broadcast_shapes(local.shape[:-4], self.bone_offsets.shape[:-2])
+        local, fingers = (_spread(turns.flatten(-4, -3), batch, 3) for turns in (local, fingers))  # (15, 3, 3, F)
         eye = torch.eye(3, dtype=local.dtype, device=local.device).unsqueeze(-1)
-        rotations = torch.cat([eye.expand(1, 3, 3, rotations.shape[-1]), rotations])  # (16, 3, 3, F)
-        features = frames_last(local.flatten(-4, -3).expand(*batch, -1, -1, -1), 3) - eye
-        shares = (skin.pose_directions.T @ features.flatten(0, 2)).unflatten(0, (-1, 3))  # (P, 3, F)
-        shares = shares + frames_last(self.anchored.expand(*batch, -1, -1), 2)
-        placed = (rotations[skin.bone] * shares.unsqueeze(1)).sum(2)
-        placed = placed + skin.mass[:, None, None] * frames_last(bones.expand(*batch, -1, -1), 2)[skin.bone_joint]
+        rotations = torch.cat([eye.expand(1, 3, 3, fingers.shape[-1]), fingers])
+        shares = (skin.pose_directions.T @ (local - eye).flatten(0, 2)).unflatten(0, (-1, 3))  # (P, 3, F)
+        shares = shares + _spread(self.anchored, batch, 2)
+        placed = turn(rotations.index_select(0, skin.bone), shares)
+        placed = placed + skin.mass[:, None, None] * self._bone_positions(fingers, batch).index_select(0, skin.bone)
         joints = (skin.incidence @ placed.flatten(1)).unflatten(-1, (3, -1))
         return frames_first(joints - joints[:1], batch)
+
+    def _bone_positions(self, fingers: Tensor, batch: torch.Size) -> Tensor:
+        """Where the 16 bones begin, ``(16, 3, F)``, by forward kinematics; ``fingers (15, 3, 3, F)``."""
+        offsets = _spread(kinematics.fingers_of(self.bone_offsets), batch, 3)  # (5, 4, 3, F)
+        first = offsets[:, 0]
+        steps = turn(fingers.unflatten(0, (N_FINGERS, -1))[:, :2].flatten(0, 1), offsets[:, 1:3].flatten(0, 1))
+        steps = steps.unflatten(0, (N_FINGERS, 2))
+        second = first + steps[:, 0]
+        bones = torch.stack([first, second, second + steps[:, 1]], dim=1).flatten(0, 1)
+        return torch.cat([torch.zeros_like(bones[:1]), bones])
 
     def vertices(self, local: Tensor, joints: Tensor) -> Tensor:
         """Posed surface ``(..., V, 3)`` through smplx's skinning, wrist at the origin.
@@ -322,6 +330,11 @@ class ManoSurface:
         )
         wrist = torch.einsum("v,bvx->bx", model.J_regressor[0], vertices)
         return (vertices - wrist[:, None]).to(local.dtype).reshape(*batch, -1, 3)
+
+
+def _spread(tensor: Tensor, batch: torch.Size, own_dims: int) -> Tensor:
+    """``tensor (..., *own)`` expanded to the whole batch, frames last."""
+    return frames_last(tensor.expand(*batch, *tensor.shape[tensor.ndim - own_dims :]), own_dims)
 
 
 def _offsets(joints: Tensor) -> Tensor:

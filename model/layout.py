@@ -20,3 +20,8 @@ def frames_first(tensor: Tensor, batch: torch.Size) -> Tensor:
     """``(*own, frames)`` to ``(*batch, *own)``, a view."""
     moved = tensor.movedim(-1, 0)
     return moved.reshape(*batch, *moved.shape[1:])
+
+
+def turn(rotations: Tensor, vectors: Tensor) -> Tensor:
+    """``rotations (n, 3, 3, frames)`` times ``vectors (n, 3, frames)``."""
+    return (rotations * vectors.unsqueeze(1)).sum(2)

@@ -46,8 +46,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, moving: int, static: int, channels: int, kernel_size: int, norm_type: str) -> None:
         super().__init__()
-        self.moving = moving
-        self.kernel_size = kernel_size
+        self.moving, self.static, self.kernel_size = moving, static, kernel_size
+        # Beside a wide input, taking the weights apart costs more than the products that it saves.
+        self.fold = 4 * static >= moving
         self.conv1 = nn.Conv1d(moving + static, channels, kernel_size, padding=kernel_size // 2)
         self.conv2 = nn.Conv1d(channels, channels, kernel_size, padding=kernel_size // 2)
         self.net = nn.Sequential(
@@ -63,27 +64,32 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         """``x (B, moving, T)`` and ``code (B, static)`` to ``(B, channels, T)``."""
-        first, shortcut = self._split_convolutions(x, code)
+        first, shortcut = self._folded(x, code) if self.fold else self._plain(x, code)
         for layer in self.net[1:]:
             first = layer(first)
         return first + shortcut
 
-    def _split_convolutions(self, x: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
-        """``conv1`` and ``resample`` of x and the code repeated over time, without repeating it.
+    def _plain(self, x: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+        """``conv1`` and the shortcut of x and the code repeated over time."""
+        both = torch.cat([x, code.unsqueeze(-1).expand(-1, -1, x.shape[-1])], dim=1)
+        return self.conv1(both), both if self.resample is None else self.resample(both)
 
-        The code is the same in every frame, so its share of a convolution is one product per kernel tap; only at the
-        ends of the window do fewer taps meet it.
+    def _folded(self, x: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+        """The same without repeating the code.
+
+        It is the same in every frame, so its share of a convolution is one product per kernel tap; only at the ends of
+        the window do fewer taps meet it.
         """
-        weight, time = self.conv1.weight, x.shape[-1]
-        taps = torch.einsum("bs,osk->bok", code, weight[:, self.moving :])
-        inside = F.pad(x.new_ones(1, 1, time), [self.kernel_size // 2] * 2).unfold(-1, self.kernel_size, 1)
-        constant = torch.einsum("bok,tk->bot", taps, inside[0, 0, :time])
-        first = F.conv1d(x, weight[:, : self.moving], self.conv1.bias, padding=self.kernel_size // 2) + constant
+        time, padding, widths = x.shape[-1], self.kernel_size // 2, [self.moving, self.static]
+        moving, static = self.conv1.weight.split(widths, dim=1)
+        taps = torch.einsum("bs,osk->bok", code, static)
+        inside = F.pad(x.new_ones(time), [padding] * 2).unfold(-1, self.kernel_size, 1)
+        constant = torch.einsum("bok,tk->bot", taps, inside)
+        first = F.conv1d(x, moving, self.conv1.bias, padding=padding) + constant
         if self.resample is None:
             return first, torch.cat([x, code.unsqueeze(-1).expand(-1, -1, time)], dim=1)
-        weight = self.resample.weight
-        shortcut = F.conv1d(x, weight[:, : self.moving], self.resample.bias)
-        return first, shortcut + (code @ weight[:, self.moving :, 0].T).unsqueeze(-1)
+        moving, static = self.resample.weight.split(widths, dim=1)
+        return first, F.conv1d(x, moving, self.resample.bias) + (code @ static[..., 0].T).unsqueeze(-1)
 
 
 class ReconstructionNet(nn.Module):

@@ -12,7 +12,7 @@ palm_coords``, each ``(batch, time, …)``.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -62,6 +62,7 @@ class Source:
     def __init__(self, hands: Hands) -> None:
         self.hands = hands
         self._weights: Tensor | None = None
+        self._input: Tensor | None = None
 
     @cached_property
     def directions(self) -> SourceDirections:
@@ -77,6 +78,12 @@ class Source:
     def distance_rows(self) -> Tensor:
         """The same with each row scaled to unit length."""
         return unit_rows(self.distances)
+
+    def network_input(self, compute: Callable[[Source], Tensor]) -> Tensor:
+        """What ``compute`` makes of it, ``(batch, time, channels)``, as contiguous ``(batch, channels, time)``."""
+        if self._input is None:
+            self._input = compute(self).transpose(1, 2).contiguous()
+        return self._input
 
     def finger_weights(self, weighted: bool, unweighted_share: float) -> Tensor:
         """``(batch, time, 20, 20)``, see :func:`model.losses.finger_weights`."""
@@ -202,10 +209,10 @@ class Retargeting(LightningModule):
             or quaternions.
         """
         net = self.recon_nets[DOMAINS.index(target.domain)]
-        inputs = torch.cat([self.network_input(source) for source in sources])
+        inputs = torch.cat([source.network_input(self.network_input) for source in sources])
         if target.domain == "mano":
-            inputs = torch.cat([inputs, target.shape.repeat(len(sources), 1, 1)], dim=-1)
-        output = net(inputs, static_features(target).repeat(len(sources), 1))
+            inputs = torch.cat([inputs, target.shape.transpose(1, 2).repeat(len(sources), 1, 1)], dim=1)
+        output = net(inputs.transpose(1, 2), static_features(target).repeat(len(sources), 1))
         return list(output.unflatten(-1, (N_FINGERS, 3, -1)).chunk(len(sources)))
 
     def retarget(self, target: Hands, source: Hands) -> PosedHand:

@@ -49,13 +49,13 @@ def semantic_matrix(joints: Tensor, frames: Tensor, normalise: bool = True) -> t
     Returns:
         ``finger_coords (..., 20, 20, 3)`` (diagonal zero) and ``palm_coords (..., 20, 9, 3)``.
     """
+    batch = torch.broadcast_shapes(joints.shape[:-2], frames.shape[:-3])
     seen = torch.cat([joints[..., 1:, :], palm_anchors(joints)], dim=-2)
     if normalise:
         seen = seen / palm_length(joints)[..., None, None]
-    # p_j − p_i first, so that the diagonal is exactly zero and near joints keep their digits.
-    difference = seen.unsqueeze(-3) - seen[..., :N_FINGER_JOINTS, None, :]
-    coords = difference @ frames
-    return coords[..., :N_FINGER_JOINTS, :], coords[..., N_FINGER_JOINTS:, :]
+    seen, frames = seen.expand(*batch, -1, -1), frames.expand(*batch, -1, -1, -1)
+    coords = _SeenFromJoints.apply(frames_last(seen, 2), frames_last(frames, 3))
+    return tuple(frames_first(part, batch) for part in coords)
 
 
 class SourceDirections:
@@ -111,6 +111,44 @@ def _length(vectors: Tensor) -> Tensor:
     return _dot(vectors, vectors).sqrt_()
 
 
+class _SeenFromJoints(torch.autograd.Function):
+    """``M_iᵀ (p_j − p_i)`` for points ``seen (29, 3, F)`` and ``frames (20, 3, 3, F)``, and its gradient by hand.
+
+    Results ``(20, 20, 3, F)`` and ``(20, 9, 3, F)``. Differences are taken first, so that the diagonal is exactly
+    zero and near joints keep their digits.
+    """
+
+    @staticmethod
+    def forward(ctx, seen: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        points = seen.movedim(1, 0)
+        difference = points.unsqueeze(1) - points[:, :N_FINGER_JOINTS, None]  # (3, 20, 29, F)
+        columns = frames.movedim(0, 2).unsqueeze(3).unbind(1)  # of M: (3, 20, 1, F) each
+        coords = torch.stack([_dot(column, difference) for column in columns], dim=2)  # (20, 29, 3, F)
+        ctx.save_for_backward(difference, frames)
+        return coords[:, :N_FINGER_JOINTS].clone(), coords[:, N_FINGER_JOINTS:].clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_finger: Tensor, grad_palm: Tensor):
+        difference, frames = ctx.saved_tensors
+        grad = torch.cat([grad_finger, grad_palm], dim=1).movedim(2, 0).contiguous()  # (3, 20, 29, F)
+        grad_seen = grad_frames = None
+        if ctx.needs_input_grad[0]:
+            rows = frames.movedim(0, 2).unsqueeze(3)  # (3, 3, 20, 1, F)
+            grad_seen = _pulled(torch.stack([_dot(row, grad) for row in rows]))
+        if ctx.needs_input_grad[1]:
+            products = [[(d * g).sum(1) for g in grad] for d in difference]  # (20, F) each
+            grad_frames = torch.stack([torch.stack(row) for row in products]).movedim(2, 0)
+        return grad_seen, grad_frames
+
+
+def _pulled(pull: Tensor) -> Tensor:
+    """Gradient ``(29, 3, F)`` of points from that of their differences ``p_j − p_i``, ``(3, 20, 29, F)``."""
+    grad = pull.sum(1)
+    grad[:, :N_FINGER_JOINTS] -= pull.sum(2)
+    return grad.movedim(0, 1)
+
+
 class _DirectionCosines(torch.autograd.Function):
     """``cos_ij = (M_i u_ij) · e_ij`` with ``e_ij`` the direction from joint i to point j, and its gradient by hand.
 
@@ -140,9 +178,7 @@ class _DirectionCosines(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             # d cos / d direction is the part of `turned` across the direction, over the length.
             pull = torch.addcmul(turned, direction, cosines, value=-1).mul_(grad * inverse)
-            grad_seen = pull.sum(1)
-            grad_seen[:, :N_FINGER_JOINTS] -= pull.sum(2)
-            grad_seen = grad_seen.movedim(0, 1)
+            grad_seen = _pulled(pull)
         if ctx.needs_input_grad[1]:
             weighted = direction * grad
             columns = [(weighted * unit[c]).sum(2) for c in range(3)]  # (3, 20, F) each
