@@ -202,7 +202,7 @@ def compute_features(
     frames = len(local_rotations)
     is_mano = isinstance(hand, ManoHand)
     if is_mano:
-        dtype = hand.skin.rest_template.dtype
+        dtype = hand.dtype
         shapes = np.zeros((frames, N_SHAPE)) if shapes is None else np.asarray(shapes)
         if shapes.shape != (frames, N_SHAPE):
             raise InputError(

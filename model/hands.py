@@ -25,7 +25,7 @@ from model import kinematics
 from model.layout import frames_first, frames_last, turn
 from model.mano import N_BONES, FoldedSkin, load_mano
 from model.semantics import palm_length, semantic_matrix
-from model.topology import BONES_PER_FINGER, MANO_BONES, N_FINGERS, N_SHAPE, PARENTS, check_side
+from model.topology import BONES_PER_FINGER, MANO_BONES, N_FINGERS, N_SHAPE, check_side
 from utils.errors import InputError
 from utils.trusted import read_npz, read_pickle
 
@@ -170,8 +170,7 @@ class ManoHand:
     model: MANO
     skin: FoldedSkin
     axes: ManoAxes | None
-    bend_template: Tensor | None  # (5, 3) from one side of a finger to the other, along its bend axis, mean shape
-    bend_directions: Tensor | None  # (10, 5, 3)
+    bend: Tensor | None  # (11, 5, 3) from one side of a finger to the other, along its bend axis: map of the shape
 
     @staticmethod
     def load(path: str | Path, axes: str | Path | Mapping | None, side: str, dtype=torch.float32) -> ManoHand:
@@ -190,7 +189,7 @@ class ManoHand:
         model, tips = load_mano(path, side)
         skin = FoldedSkin.of(model, tips)
         axes = None if axes is None else ManoAxes.read(axes, side)
-        bend_template = bend_directions = None
+        bend = None
         if axes is not None and axes.bend_triangles is not None:
             if int(axes.bend_triangles.max()) >= len(model.faces):
                 raise InputError(
@@ -199,9 +198,9 @@ class ManoHand:
             corners = model.faces_tensor[axes.bend_triangles]  # (5, 2, 3)
             weight = axes.bend_barycentric * axes.bend_barycentric.new_tensor([-1.0, 1.0])[:, None]
             weight = weight * model.lbs_weights.sum(-1)[corners]  # of the skinned surface, as all joints at rest
-            bend_template = torch.einsum("fec,fecx->fx", weight, model.v_template[corners])
-            bend_directions = torch.einsum("fec,fecxs->sfx", weight, model.shapedirs[corners])
-        return ManoHand(side, model, skin, axes, bend_template, bend_directions).to(dtype)
+            vertices = torch.cat([model.v_template.unsqueeze(0), model.shapedirs.permute(2, 0, 1)])
+            bend = torch.einsum("fec,sfecx->sfx", weight, vertices[:, corners])
+        return ManoHand(side, model, skin, axes, bend).to(dtype)
 
     def to(self, *args, **kwargs) -> ManoHand:
         """Move to a device or floating-point type, as :meth:`torch.Tensor.to` does."""
@@ -213,9 +212,13 @@ class ManoHand:
             self,
             skin=self.skin.to(*args, **kwargs),
             axes=None if self.axes is None else replace(self.axes, rows=move(self.axes.rows)),
-            bend_template=move(self.bend_template),
-            bend_directions=move(self.bend_directions),
+            bend=move(self.bend),
         )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of everything computed with the hand."""
+        return self.skin.offsets.dtype
 
     @property
     def faces(self) -> np.ndarray:
@@ -226,8 +229,7 @@ class ManoHand:
         """The hand with shape components ``betas (..., 10)``; lengths in metres."""
         if betas.shape[-1] != N_SHAPE:
             raise ValueError(f"`betas` must end with ({N_SHAPE},); got {tuple(betas.shape)}")
-        rest_joints = _linear(self.skin.rest_template, self.skin.rest_directions, betas)
-        return ShapedHand(self.side, _offsets(rest_joints), None, ManoSurface.of(self, betas))
+        return ShapedHand(self.side, _of_shape(self.skin.offsets, betas), None, ManoSurface.of(self, betas))
 
     def axes_of(self, betas: Tensor, offsets: Tensor) -> Tensor:
         """Anatomical axes ``(..., 5, 4, 3, 3)`` of the shape ``betas (..., 10)`` with rest ``offsets`` (SPEC §7).
@@ -237,12 +239,12 @@ class ManoHand:
         """
         if self.axes is None:
             raise ValueError("this MANO hand was loaded without axes; give ManoHand.load a mano_finger_axis file")
-        if self.bend_template is None:
+        if self.bend is None:
             rows = self.axes.rows.unsqueeze(-3)
             return rows.expand(*betas.shape[:-1], N_FINGERS, BONES_PER_FINGER + 1, 3, 3)
         bones = kinematics.fingers_of(offsets)[..., 1:, :]
         twist = kinematics.unit(torch.cat([bones, bones[..., -1:, :]], dim=-2))
-        bend = kinematics.unit(_linear(self.bend_template, self.bend_directions, betas)).unsqueeze(-2)
+        bend = kinematics.unit(_of_shape(self.bend, betas)).unsqueeze(-2)
         bend = kinematics.unit(bend - (bend * twist).sum(-1, keepdim=True) * twist)
         splay = torch.linalg.cross(twist, bend, dim=-1)
         splay = torch.where(splay[..., 1:2] < 0, -splay, splay)  # splay points out of the back of the hand
@@ -263,10 +265,7 @@ class ManoSurface:
     def of(hand: ManoHand, betas: Tensor) -> ManoSurface:
         """Prepare the surface of ``hand`` with ``betas (..., 10)``."""
         skin = hand.skin
-        bones = _linear(skin.bone_template, skin.bone_directions, betas)
-        own = bones[..., skin.bone_joint, :]
-        anchored = _linear(skin.template, skin.shape_directions, betas) - skin.mass[:, None] * own
-        return ManoSurface(hand, betas, anchored, _offsets(bones))
+        return ManoSurface(hand, betas, _of_shape(skin.anchored, betas), _of_shape(skin.bone_offsets, betas))
 
     def axes(self, offsets: Tensor) -> Tensor:
         """Anatomical axes ``(..., 5, 4, 3, 3)`` of this shape, whose rest offsets are ``offsets (..., 21, 3)``."""
@@ -337,11 +336,6 @@ def _spread(tensor: Tensor, batch: torch.Size, own_dims: int) -> Tensor:
     return frames_last(tensor.expand(*batch, *tensor.shape[tensor.ndim - own_dims :]), own_dims)
 
 
-def _offsets(joints: Tensor) -> Tensor:
-    """Bone vectors ``(..., 21, 3)`` of ``joints (..., 21, 3)``, from their parents; zero at the wrist."""
-    return joints - joints[..., [max(parent, 0) for parent in PARENTS], :]
-
-
-def _linear(template: Tensor, directions: Tensor, weights: Tensor) -> Tensor:
-    """``template (n, 3) + weights (..., k) · directions (k, n, 3)``."""
-    return template + (weights @ directions.flatten(1)).unflatten(-1, template.shape)
+def _of_shape(shape_map: Tensor, betas: Tensor) -> Tensor:
+    """``(..., n, 3)`` of shapes ``betas (..., 10)``, from the mean shape and ten directions ``(11, n, 3)``."""
+    return shape_map[0] + (betas @ shape_map[1:].flatten(1)).unflatten(-1, shape_map.shape[1:])

@@ -22,6 +22,8 @@ from model.topology import (
     THUMB,
 )
 
+_TINY = 1e-24
+
 
 def fingers_of(joints: Tensor) -> Tensor:
     """View the 20 finger joints of a per-joint vector ``(..., 21, 3)`` as ``(..., 5, 4, 3)``."""
@@ -199,9 +201,20 @@ def tbs_from_angles(angles: Tensor) -> Tensor:
     return torch.stack(rows, dim=-2)
 
 
+def rotation_from_rows(rows: Tensor) -> Tensor:
+    """Rotations ``(..., 3, 3)`` from their first two rows, not yet orthonormal, ``(..., 6)`` (Gram–Schmidt, SPEC §6).
+
+    What ``pytorch3d.transforms.rotation_6d_to_matrix`` computes, without its norms over three numbers, which take ten
+    times as long as everything else here.
+    """
+    first, second = unit(rows[..., :3]), rows[..., 3:]
+    second = unit(second - (first * second).sum(-1, keepdim=True) * first)
+    return torch.stack([first, second, torch.linalg.cross(first, second, dim=-1)], dim=-2)
+
+
 def unit(vector: Tensor) -> Tensor:
-    """``vector (..., 3)`` scaled to length 1."""
-    return vector / vector.norm(dim=-1, keepdim=True)
+    """``vector (..., 3)`` scaled to length 1; zero stays zero."""
+    return vector / vector.square().sum(-1, keepdim=True).clamp_min(_TINY).sqrt()
 
 
 def _flatten_onto(vector: Tensor, normal: Tensor) -> Tensor:

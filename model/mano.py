@@ -20,7 +20,7 @@ from smplx.body_models import MANO
 from smplx.utils import Struct
 from torch import Tensor
 
-from model.topology import MANO_BONES, MANO_TIP_VERTICES, MANO_TO_HAND, N_SHAPE, check_side
+from model.topology import MANO_BONES, MANO_TIP_VERTICES, MANO_TO_HAND, N_SHAPE, PARENTS, WRIST, check_side
 from utils.errors import InputError
 from utils.trusted import read_npz, read_pickle
 
@@ -152,22 +152,18 @@ class FoldedSkin:
 
     A *share* is one (joint, bone) pair with any skin in common, P pairs in all. Bones are the wrist and the 15
     rotating joints in hand order; lengths in metres. With ``x`` = shape and pose features, joint j is at
-    ``Σ_pairs G_bone (template + x · directions − mass · J_bone) + mass · P_bone``, where G and P are the bone's global
-    rotation and position and J its joint at rest.
+    ``Σ_pairs G_bone (anchored(x)) + mass · P_bone``, where G and P are the bone's global rotation and position.
     """
 
     joint: Tensor  # (P,) hand joint of the share
     bone: Tensor  # (P,) bone of the share, 0 … 15
-    bone_joint: Tensor  # (P,) hand joint at which that bone begins
     mass: Tensor  # (P,) Σ_v regressor × weight
-    template: Tensor  # (P, 3) Σ_v regressor × weight × template vertex
-    shape_directions: Tensor  # (10, P, 3)
     pose_directions: Tensor  # (135, P * 3); features F − I of the 15 rotating joints in hand order, row by row
-    rest_template: Tensor  # (21, 3) rest joints of the mean shape
-    rest_directions: Tensor  # (10, 21, 3)
-    bone_template: Tensor  # (21, 3) where bones of the mean shape begin, before skinning; the wrist at the origin
-    bone_directions: Tensor  # (10, 21, 3)
     incidence: Tensor  # (21, P) 1 where a share belongs to a joint
+    # Maps of the shape: the mean shape's value, then what each of the ten components adds.
+    offsets: Tensor  # (11, 21, 3) from the parent joint, at rest, on the skinned surface; zero at the wrist
+    bone_offsets: Tensor  # (11, 21, 3) from the parent bone's beginning, before skinning
+    anchored: Tensor  # (11, P, 3) Σ_v regressor × weight × vertex − mass × beginning of the bone
 
     @staticmethod
     def of(model: MANO, tip_vertices: np.ndarray) -> FoldedSkin:
@@ -175,30 +171,29 @@ class FoldedSkin:
         tips = torch.eye(model.get_num_verts(), dtype=model.dtype)[tip_vertices]
         regressor = torch.cat([model.J_regressor, tips])[list(MANO_TO_HAND)]
         weights = model.lbs_weights[:, [0, *MANO_BONES]]
-        # Single-precision weights miss one by 1e-8; joints at rest, too, are those of the skinned surface.
-        skinned = regressor * model.lbs_weights.sum(-1)
-        # The wrist does not turn, so its bone may as well begin at the origin; positions are then the model's own.
-        from_origin = torch.ones(len(regressor), 1, dtype=model.dtype)
-        from_origin[0] = 0
         touched = (regressor != 0).to(weights) @ (weights != 0).to(weights) > 0
         joint, bone = touched.nonzero(as_tuple=True)
-        share = regressor[joint] * weights[:, bone].T  # (P, V)
+        share, mass = regressor[joint] * weights[:, bone].T, (regressor @ weights)[joint, bone]  # (P, V), (P,)
+        vertices = torch.cat([model.v_template.unsqueeze(0), model.shapedirs.permute(2, 0, 1)])
+        # Single-precision weights miss one by 1e-8; joints at rest, too, are those of the skinned surface. The bones
+        # turn about the joints of the surface before it is skinned. The wrist does not turn, so its bone may as well
+        # begin at the origin.
+        rest = (regressor * model.lbs_weights.sum(-1)) @ vertices
+        bones = regressor @ vertices
+        bones[:, WRIST] = 0
+        bone_joints = torch.tensor([WRIST, *(1 + 4 * (i // 3) + i % 3 for i in range(N_BONES - 1))])
         # smplx keeps pose directions as (135, V * 3), bones in MANO's order.
         posedirs = model.posedirs.reshape(N_BONES - 1, 9, -1, 3)[[b - 1 for b in MANO_BONES]].flatten(0, 1)
-        bone_joints = torch.tensor([0, *(1 + 4 * (i // 3) + i % 3 for i in range(N_BONES - 1))])
+        parents = [max(parent, WRIST) for parent in PARENTS]
         return FoldedSkin(
             joint=joint,
             bone=bone,
-            bone_joint=bone_joints[bone],
-            mass=share.sum(-1),
-            template=share @ model.v_template,
-            shape_directions=torch.einsum("pv,vcs->spc", share, model.shapedirs),
+            mass=mass,
             pose_directions=torch.einsum("pv,fvc->fpc", share, posedirs).flatten(1),
-            rest_template=skinned @ model.v_template,
-            rest_directions=torch.einsum("jv,vcs->sjc", skinned, model.shapedirs),
-            bone_template=from_origin * (regressor @ model.v_template),
-            bone_directions=from_origin * torch.einsum("jv,vcs->sjc", regressor, model.shapedirs),
             incidence=(joint == torch.arange(len(regressor))[:, None]).to(model.dtype),
+            offsets=rest - rest[:, parents],
+            bone_offsets=bones - bones[:, parents],
+            anchored=share @ vertices - mass[:, None] * bones[:, bone_joints[bone]],
         )
 
     def to(self, *args, **kwargs) -> FoldedSkin:

@@ -21,7 +21,6 @@ from jsonargparse import Namespace
 from pytorch3d.transforms import (
     matrix_to_quaternion,
     quaternion_to_matrix,
-    rotation_6d_to_matrix,
     standardize_quaternion,
 )
 from pytorch_lightning import LightningModule
@@ -29,7 +28,7 @@ from pytorch_lightning.cli import instantiate_class
 from torch import Tensor, nn
 
 from model.hands import ManoHand, PosedHand, ShapedHand, offset_hand
-from model.kinematics import finger_part
+from model.kinematics import finger_part, rotation_from_rows
 from model.losses import AnatomicalLoss, finger_weights, unit_rows
 from model.metrics import joint_error, pinch_error, semantic_similarity
 from model.reconstruction import ReconstructionNet
@@ -183,7 +182,7 @@ class Retargeting(LightningModule):
         with torch.inference_mode(False):
             if self._mano is None:
                 self._mano = ManoHand.load(*self._mano_files, self.side)
-            held = self._mano.skin.template
+            held = self._mano.skin.offsets
             if held.device != like.device or held.dtype != like.dtype:
                 self._mano = self._mano.to(device=like.device, dtype=like.dtype)
         return self._mano
@@ -197,7 +196,7 @@ class Retargeting(LightningModule):
 
     def decode(self, output: Tensor) -> Tensor:
         """Rotations ``(..., 5, 3, 3, 3)`` from network outputs ``(..., 5, 3, 6 | 4)``."""
-        return rotation_6d_to_matrix(output) if self.pose_repr == "ortho6d" else quaternion_to_matrix(output)
+        return rotation_from_rows(output) if self.pose_repr == "ortho6d" else quaternion_to_matrix(output)
 
     def forward(self, target: Hands, *sources: Source) -> list[Tensor]:
         """Poses that give the meaning of ``sources`` to the hands of ``target``, as raw network outputs.

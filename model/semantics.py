@@ -134,56 +134,66 @@ class _SeenFromJoints(torch.autograd.Function):
         grad = torch.cat([grad_finger, grad_palm], dim=1).movedim(2, 0).contiguous()  # (3, 20, 29, F)
         grad_seen = grad_frames = None
         if ctx.needs_input_grad[0]:
-            rows = frames.movedim(0, 2).unsqueeze(3)  # (3, 3, 20, 1, F)
-            grad_seen = _pulled(torch.stack([_dot(row, grad) for row in rows]))
+            pull = torch.stack([_dot(row, grad) for row in _rows(frames)])
+            grad_seen = pull.sum(1)
+            grad_seen[:, :N_FINGER_JOINTS] -= pull.sum(2)
+            grad_seen = grad_seen.movedim(0, 1)
         if ctx.needs_input_grad[1]:
             products = [[(d * g).sum(1) for g in grad] for d in difference]  # (20, F) each
             grad_frames = torch.stack([torch.stack(row) for row in products]).movedim(2, 0)
         return grad_seen, grad_frames
 
 
-def _pulled(pull: Tensor) -> Tensor:
-    """Gradient ``(29, 3, F)`` of points from that of their differences ``p_j − p_i``, ``(3, 20, 29, F)``."""
-    grad = pull.sum(1)
-    grad[:, :N_FINGER_JOINTS] -= pull.sum(2)
-    return grad.movedim(0, 1)
-
-
 class _DirectionCosines(torch.autograd.Function):
     """``cos_ij = (M_i u_ij) · e_ij`` with ``e_ij`` the direction from joint i to point j, and its gradient by hand.
 
     ``seen (29, 3, F)`` joints and anchors, ``frames (20, 3, 3, F)``, constant ``unit (3, 20, 29, F)``; cosines
-    ``(20, 20, F)`` and ``(20, 9, F)``. One pass over the matrix each way, where automatic differentiation needs about
-    fifteen.
+    ``(20, 20, F)`` and ``(20, 9, F)``. Worked out one coordinate at a time in the same few arrays ``(20, 29, F)``,
+    which stay in the cache; differences and turned directions are cheaper to compute again than to keep.
     """
 
     @staticmethod
     def forward(ctx, seen: Tensor, frames: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
-        points = seen.movedim(1, 0)
-        direction = points.unsqueeze(1) - points[:, :N_FINGER_JOINTS, None]  # (3, 20, 29, F)
-        inverse = _length(direction).clamp_min_(_TINY).reciprocal_()
-        direction *= inverse
-        rows = frames.movedim(0, 2).unsqueeze(3)  # (3, 3, 20, 1, F)
-        turned = torch.stack([_dot(row, unit) for row in rows])
-        cosines = _dot(turned, direction)
-        ctx.save_for_backward(direction, inverse, turned, cosines, unit)
+        squared, cosines = torch.zeros_like(unit[0]), torch.zeros_like(unit[0])
+        difference = torch.empty_like(squared)
+        for c, row in enumerate(_rows(frames)):
+            _difference(seen, c, out=difference)
+            squared.addcmul_(difference, difference)
+            cosines.addcmul_(difference, _dot(row, unit))
+        inverse = squared.sqrt_().clamp_min_(_TINY).reciprocal_()
+        cosines *= inverse
+        ctx.save_for_backward(seen, frames, unit, inverse, cosines)
         return cosines[:, :N_FINGER_JOINTS].clone(), cosines[:, N_FINGER_JOINTS:].clone()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_finger: Tensor, grad_palm: Tensor):
-        direction, inverse, turned, cosines, unit = ctx.saved_tensors
+        seen, frames, unit, inverse, cosines = ctx.saved_tensors
         grad = torch.cat([grad_finger, grad_palm], dim=1)
-        grad_seen = grad_frames = None
-        if ctx.needs_input_grad[0]:
-            # d cos / d direction is the part of `turned` across the direction, over the length.
-            pull = torch.addcmul(turned, direction, cosines, value=-1).mul_(grad * inverse)
-            grad_seen = _pulled(pull)
-        if ctx.needs_input_grad[1]:
-            weighted = direction * grad
-            columns = [(weighted * unit[c]).sum(2) for c in range(3)]  # (3, 20, F) each
-            grad_frames = torch.stack(columns, dim=1).movedim(2, 0)
+        scaled = grad * inverse
+        direction, product = torch.empty_like(grad), torch.empty_like(grad)
+        grad_seen, grad_frames = torch.empty_like(seen), torch.empty_like(frames)
+        for c, row in enumerate(_rows(frames)):
+            _difference(seen, c, out=direction).mul_(inverse)
+            # d cos / d direction is the part of the turned direction across the direction, over the length.
+            pull = _dot(row, unit).addcmul_(direction, cosines, value=-1).mul_(scaled)
+            grad_seen[:, c] = pull.sum(0)
+            grad_seen[:N_FINGER_JOINTS, c] -= pull.sum(1)
+            direction *= grad
+            for d in range(3):
+                grad_frames[:, c, d] = torch.mul(direction, unit[d], out=product).sum(1)
         return grad_seen, grad_frames, None
+
+
+def _difference(seen: Tensor, coordinate: int, out: Tensor) -> Tensor:
+    """One coordinate of ``p_j − p_i``, ``(20, 29, F)``, of points ``seen (29, 3, F)``."""
+    points = seen[:, coordinate]
+    return torch.sub(points.unsqueeze(0), points[:N_FINGER_JOINTS].unsqueeze(1), out=out)
+
+
+def _rows(frames: Tensor) -> Tensor:
+    """Rows ``(3, 3, 20, 1, F)`` of ``frames (20, 3, 3, F)``."""
+    return frames.movedim(0, 2).unsqueeze(3)
 
 
 class _PairwiseDistances(torch.autograd.Function):

@@ -171,4 +171,4 @@ class TestFolding:
 
     def test_moving_it_keeps_whole_numbers_whole(self, mano_models):
         skin = FoldedSkin.of(*load_mano(mano_models, "right")).to(torch.float32)
-        assert skin.template.dtype == torch.float32 and skin.joint.dtype == torch.int64
+        assert skin.offsets.dtype == torch.float32 and skin.joint.dtype == torch.int64
