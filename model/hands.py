@@ -50,6 +50,10 @@ class PosedHand:
         """Twist-bend-splay rotations ``(..., 5, 3, 3, 3)``."""
         return kinematics.tbs_from_local(self.local, self.shaped.axes, self.shaped.rest)
 
+    def __getitem__(self, index) -> PosedHand:
+        """Some of the poses, by their leading dimensions; their hands' own dimensions stay as they are."""
+        return replace(self, local=self.local[index], fingers=self.fingers[index], joints=self.joints[index])
+
     @property
     def local_all(self) -> Tensor:
         """Local rotations ``(..., 21, 3, 3)`` of all joints; wrist and tips the identity."""

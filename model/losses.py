@@ -90,8 +90,11 @@ class AnatomicalLoss:
 
     def __call__(self, tbs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Twist, splay and bend penalty (scalars, rad² or unitless) of ``tbs (..., 5, 3, 3, 3)``."""
-        terms = self._euler(tbs) if self.kind == "euler" else self._axis(tbs)
-        return tuple(term.mean() for term in terms)
+        return tuple(term.mean() for term in self.per_frame(tbs))
+
+    def per_frame(self, tbs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same for every frame, ``(...,)`` each."""
+        return self._euler(tbs) if self.kind == "euler" else self._axis(tbs)
 
     def _euler(self, tbs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if self.corrected:

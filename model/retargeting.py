@@ -224,21 +224,20 @@ class Retargeting(LightningModule):
     def losses(self, target: Hands, own: Source, other: Source | None) -> tuple[Tensor, dict[str, Tensor]]:
         """Total loss of the network of ``target``'s domain, and its terms by name (``semi_…`` for ``other``)."""
         sources = [own] if other is None else [own, other]
-        shaped = self.shaped_hand(target)
-        total, terms = 0.0, {}
-        for source, output in zip(sources, self(target, *sources), strict=True):
-            semi = source is other
-            prefix = "semi_" if semi else ""
-            if not semi:
-                terms["bs_recon"] = self.reconstruction_loss(output, own)
-                total = total + terms["bs_recon"]
-            posed_tbs = self.decode(output)
-            for name, value in self.semantic_terms(source, shaped.with_tbs(posed_tbs)).items():
-                terms[prefix + name] = value
-                total = total + self.term_weight(name, semi) * value
-            anatomical = self.anatomical_loss(posed_tbs)
-            terms.update(zip((prefix + name for name in ("twist", "splay", "bend")), anatomical, strict=True))
-            total = total + self.lambda_anatomical * sum(anatomical)
+        outputs = torch.stack(self(target, *sources))
+        tbs = self.decode(outputs)  # (sources, batch, time, 5, 3, 3, 3): all of them at once
+        posed = self.shaped_hand(target).with_tbs(tbs)
+        anatomical = self.anatomical_loss.per_frame(tbs)
+
+        terms = {"bs_recon": self.reconstruction_loss(outputs[0], own)}
+        total = terms["bs_recon"]
+        for number, source in enumerate(sources):
+            semi = number > 0
+            semantic = self.semantic_terms(source, posed[number])
+            limits = dict(zip(("twist", "splay", "bend"), (term[number].mean() for term in anatomical), strict=True))
+            total = total + sum(self.term_weight(name, semi) * value for name, value in semantic.items())
+            total = total + self.lambda_anatomical * sum(limits.values())
+            terms.update({("semi_" if semi else "") + name: value for name, value in {**semantic, **limits}.items()})
         return total, terms
 
     def reconstruction_loss(self, output: Tensor, own: Source) -> Tensor:
