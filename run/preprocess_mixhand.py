@@ -22,6 +22,8 @@ from utils.cli import guarded
 from utils.errors import InputError
 
 SMPLX_PATH = "artifact/smplx/models"
+MANY = 24
+"""Characters of which a table lists each."""
 
 
 def argument_parser() -> ArgumentParser:
@@ -99,10 +101,15 @@ def _run_all(worker: Preprocessor, characters: list[str]) -> None:
 
 
 def _table(outcomes: list[Outcome]) -> Table:
+    """A row for each character or, of many, for each domain and state."""
     table = Table("character", "domain", "clips", "frames", "features")
+    groups: dict[tuple[str, ...], list[Outcome]] = {}
     for outcome in outcomes:
-        state = "written" if outcome.written else "up to date"
-        table.add_row(outcome.character, outcome.domain, str(outcome.clips), str(outcome.frames), state)
+        own = outcome.character if len(outcomes) <= MANY else ""
+        groups.setdefault((own, outcome.domain, "written" if outcome.written else "up to date"), []).append(outcome)
+    for (character, domain, state), members in groups.items():
+        clips, frames = sum(each.clips for each in members), sum(each.frames for each in members)
+        table.add_row(character or f"{len(members)} characters", domain, str(clips), str(frames), state)
     return table
 
 
