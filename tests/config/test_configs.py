@@ -70,6 +70,7 @@ def test_checkpoints_watch_the_published_errors(tmp_path, monkeypatch):
         assert watched[0].format_checkpoint_name(metrics).endswith("best_mixamo-epoch=58-mixamo_semi_rf=-1.80.ckpt")
         assert watched[2].every_n_epochs == 5
 
+
 DEVICES = torch.cuda.device_count()
 
 
