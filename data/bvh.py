@@ -215,6 +215,20 @@ def read_bvh(path: str | os.PathLike) -> Bvh:
         InputError: the file is missing or is not a complete BVH; the message names the line (counted from 1).
     """
     path = Path(path)
+    data, motion, lines, skeleton = _read_hierarchy(path)
+    frames, frame_time, start, line_number = _read_motion_header(path, data, motion, lines)
+    n_channels = sum(map(len, skeleton.channels))
+    return skeleton.bvh(_read_values(path, data[start:], line_number, frames, n_channels), frame_time)
+
+
+def read_skeleton(path: str | os.PathLike) -> Bvh:
+    """Read the skeleton of a BVH file alone: no frames, and a frame time of 0. Raises as :func:`read_bvh` does."""
+    skeleton = _read_hierarchy(Path(path))[-1]
+    return skeleton.bvh(np.empty((0, sum(map(len, skeleton.channels)))), 0.0)
+
+
+def _read_hierarchy(path: Path) -> tuple[bytes, int, int, _HierarchyParser]:
+    """(content with plain line ends, where the line after MOTION begins, number of the MOTION line, skeleton)."""
     if not path.is_file():
         found = "a folder" if path.is_dir() else "nothing"
         raise InputError(f"{path}: expected a BVH file, found {found}; check the path")
@@ -234,19 +248,7 @@ def read_bvh(path: str | os.PathLike) -> Bvh:
         raise InputError(f"{path}: expected a line MOTION after the hierarchy, found none; the file is cut short")
     # The text before MOTION ends with a line break, so the last piece of the split is the MOTION line's own
     # start.
-    skeleton = _HierarchyParser(path).parse(lines[:-1])
-    frames, frame_time, start, line_number = _read_motion_header(path, data, motion.end() + 1, len(lines))
-    n_channels = sum(map(len, skeleton.channels))
-    values = _read_values(path, data[start:], line_number, frames, n_channels)
-    return Bvh(
-        joint_names=tuple(skeleton.names),
-        parents=np.array(skeleton.parents, dtype=np.int64),
-        offsets=np.array(skeleton.offsets, dtype=np.float64).reshape(-1, 3),
-        channels=tuple(skeleton.channels),
-        values=values,
-        frame_time=frame_time,
-        end_sites=tuple(skeleton.end_sites),
-    )
+    return data, motion.end() + 1, len(lines), _HierarchyParser(path).parse(lines[:-1])
 
 
 class _HierarchyParser:
@@ -281,6 +283,18 @@ class _HierarchyParser:
             if offset is None:
                 raise InputError(f"{self.path}: expected an OFFSET for joint {name}, found none; export it again")
         return self
+
+    def bvh(self, values: np.ndarray, frame_time: float) -> Bvh:
+        """The skeleton with a motion."""
+        return Bvh(
+            joint_names=tuple(self.names),
+            parents=np.array(self.parents, dtype=np.int64),
+            offsets=np.array(self.offsets, dtype=np.float64).reshape(-1, 3),
+            channels=tuple(self.channels),
+            values=values,
+            frame_time=frame_time,
+            end_sites=tuple(self.end_sites),
+        )
 
     def _fail(self, line: int, message: str) -> None:
         raise InputError(f"{self.path}, line {line}: {message}; export or correct the file")
