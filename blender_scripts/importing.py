@@ -19,11 +19,13 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from data.armature import Armature, Skin, merged, motion, unique_names, welded  # noqa: E402
+from data.armature import ORDER, Armature, Skin, as_bvh, merged, nearest_rotations, unique_names, welded  # noqa: E402
+from data.gltf import read_gltf  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 
 try:
     import bpy
+    from mathutils import Euler, Matrix, Quaternion, Vector
 except ImportError:
     bpy = None
 
@@ -145,8 +147,30 @@ class Scene:
         self.bone_names = [bone.name for bone in order]
         place = {name: number for number, name in enumerate(self.bone_names)}
         parents = [-1 if bone.parent is None else place[bone.parent.name] for bone in order]
-        rest = _TO_CHARACTER @ _array(self.object.matrix_world) @ np.array([_array(b.matrix_local) for b in order])
+        self._to_character = _snapped(_TO_CHARACTER @ _array(self.object.matrix_world))
+        if self.is_gltf:
+            self._to_character = self._stand(order[0])
+        rest = self._to_character @ np.array([_array(bone.matrix_local) for bone in order])
         return Armature(unique_names(self.bone_names), np.array(parents, np.int64), rest)
+
+    def _stand(self, root) -> np.ndarray:
+        """Armature space → character, so that the topmost bone rests where its node stands in the file.
+
+        The importer puts bones where the inverse bind matrices say, whatever stands above them, and leaves the objects
+        above them in the first frame of an animation.
+        """
+        gltf = read_gltf(self.path)
+        names = list(gltf.node_names)
+        if names.count(root.name) != 1 or root.parent is not None:
+            return self._to_character
+        node, world = names.index(root.name), Matrix.Identity(4)
+        while node >= 0:
+            world = _node_matrix(gltf, node) @ world
+            node = int(gltf.parents[node])
+        stands = _array(world)
+        stands[:3, :3] = nearest_rotations(stands[:3, :3])
+        stands[:3] *= 100.0
+        return _snapped(stands @ np.linalg.inv(_array(root.matrix_local)))
 
     # ------------------------------------------------------------------------------------------------
     # Skin
@@ -177,7 +201,8 @@ class Scene:
         mesh.vertices.foreach_get("co", vertices)
         faces = np.empty(3 * len(mesh.loop_triangles), np.int32)
         mesh.loop_triangles.foreach_get("vertices", faces)
-        to_character = _TO_CHARACTER @ _array(thing.matrix_world)
+        in_armature = np.linalg.inv(_array(self.object.matrix_world)) @ _array(thing.matrix_world)
+        to_character = _snapped(self._to_character @ in_armature)
         weights = np.zeros((len(mesh.vertices), len(self.bone_names)), np.float32)
         if rigid is not None:
             weights[:, rigid] = 1
@@ -243,20 +268,15 @@ class Scene:
         n_frames = int(seconds * self.fps + 1e-4) + 1
         self._without_meshes()
         self._assign(clip)
-        step = self.file_fps / self.fps
-
-        def pose(first: int, last: int) -> np.ndarray:
-            result = np.empty((last - first, len(self.bone_names), 4, 4))
-            bones = [self.object.pose.bones[name] for name in self.bone_names]
-            for frame in range(first, last):
-                time = clip.first + frame * step
-                whole = int(np.floor(time + 1e-6))
-                scene.frame_set(whole, subframe=float(min(max(time - whole, 0.0), 0.999999)))
-                world = _TO_CHARACTER @ _array(self.object.matrix_world)
-                result[frame - first] = world @ np.array([_array(bone.matrix) for bone in bones])
-            return result
-
-        return motion(self.armature, pose, n_frames, 1.0 / self.fps, self.skin)
+        angles = np.empty((n_frames, len(self.bone_names), 3))
+        positions = np.empty((n_frames, len(self.bone_names), 3))
+        poser = _Poser(self.object, self.bone_names, self._to_character)
+        for frame in range(n_frames):
+            time = clip.first + frame * self.file_fps / self.fps
+            whole = int(np.floor(time + 1e-6))
+            scene.frame_set(whole, subframe=float(min(max(time - whole, 0.0), 0.999999)))
+            poser.read(angles[frame], positions[frame])
+        return as_bvh(self.armature, np.degrees(angles), positions, 1.0 / self.fps, self.skin)
 
     def _without_meshes(self) -> None:
         """Frames are set several times faster when no skin follows."""
@@ -271,6 +291,69 @@ class Scene:
         animation.action = clip.action
         if clip.slot is not None:
             animation.action_slot = clip.slot
+
+
+class _Poser:
+    """Reads the pose of the current frame as Euler angles.
+
+    In the armature's own space a bone's local rotation is F = R_p P_p⁻¹ P R⁻¹ (R rest, P pose, p its parent). This is
+    computed in Blender's own single precision and order, so that the digits are those of its BVH exporter.
+    """
+
+    def __init__(self, thing, names, to_character):
+        self.object = thing
+        self.bones = [thing.pose.bones[name] for name in names]
+        place = {name: number for number, name in enumerate(names)}
+        self.parents = [-1 if bone.parent is None else place[bone.parent.name] for bone in self.bones]
+        self.rest = [bone.bone.matrix_local.copy() for bone in self.bones]
+        self.inverse = [_inverse(matrix) for matrix in self.rest]
+        turn = nearest_rotations(to_character[:3, :3])
+        self.turn = None if (turn == np.eye(3)).all() else Matrix(turn.tolist()).to_4x4()
+        self.from_character = np.linalg.inv(to_character)
+        self.before = [Euler((0.0, 0.0, 0.0), ORDER[::-1]) for _ in self.bones]
+
+    def read(self, angles: np.ndarray, positions: np.ndarray) -> None:
+        """Fill (J, 3) angles in radians, in the order `ORDER`, and (J, 3) positions of the roots in centimetres."""
+        pose = [bone.matrix.copy() for bone in self.bones]
+        for bone, parent in enumerate(self.parents):
+            if parent >= 0:
+                local = self.rest[parent] @ _inverse(pose[parent]) @ pose[bone] @ self.inverse[bone]
+                if self.turn is not None:
+                    local = self.turn @ local.to_3x3().to_4x4() @ self.turn.transposed()
+            else:  # the armature as a whole may move too
+                moved = _snapped(_TO_CHARACTER @ _array(self.object.matrix_world)) @ _array(pose[bone])
+                positions[bone] = moved[:3, 3]
+                local = Matrix((moved @ _array(self.inverse[bone]) @ self.from_character).tolist())
+            euler = local.to_euler(ORDER[::-1], self.before[bone])  # Blender names orders from the right
+            self.before[bone] = euler
+            angles[bone] = euler[:]
+
+
+def _inverse(matrix):
+    """The inverse; for a bone scaled to nothing, the identity."""
+    try:
+        return matrix.inverted()
+    except ValueError:
+        return Matrix.Identity(4)
+
+
+def _node_matrix(gltf, node: int):
+    """The local transform of a glTF node."""
+    if node in gltf.matrices:
+        return Matrix(gltf.matrices[node].tolist())
+    x, y, z, w = gltf.rotations[node].tolist()
+    turn = Quaternion((w, x, y, z)).to_matrix().to_4x4()
+    size = Matrix.Diagonal(Vector((*gltf.scales[node].tolist(), 1.0)))
+    return Matrix.Translation(gltf.translations[node].tolist()) @ turn @ size
+
+
+def _snapped(matrix: np.ndarray) -> np.ndarray:
+    """A transform whose axes are those of the frame up to rounding, exactly so: data in the file keep their numbers."""
+    near = np.rint(matrix[:3, :3])
+    if np.abs(matrix[:3, :3] - near).max() < 1e-5 and abs(abs(np.linalg.det(near)) - 1) < 1e-9:
+        matrix = matrix.copy()
+        matrix[:3, :3] = near
+    return matrix
 
 
 # ----------------------------------------------------------------------------------------------------
