@@ -23,7 +23,7 @@ from model.curvature import Pairs, linearised, objective
 from model.hands import PosedHand, ShapedHand
 from model.kinematics import tbs_from_angles
 from model.layout import frames_last
-from model.limits import JointLimits, turning_axes
+from model.limits import BEND, TWIST, JointLimits, turning_axes
 from model.losses import finger_weights
 from model.semantics import SourceDirections, palm_anchors, palm_length
 from model.topology import (
@@ -72,7 +72,7 @@ class OptimizerSettings:
     contact_far: float = 0.15
     smoothness: float = 0.0
     frame_rate: float = 60.0
-    iterations: int = 10
+    iterations: int = 8
     tolerance: float = 1e-3
     stay_bend: float = 0.02
     stay_twist: float = 0.5
@@ -95,11 +95,11 @@ class OptimizerSettings:
             raise ValueError(f"`iterations` must not be negative; got {self.iterations}")
 
     @property
-    def unknowns(self) -> list[int]:
-        """Numbers of the angles that move, among the 45 of (finger, joint, twist | bend | splay)."""
-        moving = torch.zeros(N_FINGERS, BONES_PER_FINGER, 3, dtype=torch.bool)
-        moving[:, 0], moving[..., 1] = True, True
-        return (moving | self.all_angles).flatten().nonzero()[:, 0].tolist()
+    def moving(self) -> Tensor:
+        """``(3, 3)`` which of twist, bend and splay of a finger's three joints move."""
+        moving = torch.full((BONES_PER_FINGER, 3), self.all_angles)
+        moving[0], moving[:, BEND] = True, True
+        return moving
 
 
 def optimise(
@@ -136,7 +136,7 @@ def optimise(
             problem.solve_coupled(angles)
         else:
             for frames in torch.arange(len(angles), device=start.device).split(_chunk(start)):
-                problem.part(frames, angles).iterate(settings.iterations)
+                problem.part(frames, angles).iterate(settings.iterations, last=True)
         return hand.with_tbs(tbs_from_angles(angles).reshape(start.shape))
 
 
@@ -159,7 +159,7 @@ def _chunk(like: Tensor) -> int:
     return CHUNK if like.device.type == "cpu" else 64 * CHUNK
 
 
-CHUNK = 96
+CHUNK = 128
 
 
 @dataclass(frozen=True)
@@ -191,9 +191,9 @@ class _Problem:
         ]
         for part in parts:
             part.couple(time, self.settings.smoothness * (self.settings.frame_rate / 60) ** 2)
-        for _ in range(self.settings.iterations):
+        for iteration in range(self.settings.iterations):
             for part in parts:
-                part.iterate(1)
+                part.iterate(1, last=iteration == self.settings.iterations - 1)
 
 
 def wanted_pairs(
@@ -257,13 +257,13 @@ class _Part:
     ) -> None:
         self.hand, self.pairs, self.settings, self.frames = hand, pairs, settings, frames
         self.all_start, self.all_angles = start, angles
-        self.unknowns = settings.unknowns
-        self.bodies = [unknown // 3 for unknown in self.unknowns]
+        moving = settings.moving
+        self.per_joint = tuple(moving.sum(1).tolist())
+        self.unknowns = moving.expand(N_FINGERS, -1, -1).flatten().nonzero()[:, 0].to(angles.device)
         self.angles = angles[frames]
         low, high = settings.limits.like(angles)
         self.low, self.high = (bound.flatten()[self.unknowns] for bound in (low, high))
-        twists = torch.tensor([unknown % 3 == 0 for unknown in self.unknowns], device=angles.device)
-        self.stay = torch.where(twists, settings.stay_twist, settings.stay_bend).to(angles)
+        self.stay = torch.where(self.unknowns % 3 == TWIST, settings.stay_twist, settings.stay_bend).to(angles)
         self.damping = angles.new_full((len(frames),), _DAMPING)
         self.neighbours: Iterable[tuple[Tensor, Tensor]] = ()
         self.state: tuple[Tensor, Tensor, Tensor] | None = None
@@ -277,23 +277,31 @@ class _Part:
             for step in (-1, 1)
         ]
 
-    def iterate(self, iterations: int) -> None:
-        """Take steps, and write the angles back."""
+    def iterate(self, iterations: int, last: bool) -> None:
+        """Take steps, and write the angles back; ``last``: no more will be taken."""
         if self.state is None:
             self.state = self._evaluate(self.angles)
         pull, goal = self._ties()
-        for _ in range(iterations):
+        for iteration in range(iterations):
             step, unknown = self._step(pull, goal)
             trial = self.angles.flatten(1).clone()
             trial[:, self.unknowns] = (unknown + step).clamp(self.low, self.high)
             trial = trial.view_as(self.angles)
+            if last and iteration == iterations - 1:  # nothing follows that needs the derivatives
+                value = objective(*self._posed(trial)[:2], self.pairs)
+                better = self._total(value, trial, pull, goal) <= self._total(self.state[0], self.angles, pull, goal)
+                self.angles = torch.where(better[:, None, None, None], trial, self.angles)
+                break
             state = self._evaluate(trial)
             better = self._total(state[0], trial, pull, goal) <= self._total(self.state[0], self.angles, pull, goal)
-            self.angles = torch.where(better[:, None, None, None], trial, self.angles)
-            self.state = tuple(
-                torch.where(better.view(-1, *[1] * (new.ndim - 1)), new, old)
-                for new, old in zip(state, self.state, strict=True)
-            )
+            if better.all():
+                self.angles, self.state = trial, state
+            else:
+                self.angles, *state = (
+                    torch.where(better.view(-1, *[1] * (new.ndim - 1)), new, old)
+                    for new, old in zip((trial, *state), (self.angles, *self.state), strict=True)
+                )
+                self.state = tuple(state)
             self.damping = torch.where(better, self.damping * 0.25, self.damping * 8).clamp(*_DAMPING_RANGE)
             if step.abs().max() < self.settings.tolerance:
                 break
@@ -333,8 +341,8 @@ class _Part:
     def _evaluate(self, angles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Value ``(n,)``, gradient ``(n, U)`` and matrix ``(n, U, U)`` of the semantic objective."""
         seen, frames, axes = self._posed(angles)
-        value, gradient, matrix = linearised(seen, frames, axes, self.bodies, self.pairs)
-        return value, gradient.mT.contiguous(), matrix.movedim(-1, 0).contiguous()
+        value, gradient, matrix = linearised(seen, frames, axes, self.per_joint, self.pairs)
+        return value, gradient.mT.contiguous(), matrix.flatten(0, 1).mT.contiguous().unflatten(1, matrix.shape[:2])
 
     def _posed(self, angles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Points, frames and turning axes, frames last; see :func:`model.curvature.linearised`."""
