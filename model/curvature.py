@@ -35,10 +35,10 @@ _TIP_POINTS = slice(BONES_PER_FINGER, N_FINGER_JOINTS, JOINTS_PER_FINGER)
 class Pairs:
     """What is wanted of the pairs, frames last.
 
-    unit: ``(3, 20, 29, F)`` the source's directions; weight: ``(20, 29, F or 1)``, zero for pairs that do not
+    unit: ``(3, 20, 29, F)`` the source's directions, softened as below; weight: ``(20, 29, F or 1)``, zero for pairs that do not
     count; coords: ``(3, 5, 5, F)`` coordinates between the source's fingertips in palm lengths; contact:
     ``(5, 5, F)`` how much these count, or None. ``softening``: a distance, in palm lengths, under which the
-    direction between two points loses its meaning.
+    direction between two points loses its meaning: ``e = v / √(|v|² + softening²)``.
     """
 
     unit: Tensor
@@ -101,7 +101,7 @@ class _PairTerms:
     def value(self) -> Tensor:
         """``(F,)``."""
         pairs = self.pairs
-        # |e|² is not quite one where points nearly meet.
+        # |e|² is not quite one where points nearly meet; nor is |u|², but that does not change.
         misfit = (_dot(self.direction, self.direction) + 1).mul_(0.5).sub_(self.cosine)
         value = (misfit * pairs.weight).flatten(0, 1).sum(0)
         if self.contact_gap is not None:
