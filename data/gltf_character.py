@@ -54,7 +54,8 @@ class GltfCharacter:
 
         def pose(first: int, last: int) -> np.ndarray:
             world = _world(self.gltf, self.nodes, _sampled(self.gltf, tracks, times[first:last]))
-            world[..., :3, 3] *= CM
+            with np.errstate(over="ignore", invalid="ignore"):
+                world[..., :3, 3] *= CM
             return world
 
         return motion(self.armature, pose, n_frames, 1.0 / fps, self.skin)
