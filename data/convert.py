@@ -19,8 +19,8 @@ GLTF_SUFFIXES = (".gltf", ".glb", ".vrm")
 SUFFIXES = (".fbx",) + GLTF_SUFFIXES
 GLTF_FPS = 60.0
 """glTF holds seconds, not frames: its motions are sampled this often where no rate is asked for."""
-MAX_POSES = 4000000
-"""Frames times bones that a motion may have: 10 minutes at 60 frames per second of 100 bones."""
+MAX_POSES = 2500000
+"""Frames times bones that a motion may have: 10 minutes at 60 frames per second of 69 bones."""
 _STILL_SECONDS, _STILL_DEGREES = 0.1, 1e-3
 """An animation shorter and steadier than this is an exporter's way to say that there is none."""
 
@@ -145,7 +145,9 @@ def check_kind(path: str | os.PathLike) -> None:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: expected a file, found {'a folder' if path.is_dir() else 'nothing'}; check the path")
+        raise InputError(
+            f"{path}: expected a file, found {'a folder' if path.is_dir() else 'nothing'}; check the path"
+        )
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: expected .fbx, .gltf, .glb or .vrm, found {path.suffix or 'no suffix'}")
     if path.suffix.lower() == ".fbx":
