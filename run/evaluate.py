@@ -23,10 +23,9 @@ from run.checkpoints import display_path
 from run.comparison import window_names
 from run.methods import METHODS, NETWORKS, LineUp, available, check_side, load_network
 from run.progress import progress
-from run.report import results_of, write_report
+from run.report import print_tables, results_of, write_report
 from run.scores import DirectionScores, merged, score
 from run.splits import SPLITS, TITLES, each_with_the_others, read_sides, read_splits, splits_file
-from run.tables import count_note, print_table
 from utils.cli import guarded
 from utils.errors import InputError
 from utils.files import check_writable
@@ -113,9 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results["checkpoints"] = {name: display_path(getattr(options, name)) for name in networks}
     titles = {key: group.title for key, group in groups.items()}
     written = write_report(options.output_dir, results, titles)
-    for key, title in titles.items():
-        suffix = key.removeprefix("methods")
-        print_table(results[key], title, count_note(results[f"windows{suffix}"], results[f"frames{suffix}"]))
+    print_tables(results, titles)
     print(f"Written: {len(written)} files in {display_path(options.output_dir)}; read tables.md first", flush=True)
 
 

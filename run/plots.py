@@ -171,7 +171,7 @@ def plot_gestures(by_gesture: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> 
 
 def plot_proportions(by_pair: Mapping[str, Any], ratios: Mapping[str, float]) -> Figure | None:
     """Error against how much longer (or shorter) the target's fingers are than the source's; a dot for each pair."""
-    metrics = [m for m in ("S_finger", "pinch_error", "mixamo_MSE") if _has(by_pair, m)]
+    metrics = [m for m in ("S_finger", "pinch_error") if _has(by_pair, m)]
     size = (1.0 + 4.2 * len(by_pair), 0.9 + 2.7 * len(metrics))
     figure, grid = plt.subplots(len(metrics), len(by_pair), figsize=size, squeeze=False, layout="constrained")
     for column, (direction, parts) in zip(grid.T, by_pair.items(), strict=True):

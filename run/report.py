@@ -14,7 +14,7 @@ import torch
 from run.plots import draw_plots
 from run.results import add_gap_closed, figures_of, summarise, write_results
 from run.scores import DirectionScores
-from run.tables import DIRECTIONS, HEADS, Grid, as_latex, as_markdown, breakdown, comparison, count_note
+from run.tables import DIRECTIONS, HEADS, Grid, as_latex, as_markdown, breakdown, comparison, count_note, print_table
 from utils.files import atomic_write
 
 BREAKDOWNS = {
@@ -28,9 +28,9 @@ _READING = """\
 S_finger and S_palm: mean cosine between the semantic matrices of source and result; S_finger counts a zero diagonal,
 so its ceiling is 0.95. Pinch error: distance of fingertips where those of the source touch, in palm lengths of the
 target. MSE: squared joint error within a domain against the target's own recording, cm²; it says something only where
-both characters perform the same motion (they do in MixHand, not in MixHand-Open). Gap closed: (method - twist-bend-splay
-copy) / (optimiser - copy), in S_finger. ± is the standard error over windows, which overlap by half and come from few
-hands: a lower bound.
+both characters perform the same motion (they do in MixHand, not in MixHand-Open). Gap closed, in S_finger: (method -
+twist-bend-splay copy) / (optimiser - twist-bend-splay copy). ± is the standard error over windows, which overlap by half
+and come from few hands: a lower bound.
 """
 
 
@@ -122,6 +122,13 @@ def write_report(folder: Path, results: dict[str, Any], titles: Mapping[str, str
         written.append(folder / name)
     written.append(_write_breakdown(folder / "breakdown.csv", results))
     return [*written, *(path for paths in figures.values() for path in paths)]
+
+
+def print_tables(results: Mapping[str, Any], titles: Mapping[str, str]) -> None:
+    """Print the table of each group, in the order of `titles`."""
+    for key, title in titles.items():
+        suffix = key.removeprefix("methods")
+        print_table(results[key], title, count_note(results[f"windows{suffix}"], results[f"frames{suffix}"]))
 
 
 def _grids(results: Mapping[str, Any], suffix: str, title: str) -> list[Grid]:
