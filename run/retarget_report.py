@@ -25,7 +25,7 @@ OPTIMUM_FRAMES = 500
 LOOK_AT = 5
 """Frames that are named as the first to look at."""
 _APART = 0.5  # seconds between two of them
-_LEAST_ROOM = 1e-3  # S_finger between copy and optimum below which a share of it says nothing
+_LEAST_ROOM = 5e-3  # S_finger between copy and optimum below which a share of it says nothing
 
 
 def hand_report(source: SourceMotion, result: PosedHand, transfer: Transfer) -> dict[str, Any]:

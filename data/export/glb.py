@@ -60,10 +60,10 @@ def write_glb(path: str | os.PathLike, skeleton: Skeleton, skin: Skin | None, bv
     inverse[:, :3, 3] = -METRES * skeleton.heads
     binds = file.accessor(inverse)
     file.append("skins", {"joints": joints, "inverseBindMatrices": binds, "skeleton": joints[roots[0]]})
-    top = file.append("nodes", {"name": name, "children": [*(joints[root] for root in roots), mesh]})
+    top = file.append("nodes", {"name": name, "children": [joints[root] for root in roots]})
     if len(roots) > 1:
         file.json["skins"][0]["skeleton"] = top
-    file.append("scenes", {"name": name, "nodes": [top]})
+    file.append("scenes", {"name": name, "nodes": [top, mesh]})  # a skinned mesh does not follow its node
     file.json["scene"] = 0
     rotations = {joint: quaternions(turned) for joint, turned in _moving(bvh).items()}
     positions = {root: METRES * root_positions(bvh, root) for root in roots if _placed(bvh, root, skeleton)}
