@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from math import ceil, pi
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.hands import PosedHand, ShapedHand
 from model.kinematics import rotation_from_rows
 from model.mirror import mirror_axes, mirror_coords, mirror_points, mirror_tbs
-from model.retargeting import Retargeting, Source
+from model.reconstruction import OneWindow
+from model.retargeting import Retargeting, Source, static_features
+from model.topology import BONES_PER_FINGER, DOMAINS, N_FINGERS
 
 WINDOW = 8
 """Frames of a window the networks were trained with."""
@@ -31,7 +33,7 @@ SIGMA = 0.08
 """Seconds: width of the Gaussian that filters corrections; touches last longer."""
 _WIDE = 0.75
 """Width of that Gaussian, at least, in steps of the grid: it must reach over the gaps where frames lie between them."""
-_REACH = 4.0
+_REACH = 6.0
 _HALF = WINDOW // 2
 _CHUNK = 64
 """Windows that go through a network at once."""
@@ -149,7 +151,11 @@ class Windows:
 
 
 def orthonormal(matrices: Tensor) -> Tensor:
-    """Rotations ``(..., 3, 3)`` near to averages of rotations."""
+    """Rotations ``(..., 3, 3)`` nearest to averages of rotations.
+
+    A step of Newton's iteration for the polar factor comes first: Gram–Schmidt alone favours the first rows.
+    """
+    matrices = 1.5 * matrices - 0.5 * matrices @ (matrices.transpose(-1, -2) @ matrices)
     return rotation_from_rows(matrices[..., :2, :].flatten(-2))
 
 
@@ -185,12 +191,19 @@ class StreamingNetwork:
         offsets, axes = target.offsets, target.axes
         if self.mirrored:
             offsets, axes = mirror_points(offsets), mirror_axes(axes)
-        self._rest = _Window(
+        rest = _Window(
             "mixamo" if shape is None else "mano",
             axes_t=axes.transpose(-1, -2)[None, None],
             offsets=offsets[None, None],
             shape=None if shape is None else shape[None, None],
         )
+        self._shape = rest.shape
+        self._net = network.recon_nets[DOMAINS.index(rest.domain)]
+        with torch.inference_mode():
+            # What the network knows of the hand stays the same for all its motions.
+            self._codes = [block(static_features(rest)) for block in self._net.static_blocks]
+            plain = not any(isinstance(part, nn.BatchNorm1d | nn.InstanceNorm1d) for part in self._net.modules())
+            self._one = OneWindow(self._net, self._codes, WINDOW) if plain else None
 
     @torch.inference_mode()
     def tbs(self, source: ShapedHand, local: Tensor, frame_rate: float) -> Tensor:
@@ -230,13 +243,12 @@ class StreamingNetwork:
 
     def _network(self, finger_coords: Tensor, palm_coords: Tensor) -> Tensor:
         """Rotations ``(n, 8, 5, 3, 3, 3)`` for windows of coordinates ``(n, 8, 20, 20 | 9, 3)``."""
-        source = _Window(self._rest.domain, finger_coords=finger_coords, palm_coords=palm_coords)
-        batch = finger_coords.shape[:2]
-        rest = self._rest
-
-        def spread(part: Tensor | None) -> Tensor | None:
-            return None if part is None else part.expand(*batch, *part.shape[2:])
-
-        target = _Window(rest.domain, spread(rest.axes_t), spread(rest.offsets), spread(rest.shape))
-        (output,) = self.network(target, Source(source))
-        return self.network.decode(output)
+        source = Source(_Window("source", finger_coords=finger_coords, palm_coords=palm_coords))
+        inputs = self.network.network_input(source)
+        if self._shape is not None:
+            inputs = torch.cat([inputs, self._shape.expand(*inputs.shape[:2], -1)], dim=-1)
+        if len(inputs) == 1 and self._one is not None:
+            output = self._one(inputs[0])[None]
+        else:
+            output = self._net.with_codes(inputs, [code.expand(len(inputs), -1) for code in self._codes])
+        return self.network.decode(output.unflatten(-1, (N_FINGERS, BONES_PER_FINGER, -1)))
