@@ -110,17 +110,21 @@ def test_left_hands_go_through_a_right_network_as_mirror_images():
 
 
 @pytest.mark.parametrize("rate", [24.0, 60.0, 120.0])
-def test_result_is_as_smooth_as_the_source(rate):
-    hand, target = right_hand(0), right_hand(1)
+def test_result_is_as_smooth_as_the_source(rate, monkeypatch):
+    """Although predictions on the three grids do not agree by a degree."""
+
+    def predicted(self, posed, grid):
+        change = 0.3 * posed.semantic_matrix()[0][:, :15, 16].unflatten(1, (5, 3))
+        off = 0.02 * (torch.arange(grid.count) % grid.phases - 1)[:, None, None, None]
+        return posed.tbs @ axis_angle_to_matrix(change + off)
+
+    monkeypatch.setattr(StreamingNetwork, "_predicted", predicted)
+    hand = right_hand(0)
     local = waving(int(4 * rate), rate, hand)
-    network = small_network()
-    for name, weight in network.named_parameters():
-        if name.endswith("weight") and weight.shape[-1] == 3:  # looks at each frame alone, as if it knew what it does
-            weight.data[..., [0, 2]] = 0
-    tbs = StreamingNetwork(network, target).tbs(hand, local, rate)
+    tbs = StreamingNetwork(small_network(), hand).tbs(hand, local, rate)
     everything = torch.ones(21, dtype=torch.bool)
-    ratio = jerk(target.with_tbs(tbs).local, everything) / jerk(local, everything)
-    assert 0.6 < ratio < 1.4
+    ratio = jerk(hand.with_tbs(tbs).local, everything) / jerk(local, everything)
+    assert 0.8 < ratio < 1.25
 
 
 def test_hands_of_two_sides_are_refused():
