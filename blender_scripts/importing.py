@@ -28,7 +28,8 @@ from utils.errors import InputError  # noqa: E402
 try:
     # isort: off
     import bpy
-    import addon_utils  # the wheel has it only once bpy is there
+    import addon_utils  # the wheel has these only once bpy is there
+    import bmesh
 
     # isort: on
     from mathutils import Euler, Matrix, Quaternion, Vector
@@ -250,6 +251,11 @@ class Scene:
     def _mesh(self, thing, rigid=None) -> Skin:
         """One mesh object; `rigid`: the number of the bone that it hangs on as a whole."""
         mesh = thing.data
+        shape = bmesh.new()  # it cuts polygons along the diagonal that suits their shape; the loop triangles do not
+        shape.from_mesh(mesh)
+        bmesh.ops.triangulate(shape, faces=shape.faces[:])
+        shape.to_mesh(mesh)
+        shape.free()
         mesh.calc_loop_triangles()
         vertices = np.empty(3 * len(mesh.vertices), np.float32)
         mesh.vertices.foreach_get("co", vertices)
