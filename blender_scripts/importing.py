@@ -305,12 +305,17 @@ class Scene:
         return slot is None or self.is_gltf or slot.name_display not in others
 
     def _clip_name(self, action) -> str:
-        """FBX: ``Armature|mixamo.com|Layer0`` is ``mixamo.com``; glTF: older versions append the armature's name."""
-        parts = action.name.split("|")
-        if not self.is_gltf and len(parts) >= 2:
-            return parts[1] or parts[-1]
-        tail = "_" + self.object.name
-        return action.name[: -len(tail)] if action.name.endswith(tail) else action.name
+        """``Armature|mixamo.com|Layer0`` of FBX, ``wave_Armature`` of glTF in older versions: the animation's own name.
+
+        Blender's own FBX files call the animation ``Armature|wave`` itself.
+        """
+        name, own = action.name, self.object.name
+        if self.is_gltf:
+            return name[: -len(own) - 1] if name.endswith("_" + own) else name
+        parts = name.split("|")
+        if len(parts) >= 3:
+            parts = parts[1:-1]
+        return "|".join(parts[1:] if len(parts) >= 2 and parts[0] == own else parts)
 
     def motion(self, number: int, fps=None):
         """The motion number `number` as `data.bvh.Bvh`; `fps`: frames a second, None: the file's own rate.
