@@ -305,7 +305,7 @@ class Scene:
         return slot is None or self.is_gltf or slot.name_display not in others
 
     def _clip_name(self, action) -> str:
-        """``Armature|mixamo.com|Layer0`` of FBX, ``wave_Armature`` of glTF in older versions: the animation's own name.
+        """The animation's own name: ``Armature|mixamo.com|Layer0`` in FBX, ``wave_Armature`` in glTF (older versions).
 
         Blender's own FBX files call the animation ``Armature|wave`` itself.
         """
@@ -313,9 +313,9 @@ class Scene:
         if self.is_gltf:
             return name[: -len(own) - 1] if name.endswith("_" + own) else name
         parts = name.split("|")
-        if len(parts) >= 3:
-            parts = parts[1:-1]
-        return "|".join(parts[1:] if len(parts) >= 2 and parts[0] == own else parts)
+        while len(parts) > 1 and parts[0] == own:
+            parts = parts[1:]
+        return parts[0]
 
     def motion(self, number: int, fps=None):
         """The motion number `number` as `data.bvh.Bvh`; `fps`: frames a second, None: the file's own rate.

@@ -8,7 +8,12 @@ import bpy
 from mathutils import Matrix, Quaternion
 
 FOLDER = sys.argv[sys.argv.index("--") + 1]
-BONES = (("Root", None, (0, 0, 1)), ("Arm", "Root", (0.2, 0, 1)), ("Hand", "Arm", (0.5, 0, 1)), ("Tip", "Hand", (0.6, -0.02, 1)))
+BONES = (
+    ("Root", None, (0, 0, 1)),
+    ("Arm", "Root", (0.2, 0, 1)),
+    ("Hand", "Arm", (0.5, 0, 1)),
+    ("Tip", "Hand", (0.6, -0.02, 1)),
+)
 TO_CHARACTER = Matrix(((1, 0, 0), (0, 0, 1), (0, -1, 0)))
 
 
@@ -51,7 +56,7 @@ def box(name, owner, bones, mirror=1.0):
 
 
 def action(thing, name, bone, axis):
-    """The bone turns by 60° about its own axis in 10 frames; returns the rotations about it in the character's frame."""
+    """The bone turns by 60° about its own axis in 10 frames; returns these rotations in the character's frame."""
     thing.animation_data_create().action = bpy.data.actions.new(name)
     pose = thing.pose.bones[bone]
     rest = TO_CHARACTER @ pose.bone.matrix_local.to_3x3()
@@ -67,7 +72,9 @@ def action(thing, name, bone, axis):
 
 def export(name, gltf=True):
     """The scene as .fbx and .glb."""
-    bpy.ops.export_scene.fbx(filepath=os.path.join(FOLDER, name + ".fbx"), add_leaf_bones=False, bake_anim_simplify_factor=0)
+    bpy.ops.export_scene.fbx(
+        filepath=os.path.join(FOLDER, name + ".fbx"), add_leaf_bones=False, bake_anim_simplify_factor=0
+    )
     if gltf:
         bpy.ops.export_scene.gltf(filepath=os.path.join(FOLDER, name + ".glb"), export_format="GLB")
 
