@@ -41,7 +41,9 @@ def test_motion_inverts_forward_kinematics(tmp_path):
     local = rotation(*random.uniform(-80, 80, 3)), rotation(50, 0, 0), rotation(0, 70, 5), rotation(1, 2, 3)
     turned = [local[0], local[0] @ local[1], local[0] @ local[1] @ local[2], local[0] @ local[3]]
     posed = armature.rest.copy()
-    posed[:, :3, :3] = np.array(turned) @ armature.rest[:, :3, :3] * [[[2.0]], [[1]], [[0.5]], [[1]]]  # scale is ignored
+    posed[:, :3, :3] = (
+        np.array(turned) @ armature.rest[:, :3, :3] * [[[2.0]], [[1]], [[0.5]], [[1]]]
+    )  # scale is ignored
     posed[0, :3, 3] = 1, 2, 3
     bvh = motion(armature, lambda first, last: np.tile(posed, (last - first, 1, 1, 1)), 600, 0.01)
     np.testing.assert_allclose(bvh.rotations()[[0, 599]], np.tile(np.array(local), (2, 1, 1, 1)), atol=1e-12)
@@ -80,7 +82,9 @@ def test_tails():
     np.testing.assert_array_equal(tails[0], armature.heads[1])  # the child along its own axis
     np.testing.assert_array_equal(tails[1], armature.heads[2])
     np.testing.assert_allclose(tails[2], [-68, 100, 0])  # on by its parent's length
-    skin = Skin(np.array([[-66.5, 101, 0], [-80, 100, 0]]), np.zeros((0, 3), int), np.float32([[0, 0, 1, 0], [0, 1, 0, 0]]))
+    skin = Skin(
+        np.array([[-66.5, 101, 0], [-80, 100, 0]]), np.zeros((0, 3), int), np.float32([[0, 0, 1, 0], [0, 1, 0, 0]])
+    )
     np.testing.assert_allclose(bone_tails(armature, skin)[2], [-66.5, 100, 0])  # as far as its own skin
 
 
