@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -81,7 +82,7 @@ class BlenderWorker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        self.stop(patience=5.0)  # then it clears up its temporary folder
 
     def convert(self, request: Request) -> Result:
         """Convert one file; whatever goes wrong with it is told in the result.
@@ -106,12 +107,15 @@ class BlenderWorker:
                                                 f"it is damaged or needs a higher --timeout")  # fmt: skip
         return Result(**answer)
 
-    def stop(self) -> None:
-        """End the process, at once."""
+    def stop(self, patience: float = 0.0) -> None:
+        """End the process, after as many seconds as it may take to end by itself."""
         if self.process is not None:
+            with contextlib.suppress(OSError):  # what it did not read any more
+                self.process.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(patience)
             self.process.kill()
             self.process.wait()
-            self.process.stdin.close()
             self.process = None
 
     def _start(self) -> None:

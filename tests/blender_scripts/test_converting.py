@@ -88,30 +88,24 @@ def test_damaged_fbx_files(blender, files, tmp_path):
 
 
 @needs_real
-@pytest.mark.parametrize(
-    ("name", "prepared"),
-    [
-        ("XBot", "Sample"),
-        *((name,) * 2 for name in ("DoubleLegTakedown", "Skinning_Test", "Twist_Dance", "Ymca_Dance")),
-    ],
-)
-def test_hands_turn_as_in_the_prepared_motions(blender, tmp_path, name, prepared):
-    """Every digit of the hands' angles, in Blender 4.2 and 5.0; older versions differ in the last one or two."""
+@pytest.mark.parametrize("name", ["XBot", "DoubleLegTakedown", "Skinning_Test", "Twist_Dance", "Ymca_Dance"])
+def test_hands_turn_as_in_the_prepared_motions(blender, tmp_path, name):
+    """To the last digit with the bpy wheels 4.2 and 5.0; Blender 3.4 reckons a little differently (3e-5 degrees)."""
     own = request(Path(REAL) / "fbx" / f"{name}.fbx", tmp_path)
     own.fps = None
     with BlenderWorker(blender, timeout=120, memory_gb=0) as worker:
         result = worker.convert(own)
     assert result.error is None
-    ours, theirs = read_bvh(result.clips[0]), read_bvh(Path(REAL) / "MixHand" / "XBot" / f"{prepared}.bvh")
+    prepared = Path(REAL) / "MixHand" / "XBot" / ("Sample.bvh" if name == "XBot" else f"{name}.bvh")
+    ours, theirs = read_bvh(result.clips[0]), read_bvh(prepared)
     assert ours.joint_names == theirs.joint_names and ours.n_frames == theirs.n_frames
     assert ours.frame_time == pytest.approx(theirs.frame_time, abs=1e-6)
     first = np.cumsum([0, *map(len, ours.channels)])
     hands = [j for j, bone in enumerate(ours.joint_names) if "Hand" in bone]
     columns = [column for joint in hands for column in range(first[joint], first[joint] + 3)]
-    np.testing.assert_allclose(ours.values[:, columns], theirs.values[:, columns], rtol=0, atol=1e-4)
+    tolerance = 1e-9 if Path(blender[0]).name.startswith("python") else 2e-4
+    np.testing.assert_allclose(ours.values[:, columns], theirs.values[:, columns], rtol=0, atol=tolerance)
     np.testing.assert_allclose(ours.offsets, theirs.offsets, atol=2e-5)
-    exact = np.abs(ours.values[:, columns] - theirs.values[:, columns]).max() < 1e-9
-    assert exact or "bpy" not in str(blender[0])
 
 
 @needs_real
