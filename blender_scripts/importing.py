@@ -39,6 +39,9 @@ except ImportError:
 _TO_CHARACTER = 100.0 * np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 0.01]])
 """Blender's world (metres, z up, facing −y) → the character's frame (centimetres, y up, facing +z)."""
 
+FEW_KEYS = 20000
+"""Frames that an animation may have however few keys it has; one damaged time would otherwise take minutes."""
+
 
 @dataclass
 class Clip:
@@ -50,6 +53,8 @@ class Clip:
     first: float
     last: float
     """Frame numbers of the first and the last key, in the scene's frame rate."""
+    keys: int
+    """Keys of the curve that has most."""
 
 
 def guarded(main) -> None:
@@ -294,7 +299,8 @@ class Scene:
                     continue
                 seen.add(name)
                 first, last = _ends(curves)
-                clips.append(Clip(name, action, slot, first, last))
+                most = max(len(curve.keyframe_points) for curve in curves)
+                clips.append(Clip(name, action, slot, first, last, most))
         return clips
 
     def _own(self, action, slot) -> bool:
@@ -326,6 +332,11 @@ class Scene:
         clip, scene, fps = self._clips[number], bpy.context.scene, fps or self.own_fps
         seconds = (clip.last - clip.first) / self.file_fps
         n_frames = frame_count(seconds, fps, len(self.bone_names), clip.name)
+        if n_frames > FEW_KEYS + 100 * clip.keys:
+            raise InputError(
+                f"{self.path}: animation {clip.name}: expected some hundred frames for {clip.keys} keys, found "
+                f"{n_frames}; a key's time is probably damaged: give a lower --fps or export it again"
+            )
         self._without_meshes()
         self._assign(clip)
         angles = np.empty((n_frames, len(self.bone_names), 3))

@@ -74,7 +74,7 @@ def test_damaged_fbx_files(blender, files, tmp_path):
     made = 0
     with BlenderWorker(blender, timeout=60, memory_gb=1) as worker:
         worker.convert(request(files / "arm.fbx", tmp_path))  # so that the start is not measured
-        for number in range(1000):
+        for number in range(600):
             path.write_bytes(mutated_bytes(whole, rng))
             started = time.perf_counter()
             result = worker.convert(request(path, tmp_path))
@@ -82,7 +82,7 @@ def test_damaged_fbx_files(blender, files, tmp_path):
             assert took < 5, f"mutation {number}"
             assert result.error is None or "\n" not in result.error, result.error
             made += result.error is None
-    assert 0 < made < 1000
+    assert 0 < made < 600
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024 < 1000
     assert {item.name for item in tmp_path.iterdir()} <= {"a.fbx", "m.npz", "clips"}
 

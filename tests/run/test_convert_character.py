@@ -103,7 +103,7 @@ def test_advice_where_there_is_no_blender(tmp_path, capsys):
     (tmp_path / "a.fbx").write_bytes(fbx())
     with pytest.raises(InputError, match="1 of 1"):
         convert([str(tmp_path / "a.fbx"), "--output_dir", str(tmp_path / "out")])
-    assert "`make blender` sets up a small one" in capsys.readouterr().out
+    assert "`make blender` sets up the bpy module" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
 
 
