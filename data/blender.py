@@ -21,8 +21,8 @@ SCRIPTS = ROOT / "blender_scripts"
 ENVIRONMENT = "S2H_BLENDER"
 """Environment variable that names a Blender, or a Python with the bpy wheel."""
 ADVICE = (
-    "FBX files need Blender: `make blender` sets up the bpy module in .venv-blender (1 to 1.6 GB, Python 3.11), or install "
-    "Blender 2.82 or newer and put it on PATH or name it with --blender; glTF files need none"
+    "FBX files need Blender: `make blender` sets up the bpy module in .venv-blender (1 to 1.6 GB, Python 3.11), "
+    "or install Blender 2.82 or newer and put it on PATH or name it with --blender; glTF files need none"
 )
 _ANSWER = "@s2h "
 _START_SECONDS = 180.0
