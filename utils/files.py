@@ -1,4 +1,7 @@
-"""Files that are either complete or absent, and fingerprints of their contents."""
+"""Files that are either complete or absent, and fingerprints of their contents.
+
+Blender's own Python, which may be as old as 3.7, imports this module too.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from utils.errors import InputError
@@ -42,7 +45,8 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            temporary.unlink()
 
 
 def content_hash(*paths: str | os.PathLike) -> str:
@@ -59,6 +63,6 @@ def content_hash(*paths: str | os.PathLike) -> str:
             raise InputError(f"{path}: expected a file, found {'a folder' if path.is_dir() else 'nothing'}")
         digest.update(path.stat().st_size.to_bytes(8, "little"))
         with path.open("rb") as stream:
-            while chunk := stream.read(_HASH_CHUNK):
+            for chunk in iter(lambda: stream.read(_HASH_CHUNK), b""):
                 digest.update(chunk)
     return digest.hexdigest()
