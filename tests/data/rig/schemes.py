@@ -197,7 +197,7 @@ SCHEMES: dict[str, Made] = {
     "japanese": Made("右手首", japanese, NO_TIP),
 }  # fmt: skip
 """Both hands, apart from WebXR, whose names do not tell the side."""
-WEBXR = Made("wrist", webxr, after_metacarpal(tip=True))
+WEBXR = Made("wrist", webxr, after_metacarpal(tip=True), arm="hand model")
 
 
 def made(scheme: Made, sides=("right", "left"), without: tuple[str, ...] = ()) -> MadeRig:

@@ -92,11 +92,13 @@ def test_most_schemes_by_names_alone(scheme):
         assert found == rig.answer["right"]
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("missing", [("pinky",), ("thumb",), ("ring", "pinky"), ("middle",)])
+@pytest.mark.parametrize(
+    ("scheme", "missing"),
+    # Only a thumb tells whether four counted bones are a metacarpal and three, or three and a tip.
+    [(scheme, missing) for scheme in SCHEMES for missing in (("pinky",), ("thumb",), ("ring", "pinky"), ("middle",))
+     if (scheme, missing) != ("metacarpals counted", ("thumb",))],
+)  # fmt: skip
 def test_missing_fingers_stay_missing(scheme, missing):
-    if scheme in ("metacarpals counted", "five joints counted") and "thumb" in missing:
-        pytest.skip("without a thumb, four counted bones are three and a tip") if scheme == "metacarpals counted" else 0
     rig = made(SCHEMES[scheme], without=missing)
     found = find_hand(rig.names, "right", parents=rig.parents)
     assert named(rig.names, found) == rig.answer["right"]
@@ -284,7 +286,7 @@ def test_any_names_give_a_hand_or_an_explanation(names, data):
         try:
             found = find_hand(names, parents=above)
         except InputError as error:
-            assert "\n" not in str(error).replace("\n", "", sum(name.count("\n") for name in names) * 8)
+            assert str(error).isprintable()
         else:
             assert found.indices[0] is not None
             given_numbers = [index for index in found.indices if index is not None]
