@@ -66,9 +66,7 @@ def hand_sides(
     return tuple(side for side in SIDES if side in given or side in recognised)
 
 
-def print_map(
-    joint_names: Sequence[str], parents: Sequence[int] | np.ndarray | None = None, source: str = ""
-) -> str:
+def print_map(joint_names: Sequence[str], parents: Sequence[int] | np.ndarray | None = None, source: str = "") -> str:
     """What was recognised in a file as the text of a rig map: a start for one's own (see :mod:`data.rig.rig_map`)."""
     rig = Rig(joint_names, parents)
     sides = SIDES if rig.sided else SIDES[:1]

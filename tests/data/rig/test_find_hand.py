@@ -131,7 +131,9 @@ def test_names_that_do_not_tell_the_side_serve_as_either():
 
 
 def test_a_side_may_stand_above():
-    names = ["Hand_L", "Hand_R"] + [f"{f}{n}{copy}" for copy in ("", ".001") for f in ("Index", "Ring") for n in (1, 2, 3)]
+    names = ["Hand_L", "Hand_R"] + [
+        f"{f}{n}{copy}" for copy in ("", ".001") for f in ("Index", "Ring") for n in (1, 2, 3)
+    ]
     parents = [-1, -1, 0, 2, 3, 0, 5, 6, 1, 8, 9, 1, 11, 12]
     found = find_hand(names, "right", parents=parents)
     assert (found.indices[0], found.indices[13:16], found.indices[5:8]) == (1, (8, 9, 10), (11, 12, 13))
@@ -215,9 +217,12 @@ def test_fingers_without_a_hand_are_named():
     with pytest.raises(InputError) as error:
         find_hand(["RightHand", "RightHandThumb1", "RightHandThumb2", "RightHandIndex1"], "right", source="clip.bvh")
     message = str(error.value)
-    assert message.startswith("clip.bvh: expected a right hand, found its wrist RightHand and the index, thumb of the ")
-    assert "but fewer than 2 fingers beside the thumb; complete the rig, or say which joints they are with --rig_map" in (
-        message
+    assert message.startswith(
+        "clip.bvh: expected a right hand, found its wrist RightHand and the index, thumb of the "
+    )
+    assert (
+        "but fewer than 2 fingers beside the thumb; complete the rig, or say which joints they are with --rig_map"
+        in (message)
     )
 
 
@@ -293,7 +298,9 @@ def test_any_names_give_a_hand_or_an_explanation(names, data):
             assert len(set(given_numbers)) == len(given_numbers)
 
 
-@pytest.mark.parametrize("name", ["A" * 100_000, "a" * 199, "rl" * 99, "Aa1_" * 49, "ring" * 50, "r" * 32, "9" * 200, "٣" * 50])
+@pytest.mark.parametrize(
+    "name", ["A" * 100_000, "a" * 199, "rl" * 99, "Aa1_" * 49, "ring" * 50, "r" * 32, "9" * 200, "٣" * 50]
+)
 def test_hostile_names_are_read_at_once(name):
     start = time.process_time()
     for number in range(20):
