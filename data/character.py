@@ -55,8 +55,8 @@ class Character:
     sides: tuple[str, ...]
     """The hands it has (mesh and axes), right before left."""
     offsets: dict[str, np.ndarray]
-    """Side → (21, 3) float64, centimetres: each joint's rest position minus its parent's; 0 for the wrist and for joints
-    that the hand does not have."""
+    """Side → (21, 3) float64, centimetres: each joint's rest position minus its parent's; 0 for the wrist and
+    for joints that the hand does not have."""
     axes: dict[str, np.ndarray]
     """Side → (5, 4, 3, 3) float64, rows twist, bend, splay; empty if it was read without axes."""
     bones: dict[str, tuple[int | None, ...]]
@@ -304,8 +304,8 @@ def _optional(path: Path, arrays: Mapping[str, np.ndarray], key: str, shape: tup
     array = arrays[key]
     if array.shape != shape or array.dtype.kind not in "fiu":
         raise InputError(
-            f"{path}: expected {key} to be numbers of shape {shape}, found {array.dtype} of shape {array.shape}; export "
-            f"it again"
+            f"{path}: expected {key} to be numbers of shape {shape}, found {array.dtype} of shape {array.shape}; "
+            f"export it again"
         )
     return array.astype(np.float64)
 

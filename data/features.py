@@ -76,8 +76,8 @@ class HandFeatures:
     ``rows`` is ``(..., channels)``; ``...`` is usually ``(batch, time)``. Only one of ``offsets`` and
     ``shape`` exists, as the domain says. Lengths are in centimetres; everything else has no unit.
 
-    ``present (..., 21)`` bool says which joints the hands have; None: all. Of a joint that is missing, offset, axes and
-    coordinates are zero and rotations the identity.
+    ``present (..., 21)`` bool says which joints the hands have; None: all. Of a joint that is missing, offset, axes
+    and coordinates are zero and rotations the identity.
     """
 
     domain: str

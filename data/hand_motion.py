@@ -20,10 +20,10 @@ TURNING = tuple(joint for joint in range(N_JOINTS) if joint not in (WRIST, *TIPS
 def hand_rotations(motion: Bvh, hand: HandMap, rest: RestHand | None = None, source: str = "") -> np.ndarray:
     """Local rotations of a hand, each relative to the joint above it in the hand, in the frame of features.
 
-    Where a rig has joints between two of the hand (metacarpals, twist bones), their rotations are folded into the lower
-    one: ``F_j = F_a F_b … F_j`` along the way down. Where it does not hang the one below the other, the rotation of the
-    lower seen from the upper is taken, ``F_j = G_aboveᵀ G_j``. Then ``F ← C F Cᵀ`` with the turn C of a hand whose rest
-    pose points elsewhere.
+    Where a rig has joints between two of the hand (metacarpals, twist bones), their rotations are folded into the
+    lower one: ``F_j = F_a F_b … F_j`` along the way down. Where it does not hang the one below the other, the
+    rotation of the lower seen from the upper is taken, ``F_j = G_aboveᵀ G_j``. Then ``F ← C F Cᵀ`` with the turn C of
+    a hand whose rest pose points elsewhere.
 
     Args:
         motion: whose rest orientations are the identity.
@@ -42,8 +42,8 @@ def hand_rotations(motion: Bvh, hand: HandMap, rest: RestHand | None = None, sou
     if lacking:
         names = ", ".join(dict.fromkeys(FINGERS[(joint - 1) // JOINTS_PER_FINGER] for joint in lacking))
         raise InputError(
-            f"{source or 'motion'}: expected the motion of all joints that the character's {hand.side} hand has, found "
-            f"none for {len(lacking)} of them ({names}); use motion of a rig that has them, or a character that has not"
+            f"{source or 'motion'}: expected the motion of all joints that the character's {hand.side} hand has, "
+            f"found none for {len(lacking)} of them ({names}); use motion of a rig that has them, or another character"
         )
     local = np.broadcast_to(np.eye(3), (motion.n_frames, N_JOINTS, 3, 3)).copy()
     chains = hand.chains or [((), ())] * N_JOINTS

@@ -82,6 +82,11 @@ class Preprocessor:
             raise InputError(f"{self.data_path}: expected a folder of .bvh files for each character, found none")
         return names
 
+    def rigs(self, character: str) -> list[Path]:
+        """The files of a character that have a skeleton: its motions, and its mesh if it has one."""
+        mesh = self._finger_data / f"{character}_mesh_data.npz"
+        return [*([mesh] if mesh.is_file() else []), *_motions(self.data_path / character)]
+
     def run(self, character: str, report: Report | None = None) -> Outcome:
         """Write the feature file and the statistics of a character, unless they are up to date.
 

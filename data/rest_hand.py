@@ -60,8 +60,8 @@ def rest_hand(
 ) -> RestHand:
     """Put a hand at rest together.
 
-    A tip without a joint of its own is where its finger's last bone ends: at the bone's tail, else at the farthest skin
-    that the bone carries. If neither is known, the tip is missing.
+    A tip without a joint of its own is where its finger's last bone ends: at the bone's tail, else at the farthest
+    skin that the bone carries. If neither is known, the tip is missing.
 
     Args:
         hand: which joints of the skeleton it consists of.
@@ -94,7 +94,7 @@ def rest_hand(
 
 
 def _end_of_skin(head: np.ndarray, vertices: np.ndarray, weights: np.ndarray) -> np.ndarray | None:
-    """The end of the skin that a bone carries: as far from its head as its farthest vertex, towards those around it."""
+    """The end of the skin that a bone carries: as far from its head as its farthest vertex."""
     reach = np.linalg.norm(vertices[weights >= _OWN_SHARE] - head, axis=1)
     if reach.size == 0 or reach.max() <= 0:
         return None
@@ -126,8 +126,8 @@ def canonical_turn(positions: np.ndarray, present: np.ndarray, side: str, source
     size = np.linalg.norm(normal)
     if size <= 1e-9 * max(np.linalg.norm(inner) * np.linalg.norm(outer), np.finfo(float).tiny):
         raise InputError(
-            f"{source or 'hand'}: expected the roots of the {side} hand's fingers to span a palm with the wrist, found "
-            f"them in one line; check the rest pose, or name the right joints with --rig_map"
+            f"{source or 'hand'}: expected the roots of the {side} hand's fingers to span a palm with the wrist, "
+            f"found them in one line; check the rest pose, or name the right joints with --rig_map"
         )
     up = normal / size
     along = forward - (forward @ up) * up

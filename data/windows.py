@@ -103,7 +103,7 @@ class WindowGroup:
         return out
 
     def present(self, indices: np.ndarray) -> np.ndarray | None:
-        """Which joints the hands of the windows ``indices (batch,)`` have, ``(batch, 21)`` bool; None: all have all."""
+        """Which joints the hands of windows ``indices (batch,)`` have, ``(batch, 21)`` bool; None: all have all."""
         if self._complete:
             return None
         present = self._present[self.file_number[indices]]

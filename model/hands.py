@@ -140,8 +140,8 @@ def offset_hand(offsets: Tensor, axes: Tensor, side: str, present: Tensor | None
         offsets: ``(..., 21, 3)`` bone vectors at rest, any unit (centimetres for Mixamo).
         axes: ``(..., 5, 4, 3, 3)`` anatomical axes, rows twist, bend, splay.
         side: ``"right"`` or ``"left"``.
-        present: ``(..., 21)`` bool, which joints the hand has; None: all. Offsets and axes of others are ignored: bones
-            stand in for them (:mod:`model.presence`), which no comparison sees.
+        present: ``(..., 21)`` bool, which joints the hand has; None: all. Offsets and axes of others are ignored:
+            bones stand in for them (:mod:`model.presence`), which no comparison sees.
     """
     if present is not None:
         offsets = presence.with_stand_ins(offsets, present)

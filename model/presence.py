@@ -1,7 +1,7 @@
 """Hands that lack some of the 21 joints, as cartoon characters do: what counts, and what stands in.
 
-A mask `present (..., 21)` is true where a joint exists. A complete hand has None instead of a mask, and takes none of the
-paths below. A joint counts in a comparison only if both hands have it.
+A mask `present (..., 21)` is true where a joint exists. A complete hand has None instead of a mask, and takes none of
+the paths below. A joint counts in a comparison only if both hands have it.
 
 Forward kinematics and the canonical rest pose need all bones, so a missing finger is given the bones of its nearest
 neighbour (the palm then ends at the outermost finger that exists). No number that anyone sees depends on them.
@@ -126,7 +126,7 @@ def _mapped(offsets: Tensor, present: Tensor, table) -> Tensor:
 @lru_cache(maxsize=256)
 def _stand_ins(present: tuple[bool, ...]) -> Tensor:
     table = torch.zeros(N_JOINTS, N_JOINTS, dtype=torch.float64)
-    for finger, root in enumerate(ROOTS):
+    for root in ROOTS:
         if present[root]:
             _complete_finger(table, present, root)
     for finger, root in enumerate(ROOTS):

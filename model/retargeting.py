@@ -405,8 +405,8 @@ class Retargeting(LightningModule):
 def static_features(target: Hands) -> Tensor:
     """What a network is told of the hand it poses, ``(batch, channels)``, from the window's first frame.
 
-    A Mixamo hand's offsets, in lengths of its middle finger's root bone, and the transposed axes of either domain; zero
-    for joints that it does not have.
+    A Mixamo hand's offsets, in lengths of its middle finger's root bone, and the transposed axes of either domain;
+    zero for joints that it does not have.
     """
     axes = target.axes_t[:, 0]
     present = None if target.present is None else target.present[:, 0]

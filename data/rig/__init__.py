@@ -1,4 +1,4 @@
-"""The hand in any rig: from bone names and hierarchy, or from a map that the user writes, to the 21 joints (SPEC §1)."""
+"""The hand in any rig: from bone names and hierarchy, or from a user's map, to the 21 joints (SPEC §1)."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def hand_sides(
     parents: Sequence[int] | np.ndarray | None = None,
     rig_map: RigMap | None = None,
 ) -> tuple[str, ...]:
-    """The sides (of ``"right"``, ``"left"``) of which a file has a hand that can be used, possibly none; both if it has
-    one hand and its names do not say which."""
+    """The sides (of ``"right"``, ``"left"``) of which a file has a hand that can be used, possibly none; both if it
+    has one hand and its names do not say which."""
     rig = Rig(joint_names, parents)
     given = () if rig_map is None else tuple(side for side in SIDES if rig_map.names_occur(rig.names, side))
     recognised = sides_of(rig)

@@ -155,8 +155,8 @@ class Rig:
         return None if any(meeting in self.above(joint) for joint in others) else meeting
 
     def _wrist_by_name(self, side: str, group: tuple[str, ...] | None) -> int | None:
-        """The bone that is called the side's hand, best of the same skeleton: one whose name has the same rest, or else
-        the least; a hand rather than a wrist; the first of several."""
+        """The bone that is called the side's hand: best of the same skeleton, with the least else in its name, a hand
+        rather than a wrist; the first of several."""
         sided = [j for j, name in enumerate(self.read) if name.is_wrist and self.sides[j] is not None]
         wanted = [j for j in sided if self.sides[j] == side]
         if not self.sided and not sided:
@@ -223,8 +223,8 @@ def mapped_hand(rig: Rig, rig_map: RigMap, side: str, source: str = "") -> Found
     found.wrist = found.indices[0]
     if not found.usable:
         raise InputError(
-            f"{rig_map.source}: expected at least {FEWEST_FINGERS} fingers beside the thumb for the {side} hand, found "
-            f"{', '.join(FINGERS[finger] for finger in found.fingers) or 'none'}; add them to the map"
+            f"{rig_map.source}: expected at least {FEWEST_FINGERS} fingers beside the thumb for the {side} hand, "
+            f"found {', '.join(FINGERS[finger] for finger in found.fingers) or 'none'}; add them to the map"
         )
     return found
 

@@ -108,9 +108,10 @@ def test_missing_fingers_stay_missing(scheme, missing):
 
 @pytest.mark.parametrize(
     ("scheme", "name", "domain"),
-    [("mixamo 6", "mixamo", "mixamo"), ("smplx", "mano", "mano"), ("mano", "mano", "mano"), ("biped", "biped", "mixamo"),
-     ("unreal 5", "unreal", "mixamo"), ("vrm 1", "vrm", "mixamo"), ("rokoko", "rokoko", "mixamo"),
-     ("makehuman", "makehuman", "mixamo"), ("daz genesis 9", "daz", "mixamo"), ("source engine", "", "mixamo")],
+    [("mixamo 6", "mixamo", "mixamo"), ("smplx", "mano", "mano"), ("mano", "mano", "mano"),
+     ("biped", "biped", "mixamo"), ("unreal 5", "unreal", "mixamo"), ("vrm 1", "vrm", "mixamo"),
+     ("rokoko", "rokoko", "mixamo"), ("makehuman", "makehuman", "mixamo"), ("daz genesis 9", "daz", "mixamo"),
+     ("source engine", "", "mixamo")],
 )  # fmt: skip
 def test_schemes_are_known_by_name(scheme, name, domain):
     for side in ("right", "left"):
