@@ -120,8 +120,8 @@ def canonical_turn(positions: np.ndarray, present: np.ndarray, side: str, source
     """
     fingers = [finger for finger in (INDEX, MIDDLE, RING, PINKY) if present[ROOTS[finger]]]
     inner, outer = (positions[ROOTS[finger]] - positions[WRIST] for finger in (fingers[0], fingers[-1]))
-    middle = next(finger for finger in (MIDDLE, RING, INDEX, PINKY) if finger in fingers)
-    forward = positions[ROOTS[middle]] - positions[WRIST]
+    # Without a middle finger, the middle between the outermost ones.
+    forward = inner + outer if MIDDLE not in fingers else positions[ROOTS[MIDDLE]] - positions[WRIST]
     normal = np.cross(inner, outer) * (-1 if side == "right" else 1)
     size = np.linalg.norm(normal)
     if size <= 1e-9 * max(np.linalg.norm(inner) * np.linalg.norm(outer), np.finfo(float).tiny):
