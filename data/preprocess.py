@@ -12,15 +12,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data.bvh import Bvh, read_bvh
-from data.character import character_files, read_character
+from data.bvh import read_bvh
+from data.character import Character, character_files, read_character
 from data.features import compute_features
-from data.rig import HandMap, find_hand
+from data.hand_motion import hand_rotations
+from data.rig import RigMap, find_hand
 from data.store import VERSION, is_up_to_date, open_features, writing_features
 from data.windows import window_statistics, write_statistics
 from model.hands import ManoHand, ShapedHand, offset_hand
 from model.mano import find_model_file
-from model.topology import N_JOINTS, N_SHAPE, TIPS, check_side
+from model.topology import N_SHAPE, check_side
 from utils.errors import InputError
 from utils.files import content_hash
 from utils.trusted import read_npy
@@ -59,6 +60,7 @@ class Preprocessor:
         side: which hand to take from the motions.
         window_size: of the statistics.
         force: compute again what is up to date.
+        rig_map: what the user says about rigs whose names tell nothing.
     """
 
     data_path: Path
@@ -66,6 +68,7 @@ class Preprocessor:
     side: str = "right"
     window_size: int = 8
     force: bool = False
+    rig_map: RigMap | None = None
 
     def characters(self) -> list[str]:
         """Names of the folders that hold BVH files, sorted. Raises InputError if there are none."""
@@ -78,6 +81,11 @@ class Preprocessor:
         if not names:
             raise InputError(f"{self.data_path}: expected a folder of .bvh files for each character, found none")
         return names
+
+    def rigs(self, character: str) -> list[Path]:
+        """The files of a character that have a skeleton: its motions, and its mesh if it has one."""
+        mesh = self._finger_data / f"{character}_mesh_data.npz"
+        return [*([mesh] if mesh.is_file() else []), *_motions(self.data_path / character)]
 
     def run(self, character: str, report: Report | None = None) -> Outcome:
         """Write the feature file and the statistics of a character, unless they are up to date.
@@ -105,37 +113,40 @@ class Preprocessor:
         """A character with a mesh is a Mixamo character; otherwise its first motion tells."""
         if (self._finger_data / f"{character}_mesh_data.npz").is_file():
             return "mixamo"
-        return _find_hand(read_bvh(motions[0]), self.side, motions[0]).domain
+        motion = read_bvh(motions[0])
+        return find_hand(motion.joint_names, self.side, str(motions[0]), motion.parents, self.rig_map).domain
 
     def _fingerprint(self, character: str, domain: str, motions: list[Path]) -> str:
         """A hash of everything that the features and statistics depend on."""
         shapes = [path for motion in motions if (path := motion.with_suffix(".npy")).is_file()]
         hand = self._mano_files if domain == "mano" else character_files(self._finger_data, character)
         settings = [VERSION, self.side, self.window_size, [path.name for path in (*motions, *shapes)]]
+        if self.rig_map is not None:
+            settings.append(self.rig_map.names)
         return hashlib.sha256(json.dumps([settings, content_hash(*motions, *shapes, *hand)]).encode()).hexdigest()
 
     def _write(self, character: str, domain: str, motions: list[Path], inputs: str, report: Report | None) -> None:
-        hand = self._mano_hand if domain == "mano" else self._character_hand(character)
-        with writing_features(self.data_path, character, domain, self.side, inputs) as writer:
+        of = None if domain == "mano" else self._character(character)
+        hand = self._mano_hand if of is None else _shaped(of, self.side)
+        missing = () if of is None else of.missing(self.side)
+        with writing_features(self.data_path, character, domain, self.side, inputs, missing) as writer:
             for number, path in enumerate(motions):
                 if report is not None:
                     report(character, number, len(motions))
-                rows, frame_time = _features_of(path, hand, domain, self.side)
+                rows, frame_time = _features_of(path, hand, of, self.side, self.rig_map)
                 writer.add_clip(path.stem, rows, frame_time)
         if report is not None:
             report(character, len(motions), len(motions))
 
-    def _character_hand(self, name: str) -> ShapedHand:
+    def _character(self, name: str) -> Character:
         mesh, axes = character_files(self._finger_data, name)
-        character = read_character(mesh, axes)
+        character = read_character(mesh, axes, self.rig_map)
         if self.side not in character.sides:
             raise InputError(
                 f"{mesh}: expected a {self.side} hand with axes in {axes.name}, found only the "
                 f"{' and '.join(character.sides)} hand; change --is_rhand or complete the files"
             )
-        parts = (character.offsets, character.axes)
-        offsets, axes_rows = (torch.from_numpy(part[self.side]).float() for part in parts)
-        return offset_hand(offsets, axes_rows, self.side)
+        return character
 
     @property
     def _finger_data(self) -> Path:
@@ -160,10 +171,20 @@ def _motions(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.suffix.lower() == ".bvh" and path.is_file())
 
 
-def _features_of(path: Path, hand: ManoHand | ShapedHand, domain: str, side: str) -> tuple[np.ndarray, float]:
-    """Feature rows ``(frames, channels)`` of a motion file, and its frame time."""
+def _shaped(character: Character, side: str) -> ShapedHand:
+    """The hand of a character, in single precision."""
+    offsets, axes = (torch.from_numpy(part[side]).float() for part in (character.offsets, character.axes))
+    rest = character.rest[side]
+    return offset_hand(offsets, axes, side, None if rest.complete else torch.from_numpy(rest.present))
+
+
+def _features_of(
+    path: Path, hand: ManoHand | ShapedHand, character: Character | None, side: str, rig_map: RigMap | None
+) -> tuple[np.ndarray, float]:
+    """Feature rows ``(frames, channels)`` of a motion file, and its frame time; no character: a MANO hand."""
     motion = read_bvh(path)
-    found = _find_hand(motion, side, path)
+    found = find_hand(motion.joint_names, side, str(path), motion.parents, rig_map)
+    domain = "mano" if character is None else character.maps[side].domain
     if found.domain != domain:
         raise InputError(
             f"{path}: expected a {domain} hand as {path.parent.name} has, found a {found.domain} hand; "
@@ -171,21 +192,9 @@ def _features_of(path: Path, hand: ManoHand | ShapedHand, domain: str, side: str
         )
     if motion.n_frames == 0:
         raise InputError(f"{path}: expected at least one frame, found none; remove the file or export it again")
-    shapes = _shapes_of(path, motion.n_frames) if domain == "mano" else None
-    local = np.broadcast_to(np.eye(3), (motion.n_frames, N_JOINTS, 3, 3)).copy()
-    turning = [joint for joint in range(N_JOINTS) if joint not in TIPS]
-    local[:, turning] = motion.rotations([found.indices[joint] for joint in turning])
-    return compute_features(hand, local, shapes), motion.frame_time
-
-
-def _find_hand(motion: Bvh, side: str, path: Path) -> HandMap:
-    """The hand of a motion. Some exporters end a finger with an ``End Site`` instead of its fourth joint, which
-    never turns: it is found under the name that the joint would have, and a number past the joints'."""
-    names = list(motion.joint_names)
-    for joint, _ in motion.end_sites:
-        name = motion.joint_names[joint]
-        names.append(f"{name[:-1]}4" if name.endswith("3") else "")
-    return find_hand(names, side, str(path))
+    shapes = _shapes_of(path, motion.n_frames) if character is None else None
+    rest = None if character is None else character.rest[side]
+    return compute_features(hand, hand_rotations(motion, found, rest, str(path)), shapes), motion.frame_time
 
 
 def _shapes_of(motion: Path, frames: int) -> np.ndarray | None:

@@ -18,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 
 from data.features import channels, domain_of
-from model.topology import DOMAINS, SIDES
+from model.topology import DOMAINS, N_JOINTS, SIDES
 from utils.errors import InputError
 from utils.files import atomic_write
 from utils.trusted import read_npy
@@ -56,6 +56,8 @@ class FeatureFile:
     stride: int = 1
     _rows: np.ndarray | None = None
     _mapped: bool = True
+    missing: tuple[int, ...] = ()
+    """Joints (hand order) that the hand does not have."""
 
     @property
     def rows(self) -> np.ndarray:
@@ -122,7 +124,7 @@ class FeatureWriter:
 
 @contextmanager
 def writing_features(
-    data_path: str | Path, character: str, domain: str, side: str, inputs: str
+    data_path: str | Path, character: str, domain: str, side: str, inputs: str, missing: Sequence[int] = ()
 ) -> Iterator[FeatureWriter]:
     """Write the feature file of a character, clip by clip; it appears when the block has succeeded.
 
@@ -132,6 +134,7 @@ def writing_features(
         domain: ``"mixamo"`` or ``"mano"``.
         side: ``"right"`` or ``"left"``.
         inputs: fingerprint of everything that the features were computed from; see :func:`is_up_to_date`.
+        missing: joints (hand order) that the hand does not have.
     """
     path = Path(data_path) / f"{character}.npy"
     with atomic_write(path) as temporary, temporary.open("wb") as stream:
@@ -151,6 +154,8 @@ def writing_features(
         "checked": _stamp(path),
         "clips": [asdict(clip) for clip in writer.clips],
     }
+    if missing:
+        description["missing_joints"] = list(missing)
     with atomic_write(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(description, indent=1), encoding="utf-8")
 
@@ -218,12 +223,15 @@ def _from_ours(path: Path, character: str, mixamo_stride: int, rows: np.ndarray)
             raise InputError(f"{beside}: expected format {FORMAT!r} version {VERSION}, found {kind}; {again}")
         domain, side = description["domain"], description["side"]
         clips = tuple(Clip(str(c["name"]), int(c["frames"]), c["frame_time"]) for c in description["clips"])
+        missing = tuple(int(joint) for joint in description.get("missing_joints", ()))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{beside}: this is not a description of features ({error!r}); {again}") from error
     if domain not in DOMAINS or side not in SIDES:
         raise InputError(
             f"{beside}: expected a domain of {DOMAINS} and a side of {SIDES}, found {domain!r} and {side!r}; {again}"
         )
+    if not all(0 < joint < N_JOINTS for joint in missing):
+        raise InputError(f"{beside}: expected missing_joints from 1 to {N_JOINTS - 1}, found {missing}; {again}")
     expected = (sum(clip.frames for clip in clips), channels(domain))
     if rows.shape != expected or rows.dtype != _DTYPE:
         raise InputError(
@@ -234,7 +242,7 @@ def _from_ours(path: Path, character: str, mixamo_stride: int, rows: np.ndarray)
     if description.get("checked") != _stamp(path):
         _check_finite(rows, str(path), clips)
     stride = mixamo_stride if domain == "mixamo" else 1
-    return FeatureFile(path, character, domain, side, clips, stride, rows)
+    return FeatureFile(path, character, domain, side, clips, stride, rows, missing=missing)
 
 
 def _from_published(path: Path, character: str, mixamo_stride: int, content: np.ndarray) -> FeatureFile:

@@ -21,7 +21,7 @@ from smplx.body_models import MANO
 from smplx.lbs import lbs
 from torch import Tensor
 
-from model import kinematics
+from model import kinematics, presence
 from model.layout import frames_first, frames_last, turn
 from model.mano import N_BONES, FoldedSkin, load_mano
 from model.semantics import palm_length, semantic_matrix
@@ -48,7 +48,8 @@ class PosedHand:
     @cached_property
     def tbs(self) -> Tensor:
         """Twist-bend-splay rotations ``(..., 5, 3, 3, 3)``."""
-        return kinematics.tbs_from_local(self.local, self.shaped.axes, self.shaped.rest)
+        tbs = kinematics.tbs_from_local(self.local, self.shaped.axes, self.shaped.rest)
+        return presence.unturned(tbs, self.shaped.present)
 
     def __getitem__(self, index) -> PosedHand:
         """Some of the poses, by their leading dimensions; their hands' own dimensions stay as they are."""
@@ -70,8 +71,16 @@ class PosedHand:
         return palm_length(self.joints)
 
     def semantic_matrix(self, normalise: bool = True) -> tuple[Tensor, Tensor]:
-        """``finger_coords (..., 20, 20, 3)`` and ``palm_coords (..., 20, 9, 3)`` (SPEC §4)."""
-        return semantic_matrix(self.joints, self.frames, normalise)
+        """``finger_coords (..., 20, 20, 3)`` and ``palm_coords (..., 20, 9, 3)`` (SPEC §4); zero where a joint is
+        missing."""
+        finger, palm = semantic_matrix(self.joints, self.frames, normalise)
+        if self.shaped.present is None:
+            return finger, palm
+        joints, anchors = presence.finger_joints(self.shaped.present), presence.anchors(self.shaped.present)
+        return (
+            finger * presence.pairs(joints, joints).unsqueeze(-1),
+            palm * presence.pairs(joints, anchors).unsqueeze(-1),
+        )
 
     def vertices(self) -> Tensor:
         """Posed surface ``(..., V, 3)`` of a MANO hand, wrist at the origin, in metres.
@@ -92,6 +101,7 @@ class ShapedHand:
     offsets: Tensor  # (..., 21, 3) bone vectors at rest; the wrist's is unused
     given_axes: Tensor | None  # (..., 5, 4, 3, 3); None: they follow from the surface
     surface: ManoSurface | None = None
+    present: Tensor | None = None  # (..., 21) bool, which joints exist; None: all
 
     @cached_property
     def axes(self) -> Tensor:
@@ -109,6 +119,7 @@ class ShapedHand:
 
     def with_local_rotations(self, local: Tensor) -> PosedHand:
         """Pose by local rotations ``(..., 5, 3, 3, 3)`` of the rotating joints."""
+        local = presence.unturned(local, self.present)
         fingers = kinematics.finger_chain(local)
         if self.surface is None:
             joints = kinematics.finger_positions(fingers, self.offsets)
@@ -122,15 +133,21 @@ class ShapedHand:
         return self.with_local_rotations(eye.expand(*self.offsets.shape[:-2], N_FINGERS, BONES_PER_FINGER, 3, 3))
 
 
-def offset_hand(offsets: Tensor, axes: Tensor, side: str) -> ShapedHand:
+def offset_hand(offsets: Tensor, axes: Tensor, side: str, present: Tensor | None = None) -> ShapedHand:
     """The hand of a character: forward kinematics over its bone offsets.
 
     Args:
         offsets: ``(..., 21, 3)`` bone vectors at rest, any unit (centimetres for Mixamo).
         axes: ``(..., 5, 4, 3, 3)`` anatomical axes, rows twist, bend, splay.
         side: ``"right"`` or ``"left"``.
+        present: ``(..., 21)`` bool, which joints the hand has; None: all. Offsets and axes of others are ignored:
+            bones stand in for them (:mod:`model.presence`), which no comparison sees.
     """
-    return ShapedHand(check_side(side), offsets, axes)
+    if present is not None:
+        offsets = presence.with_stand_ins(offsets, present)
+        eye = torch.eye(3, dtype=axes.dtype, device=axes.device)
+        axes = torch.where(kinematics.fingers_of(present.unsqueeze(-1))[..., None], axes, eye)
+    return ShapedHand(check_side(side), offsets, axes, present=present)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from model import presence
 from model.semantics import SourceDirections, palm_length
 from model.topology import N_FINGERS, TIPS
 
@@ -26,6 +27,7 @@ def semantic_similarity(
     frames: Tensor,
     finger_mask: list[int] | None = None,
     anchor_mask: list[int] | None = None,
+    counted: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """S_finger and S_palm ``(batch,)``: mean cosines between a source's semantic matrix and a result's.
 
@@ -34,21 +36,30 @@ def semantic_similarity(
         joints: ``(batch, time, 21, 3)``; frames: ``(batch, time, 20, 3, 3)`` of the result.
         finger_mask: query joints that count in S_finger; None: all 20.
         anchor_mask: anchors that count in S_palm; None: all 9.
+        counted: ``(batch, time or 1, 21)`` bool, joints that both hands have; None: all. Cosines of others are left
+            out of the means (with n finger joints, S_finger can reach 1 − 1/n).
     """
     finger, palm = source.cosines(joints, frames)
+    of_finger = of_palm = None
+    if counted is not None:
+        rows = presence.finger_joints(counted)
+        of_finger, of_palm = presence.pairs(rows, rows), presence.pairs(rows, presence.anchors(counted))
     if finger_mask is not None:
         finger = finger[..., finger_mask, :]
+        of_finger = None if of_finger is None else of_finger[..., finger_mask, :]
     if anchor_mask is not None:
         palm = palm[..., anchor_mask]
-    return finger.flatten(1).mean(1), palm.flatten(1).mean(1)
+        of_palm = None if of_palm is None else of_palm[..., anchor_mask]
+    return presence.item_means(finger, of_finger), presence.item_means(palm, of_palm)
 
 
-def pinch_error(finger_coords: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
+def pinch_error(finger_coords: Tensor, joints: Tensor, counted: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """How far fingertips of the result are apart where those of the source touch.
 
     Args:
         finger_coords: ``(batch, time, 20, 20, 3)`` the source's finger coordinates, in its palm lengths.
         joints: ``(batch, time, 21, 3)`` joints of the result.
+        counted: ``(batch, time or 1, 21)`` bool, joints that both hands have; None: all.
 
     Returns:
         Mean distance ``(batch,)`` in palm lengths of the result, NaN in windows without contact, and the number
@@ -57,12 +68,17 @@ def pinch_error(finger_coords: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
     tips = torch.tensor(_TIPS, device=finger_coords.device)
     first, second = tips[_FIRST], tips[_SECOND]
     touching = finger_coords[..., first, second, :].norm(dim=-1) < CONTACT
+    if counted is not None:
+        touching = touching & counted[..., 1 + first] & counted[..., 1 + second]
     distance = (joints[..., 1 + first, :] - joints[..., 1 + second, :]).norm(dim=-1)
     distance = distance / palm_length(joints).unsqueeze(-1)
     count = touching.flatten(1).sum(1)
     return (distance * touching).flatten(1).sum(1) / count, count
 
 
-def joint_error(joints: Tensor, truth: Tensor) -> Tensor:
-    """Mean squared distance ``(batch,)`` over time and all 21 joints of two ``(batch, time, 21, 3)``; unit squared."""
-    return (joints - truth).square().sum(-1).flatten(1).mean(1)
+def joint_error(joints: Tensor, truth: Tensor, counted: Tensor | None = None) -> Tensor:
+    """Mean squared distance ``(batch,)`` over time and all 21 joints of two ``(batch, time, 21, 3)``; unit squared.
+
+    With ``counted (batch, time or 1, 21)`` only over the joints that count.
+    """
+    return presence.item_means((joints - truth).square().sum(-1), counted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from data.windows import BatchRequest
 from model.hands import PosedHand
 from model.kinematics import finger_part
 from model.metrics import CONTACT, pinch_error, semantic_similarity
+from model.presence import pairs
 from model.retargeting import Retargeting, Source
 from model.skinning import skin_hand
 from model.topology import TIPS
@@ -79,15 +80,18 @@ def _retarget(networks, source: tuple, target: tuple) -> Direction:
         **{network.method: network.retarget(target_hands, source_hands) for network in networks},
     }
     shape = tuple(source_hands.batch_shape)
-    frames = replace(source_hands, rows=source_hands.rows.flatten(0, 1).unsqueeze(1))
-    single, result = Source(frames), {}
+    frames = source_hands.frames_apart()
+    single, result = Source(frames).shared_with(target_hands.frames_apart()), {}
     for method, hand in posed.items():
         joints, axes = hand.joints.flatten(0, 1).unsqueeze(1), hand.frames.flatten(0, 1).unsqueeze(1)
-        s_finger, _ = semantic_similarity(single.directions, joints, axes)
-        error, _ = pinch_error(frames.finger_coords, joints)
+        s_finger, _ = semantic_similarity(single.directions, joints, axes, counted=single.counted)
+        error, _ = pinch_error(frames.finger_coords, joints, single.counted)
         result[method] = (s_finger.reshape(shape), error.reshape(shape))
     coords = source_hands.finger_coords[..., _TIPS, :, :][..., _TIPS, :]
     touching = (coords.norm(dim=-1) < CONTACT) & ~torch.eye(len(_TIPS), dtype=torch.bool)
+    if single.counted is not None:
+        tips = single.counted.unflatten(0, shape).squeeze(-2)[..., list(TIPS)]
+        touching = touching & pairs(tips, tips)
     return Direction(
         f"{source_hands.domain}2{target_hands.domain}",
         source_hands,

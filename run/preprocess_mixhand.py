@@ -16,7 +16,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from data.hand_motion import recognised
 from data.preprocess import Outcome, Preprocessor
+from data.rig import read_rig_map
 from data.windows import window_length
 from utils.cli import guarded
 from utils.errors import InputError
@@ -41,6 +43,11 @@ def argument_parser() -> ArgumentParser:
         "--force", nargs="?", action=ActionYesNo, default=False, help="compute again what is up to date"
     )
     parser.add_argument("--characters", nargs="+", help="only these characters; all if not given")
+    parser.add_argument("--rig_map", help="YAML file that names the joints of hands whose bones are not recognised")
+    parser.add_argument(
+        "--print_map", nargs="?", action=ActionYesNo, default=False,
+        help="print what is recognised as a rig map, the start of one's own for --rig_map, and stop",
+    )  # fmt: skip
     return parser
 
 
@@ -56,7 +63,8 @@ def preprocess(options: Sequence[str] | None = None) -> None:
     if not smplx_path.exists() and (data_path / "models").is_dir():
         smplx_path = data_path / "models"
     side = "right" if config.is_rhand else "left"
-    worker = Preprocessor(data_path, smplx_path, side, config.window_size, config.force)
+    rig_map = None if config.rig_map is None else read_rig_map(config.rig_map)
+    worker = Preprocessor(data_path, smplx_path, side, config.window_size, config.force, rig_map)
     characters = worker.characters()
     unknown = [name for name in config.characters or () if name not in characters]
     if unknown:
@@ -64,7 +72,11 @@ def preprocess(options: Sequence[str] | None = None) -> None:
             f"--characters: expected folders of .bvh files in {data_path} ({', '.join(characters)}), "
             f"found {', '.join(unknown)}"
         )
-    _run_all(worker, list(dict.fromkeys(config.characters or characters)))
+    characters = list(dict.fromkeys(config.characters or characters))
+    if config.print_map:
+        print(recognised(file for name in characters for file in worker.rigs(name)))
+        return
+    _run_all(worker, characters)
 
 
 def _run_all(worker: Preprocessor, characters: list[str]) -> None:
