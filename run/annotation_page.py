@@ -19,7 +19,7 @@ from rich.console import Console
 from data.axes.annotation import Annotation, Task
 from data.axes.estimate import fist_angles
 from data.axes.hand import RestHand
-from data.axes.pictures import AXIS_COLORS, axis_lines, hand_camera, palm_size
+from data.axes.pictures import axis_lines, hand_camera, palm_size
 from model.topology import BONES_PER_FINGER, FINGERS, JOINTS_PER_FINGER, N_FINGERS, WRIST
 from utils.errors import InputError
 
@@ -188,7 +188,7 @@ class AnnotationPage:
         with self._lock:
             try:
                 action()
-            except InputError as error:
+            except (InputError, OSError) as error:
                 self._notify(str(error))
             if not self.finished.is_set():
                 self.refresh()
@@ -256,20 +256,16 @@ class AnnotationPage:
         vertices, joints = hand.bent(axes, angles)
         place = _into_view(hand)
         # The axes go along with the joints but do not turn: they are those of the rest pose, which are being chosen.
-        lines = axis_lines(hand, axes, _AXIS_LENGTH * palm_size(hand))
-        here = joints[1:].reshape(N_FINGERS, JOINTS_PER_FINGER, 3) - hand.fingers
-        shift = [
-            here[f, k] for f in np.flatnonzero(hand.present) for k in range(BONES_PER_FINGER) for _ in AXIS_COLORS
-        ]
-        points = np.stack([place(np.stack([a + s, b + s])) for (a, b, _), s in zip(lines, shift, strict=True)])
-        colors = np.array([ImageColor.getrgb(color) for _, _, color in lines], float)
-        fingers = np.repeat(np.flatnonzero(hand.present), BONES_PER_FINGER * len(AXIS_COLORS))
+        there = joints[1:].reshape(N_FINGERS, JOINTS_PER_FINGER, 3)
+        lines = axis_lines(hand, axes, _AXIS_LENGTH * palm_size(hand), there)
+        points = place(np.array([line.ends for line in lines]))
+        colors = np.array([ImageColor.getrgb(line.color) for line in lines], float)
+        fingers = np.array([line.finger for line in lines])
         current = fingers == task.finger
         colors[~current] = 255 - _FADED * (255 - colors[~current])
         with self._server.atomic():
-            scene.add_mesh_simple(
-                "/hand", place(vertices).astype(np.float32), hand.skin.faces, color=_SKIN, opacity=0.5
-            )
+            shape = place(vertices).astype(np.float32)
+            scene.add_mesh_simple("/hand", shape, hand.skin.faces, color=_SKIN, opacity=0.5)
             for name, chosen, thickness in (("/axes/others", ~current, 0.006), ("/axes/current", current, 0.022)):
                 scene.add_line_segments(
                     name,

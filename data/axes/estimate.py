@@ -127,11 +127,12 @@ def combine(evidence: list[Evidence]) -> FingerEstimate:
 def closes(hand: RestHand, axes: np.ndarray) -> np.ndarray:
     """(5,) bool: whether a positive bend of all joints brings the tip of each finger to the palm's side.
 
-    Beginning with straight fingers, a finger's tip must come palmwards and nearer to the wrist; the thumb's nearer to
+    Beginning with straight fingers and going half the way to a fist (the whole way would carry the tips of odd fingers
+    through the palm), a finger's tip must come palmwards and nearer to the wrist; the thumb's nearer to
     the far edge of the palm.
     """
     _, straight = hand.bent_straight(axes, np.zeros_like(fist_angles()))
-    _, closed = hand.bent_straight(axes, fist_angles())
+    _, closed = hand.bent_straight(axes, fist_angles() / 2)
     before, after = _tips(straight), _tips(closed)
     goals = np.tile(hand.joints[WRIST], (N_FINGERS, 1))
     goals[THUMB] = hand.fingers[hand.palm_fingers[1], 0]
@@ -148,9 +149,9 @@ def fist_angles() -> np.ndarray:
 
 
 def _tips(joints: np.ndarray) -> np.ndarray:
-    """(5, 3) tips; a finger without one ends at its last joint."""
-    tips, last = joints[list(TIPS)], joints[[tip - 1 for tip in TIPS]]
-    return np.where(np.isfinite(tips), tips, last)
+    """(5, 3) the last joint of each finger that is there: its tip, as a rule."""
+    ends = joints[[TIPS, [tip - 1 for tip in TIPS], [tip - 2 for tip in TIPS]]]
+    return np.where(np.isfinite(ends[0]), ends[0], np.where(np.isfinite(ends[1]), ends[1], ends[2]))
 
 
 def _from_mesh(hand: RestHand, preset: np.ndarray | None) -> tuple[FingerEstimate, ...]:
@@ -163,7 +164,7 @@ def _from_mesh(hand: RestHand, preset: np.ndarray | None) -> tuple[FingerEstimat
             result.append(FingerEstimate(np.full(3, np.nan), float("nan")))
             continue
         twist = hand.twist[finger, 2]
-        found = propose_splay(hand.vertices, hand.faces, hand.fingers[finger, 2], twist, normals)
+        found = propose_splay(hand.vertices, hand.faces, hand.last_joints[finger], twist, normals)
         if found is None:
             raise InputError(
                 f"{hand.name}: the mesh is open round the last joint of the {hand.side} {FINGERS[finger]} finger, so "

@@ -115,8 +115,10 @@ def _bones(hand: RestHand, finger: int, palm: np.ndarray) -> list[Evidence]:
 
 def _mesh(hand: RestHand, finger: int, palm: np.ndarray) -> list[Evidence]:
     """A finger bends about the long way across its last bone."""
-    twist, head = hand.bones[finger, 2], hand.fingers[finger, 2]
-    own = hand.weights[:, 1 + JOINTS_PER_FINGER * finger + 2 :][:, :2].sum(-1) > 0.5
+    twist, head = hand.bones[finger, 2], hand.last_joints[finger]
+    last = 2 if np.isfinite(hand.fingers[finger, 2]).all() else 1
+    root = 1 + JOINTS_PER_FINGER * finger
+    own = hand.weights[:, root + last : root + JOINTS_PER_FINGER].sum(-1) > 0.5
     if not own.any() or not len(hand.faces):
         return []
     length = ((hand.vertices[own] - head) @ twist).max()

@@ -43,7 +43,8 @@ def bvh_files(paths: Sequence[str | os.PathLike], name: str) -> list[Path]:
     for path in map(Path, paths):
         if path.is_dir():
             own = path / name
-            files += sorted((own if own.is_dir() else path).glob("*.bvh"))
+            inside = (own if own.is_dir() else path).iterdir()
+            files += sorted(file for file in inside if file.suffix.lower() == ".bvh" and file.is_file())
         elif path.is_file():
             files.append(path)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -31,19 +32,28 @@ def hand_camera(hand: RestHand, view: str = "palm") -> np.ndarray:
     return np.stack([np.cross(up, viewer), up, viewer])
 
 
-def axis_lines(
-    hand: RestHand, axes: np.ndarray, length: float, joints: np.ndarray | None = None
-) -> list[tuple[np.ndarray, np.ndarray, str]]:
-    """(start, end, colour) of the three axes at each rotating joint of the fingers that are there.
+@dataclass(frozen=True)
+class AxisLine:
+    """One axis of one joint, ready to be drawn."""
+
+    finger: int
+    ends: tuple[np.ndarray, np.ndarray]
+    """Two points (3,): the joint, and where the axis ends."""
+    color: str
+
+
+def axis_lines(hand: RestHand, axes: np.ndarray, length: float, joints: np.ndarray | None = None) -> list[AxisLine]:
+    """The three axes at each rotating joint that is there.
 
     axes (5, 4, 3, 3) rows twist, bend, splay; length in the hand's unit; joints (5, 4, 3) if not those at rest.
     """
     joints = hand.fingers if joints is None else joints
     return [
-        (joints[finger, k], joints[finger, k] + length * axes[finger, k, row], color)
+        AxisLine(int(finger), (joints[finger, k], joints[finger, k] + length * axes[finger, k, row]), color)
         for finger in np.flatnonzero(hand.present)
         for k in range(BONES_PER_FINGER)
         for row, color in enumerate(AXIS_COLORS)
+        if np.isfinite(joints[finger, k]).all()
     ]
 
 
@@ -89,7 +99,7 @@ def _row(estimate: HandEstimate, size: int) -> list[np.ndarray]:
     hand, axes = estimate.hand, estimate.axes
     fist, _ = hand.bent_straight(axes, fist_angles())
     length = 0.28 * palm_size(hand)
-    lines = [(a, b, color, 1.2 * _DENSITY) for a, b, color in axis_lines(hand, axes, length)]
+    lines = [(*line.ends, line.color, 1.2 * _DENSITY) for line in axis_lines(hand, axes, length)]
     pictures = []
     for column, (view, _) in enumerate(_VIEWS):
         turn = hand_camera(hand, view)
