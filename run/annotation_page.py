@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -92,11 +93,9 @@ class AnnotationPage:
             raise InputError(
                 "--annotate: expected the package viser, found it missing; pip install 'viser>=1.1,<2'"
             ) from None
-        try:
-            with _hushed():
-                self._server = viser.ViserServer(host=host, port=port, label=f"{title}: axes", verbose=False)
-        except (OSError, OverflowError) as error:
-            raise InputError(f"--port {port}: cannot listen there ({error}); choose another one") from error
+        _check_address(host, port)
+        with _hushed():
+            self._server = viser.ViserServer(host=host, port=port, label=f"{title}: axes", verbose=False)
         self.session, self.title = session, title
         self.finished = threading.Event()
         self._lock = threading.RLock()
@@ -273,6 +272,16 @@ class AnnotationPage:
                     np.repeat(colors[chosen][:, None], 2, axis=1).astype(np.uint8),
                     thickness=thickness,
                 )
+
+
+def _check_address(host: str, port: int) -> None:
+    """Raise InputError where nothing can listen: viser would wait for ever."""
+    if not 0 < port < 1 << 16:
+        raise InputError(f"--port: expected a number from 1 to 65535, found {port}; choose another one")
+    try:
+        socket.create_server((host, 0)).close()
+    except OSError as error:
+        raise InputError(f"--host {host}: cannot listen there ({error}); give an address of this machine") from error
 
 
 @contextmanager
