@@ -9,11 +9,12 @@ import contextlib
 import io
 import socket
 import threading
+from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from jsonargparse import ActionYesNo, ArgumentParser
+from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
 from PIL import ImageColor
 from rich.console import Console
 
@@ -37,6 +38,10 @@ KEYS = (
 _SKIN = (214, 208, 200)
 _AXIS_LENGTH = 0.32
 _FADED = 0.4
+
+
+class PlainHelp(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Help that keeps the lines of the description: commands stay on their own."""
 
 
 def add_page_options(parser: ArgumentParser) -> None:

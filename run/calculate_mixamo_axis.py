@@ -26,7 +26,7 @@ from data.axes.files import axes_path, character_name, hand_key, mesh_files, rea
 from data.axes.hand import character_hand
 from data.axes.motion import bvh_files, hinges_from_files
 from data.character import read_character
-from run.annotation_page import add_page_options, annotate
+from run.annotation_page import PlainHelp, add_page_options, annotate
 from run.axis_reports import READING, draw, tell
 from utils.cli import guarded
 from utils.errors import InputError
@@ -35,7 +35,7 @@ from utils.files import content_hash
 
 def argument_parser() -> ArgumentParser:
     """The options."""
-    parser = ArgumentParser(prog="python -m run.calculate_mixamo_axis", description=__doc__)
+    parser = ArgumentParser(prog="python -m run.calculate_mixamo_axis", description=__doc__, formatter_class=PlainHelp)
     parser.add_argument("--mesh_data", required=True, help="<character>_mesh_data.npz, or a folder of them")
     parser.add_argument("--preset", help="earlier axes file (.pkl or .npz): the splay axes nearest to it are taken")
     parser.add_argument(

@@ -27,8 +27,8 @@ def hand_camera(hand: RestHand, view: str = "palm") -> np.ndarray:
     view: ``"palm"``, ``"back"`` or ``"side"`` (from the thumb's side).
     """
     up = hand.forward
-    across = np.cross(hand.palm_normal, up) * (1 if hand.side == "right" else -1)  # from the thumb's side to the other
-    viewer = {"palm": -hand.palm_normal, "back": hand.palm_normal, "side": -across}[view]
+    across = np.cross(hand.palm_normal, up) * (1 if hand.side == "right" else -1)  # towards the thumb
+    viewer = {"palm": -hand.palm_normal, "back": hand.palm_normal, "side": across}[view]
     return np.stack([np.cross(up, viewer), up, viewer])
 
 
