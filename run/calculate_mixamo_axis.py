@@ -58,6 +58,10 @@ def argument_parser() -> ArgumentParser:
     return parser
 
 
+MANY = 24
+"""Characters of which each gets a table; of more, only doubtful fingers are named."""
+
+
 @dataclass(frozen=True)
 class Job:
     """What is done with every character."""
@@ -109,14 +113,15 @@ def calculate(options: Sequence[str] | None = None) -> None:
     return _all(config, job, files, console)
 
 
-def _one(config, job: Job, mesh: Path, folder: bool, console: Console) -> None:
+def _one(config, job: Job, mesh: Path, folder: bool, console: Console, table: bool = True) -> None:
     estimates, output = job.estimates(mesh, console), axes_path(mesh, config.output, folder)
     write_axes(output, character_arrays({each.hand.side: each.axes for each in estimates}))
-    tell(console, estimates, character_name(mesh))
+    tell(console, estimates, character_name(mesh), table)
     if config.picture is not None:
         picture = Path(config.picture)
         draw(picture / f"{character_name(mesh)}.png" if folder else picture, estimates, character_name(mesh))
-    console.print(f"{output}: written", highlight=False, markup=False, soft_wrap=True)
+    if table:
+        console.print(f"{output}: written", highlight=False, markup=False, soft_wrap=True)
 
 
 def _all(config, job: Job, files: list[Path], console: Console) -> None:
@@ -127,9 +132,11 @@ def _all(config, job: Job, files: list[Path], console: Console) -> None:
             left += 1
             continue
         try:
-            _one(config, job, mesh, True, console)
+            _one(config, job, mesh, True, console, len(files) <= MANY)
         except InputError as error:
             failures[character_name(mesh)] = str(error)
+    written = len(files) - left - len(failures)
+    console.print(f"axes of {written} characters written", highlight=False)
     console.print(READING, style="dim")
     if left:
         console.print(f"{left} of {len(files)} characters have axes already (--force makes them again)")

@@ -98,7 +98,14 @@ def estimate_axes(
         fingers = _from_preset(hand, preset)
     else:
         fingers = tuple(combine(evidence) for evidence in gather(hand, motion))
-    return HandEstimate(hand, hand.rows(np.stack([finger.bend for finger in fingers])), fingers, method)
+    axes = hand.rows(np.stack([finger.bend for finger in fingers]))
+    if not np.isfinite(axes).all():
+        lost = FINGERS[int(np.argwhere(~np.isfinite(axes))[0, 0])]
+        raise InputError(
+            f"{hand.name}: the {hand.side} {lost} has no axes: its joints or its skin do not make a finger; check the "
+            f"rest pose of the rig"
+        )
+    return HandEstimate(hand, axes, fingers, method)
 
 
 def combine(evidence: list[Evidence]) -> FingerEstimate:
