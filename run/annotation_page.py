@@ -20,7 +20,7 @@ from rich.console import Console
 
 from data.axes.annotation import Annotation, Task
 from data.axes.estimate import fist_angles
-from data.axes.hand import RestHand
+from data.axes.hand import BareHand
 from data.axes.pictures import axis_lines, hand_camera, palm_size
 from model.topology import BONES_PER_FINGER, FINGERS, JOINTS_PER_FINGER, N_FINGERS, WRIST
 from utils.errors import InputError
@@ -296,7 +296,7 @@ def _hushed() -> Iterator[None]:
         yield
 
 
-def _into_view(hand: RestHand) -> Callable[[np.ndarray], np.ndarray]:
+def _into_view(hand: BareHand) -> Callable[[np.ndarray], np.ndarray]:
     """From the hand's frame to the page's: wrist at the origin, fingers up, palm towards the viewer, palm length 1."""
     turn, scale, origin = hand_camera(hand, "palm"), palm_size(hand), hand.joints[WRIST]
     return lambda points: (points - origin) @ turn.T / scale

@@ -8,7 +8,7 @@ from math import erf, sqrt
 import numpy as np
 
 from data.axes.evidence import Evidence, MotionHinges, degrees_between, gather
-from data.axes.hand import RestHand
+from data.axes.hand import BareHand
 from data.axes.mesh_shape import angle_weighted_normals, propose_splay
 from model.topology import FINGERS, N_FINGERS, THUMB, TIPS, WRIST
 from utils.errors import InputError
@@ -52,7 +52,7 @@ class FingerEstimate:
 class HandEstimate:
     """The axes of one hand."""
 
-    hand: RestHand
+    hand: BareHand
     axes: np.ndarray
     """(5, 4, 3, 3) rows twist, bend, splay."""
     fingers: tuple[FingerEstimate, ...]
@@ -72,7 +72,7 @@ class HandEstimate:
 
 
 def estimate_axes(
-    hand: RestHand,
+    hand: BareHand,
     method: str = "combined",
     preset: np.ndarray | None = None,
     motion: MotionHinges | None = None,
@@ -131,7 +131,7 @@ def combine(evidence: list[Evidence]) -> FingerEstimate:
     return FingerEstimate(bend, error, tuple(evidence))
 
 
-def closes(hand: RestHand, axes: np.ndarray) -> np.ndarray:
+def closes(hand: BareHand, axes: np.ndarray) -> np.ndarray:
     """(5,) bool: whether a positive bend of all joints brings the tip of each finger to the palm's side.
 
     Beginning with straight fingers and going half the way to a fist (the whole way would carry the tips of odd fingers
@@ -161,7 +161,7 @@ def _tips(joints: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(ends[0]), ends[0], np.where(np.isfinite(ends[1]), ends[1], ends[2]))
 
 
-def _from_mesh(hand: RestHand, preset: np.ndarray | None) -> tuple[FingerEstimate, ...]:
+def _from_mesh(hand: BareHand, preset: np.ndarray | None) -> tuple[FingerEstimate, ...]:
     """The published estimate; its expected error is how far it is from the combined one, at least."""
     normals = angle_weighted_normals(hand.vertices, hand.faces)
     others = [combine(evidence) for evidence in gather(hand)]
@@ -184,7 +184,7 @@ def _from_mesh(hand: RestHand, preset: np.ndarray | None) -> tuple[FingerEstimat
     return tuple(result)
 
 
-def _from_preset(hand: RestHand, preset: np.ndarray) -> tuple[FingerEstimate, ...]:
+def _from_preset(hand: BareHand, preset: np.ndarray) -> tuple[FingerEstimate, ...]:
     """The preset's splay axes, laid at right angles to this hand's bones; checked against the evidence."""
     others = [combine(evidence) for evidence in gather(hand)]
     result = []

@@ -38,8 +38,8 @@ _SHORTEST = 1e-5
 
 
 @dataclass(frozen=True)
-class RestHand:
-    """One hand at rest. Lengths in the unit of its file, right-handed frame; missing joints are NaN."""
+class BareHand:
+    """One hand at rest that has no axes yet. Lengths in the unit of its file, right-handed frame; missing joints are NaN."""
 
     name: str
     side: str
@@ -206,7 +206,7 @@ class RestHand:
         return before
 
 
-def character_hand(character: Character, side: str) -> RestHand:
+def character_hand(character: Character, side: str) -> BareHand:
     """The hand of a character (`data.character.read_character`, with or without axes); centimetres.
 
     Raises:
@@ -221,7 +221,7 @@ def character_hand(character: Character, side: str) -> RestHand:
         if bone is not None:
             weights[:, joint] = mesh.weights[:, bone]
     follows = (weights > 0).any(axis=1)
-    return RestHand(
+    return BareHand(
         name=character.name,
         side=side,
         joints=np.where(rest.present[:, None], rest.positions, np.nan),
@@ -233,7 +233,7 @@ def character_hand(character: Character, side: str) -> RestHand:
     )
 
 
-def mano_hand(hand: ManoHand) -> RestHand:
+def mano_hand(hand: ManoHand) -> BareHand:
     """The mean shape of a MANO hand, wrist at the origin; metres."""
     shaped = hand.with_shape(torch.zeros(N_SHAPE, dtype=hand.dtype))
     posed = shaped.at_rest()
@@ -242,7 +242,7 @@ def mano_hand(hand: ManoHand) -> RestHand:
     order = [0, *(1 + JOINTS_PER_FINGER * f + k for f in range(N_FINGERS) for k in range(BONES_PER_FINGER))]
     weights[:, order] = hand.model.lbs_weights[:, [0, *MANO_BONES]].double().numpy()
     skin = HandMesh(vertices, hand.faces.astype(np.int64), weights, joints)
-    return RestHand(f"MANO {hand.side} hand", hand.side, joints, vertices, skin.faces, weights, skin)
+    return BareHand(f"MANO {hand.side} hand", hand.side, joints, vertices, skin.faces, weights, skin)
 
 
 def _gathered(values: np.ndarray, numbers: Sequence[int | None]) -> np.ndarray:

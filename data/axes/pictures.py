@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from data.axes.estimate import HandEstimate, fist_angles
-from data.axes.hand import RestHand
+from data.axes.hand import BareHand
 from model.topology import BONES_PER_FINGER, FINGERS, ROOTS, WRIST
 from utils.figure import printable
 from utils.render import COLORS, fit_box, render_mesh
@@ -21,7 +21,7 @@ _CELL, _DENSITY, _HEAD, _FOOT = 280, 2, 54, 66
 _VIEWS = (("palm", "palm"), ("back", "back of the hand"), ("palm", "fist, palm side"), ("side", "fist, thumb side"))
 
 
-def hand_camera(hand: RestHand, view: str = "palm") -> np.ndarray:
+def hand_camera(hand: BareHand, view: str = "palm") -> np.ndarray:
     """Rotation (3, 3) to a camera that sees the hand upright, however it is turned in its character's frame.
 
     view: ``"palm"``, ``"back"`` or ``"side"`` (from the thumb's side).
@@ -42,7 +42,7 @@ class AxisLine:
     color: str
 
 
-def axis_lines(hand: RestHand, axes: np.ndarray, length: float, joints: np.ndarray | None = None) -> list[AxisLine]:
+def axis_lines(hand: BareHand, axes: np.ndarray, length: float, joints: np.ndarray | None = None) -> list[AxisLine]:
     """The three axes at each rotating joint that is there.
 
     axes (5, 4, 3, 3) rows twist, bend, splay; length in the hand's unit; joints (5, 4, 3) if not those at rest.
@@ -57,7 +57,7 @@ def axis_lines(hand: RestHand, axes: np.ndarray, length: float, joints: np.ndarr
     ]
 
 
-def palm_size(hand: RestHand) -> float:
+def palm_size(hand: BareHand) -> float:
     """Distance from the wrist to the nearest of the fingers' roots that are there, thumb left out; sizes marks."""
     roots = hand.joints[list(ROOTS[:4])]
     return float(np.nanmin(np.linalg.norm(roots - hand.joints[WRIST], axis=-1)))

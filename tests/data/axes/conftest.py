@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.axes.hand import RestHand, character_hand
+from data.axes.hand import BareHand, character_hand
 from data.character import read_character
 from data.open_hands.library import OpenHands, mirrored
 from model.topology import BONES_PER_FINGER, N_JOINTS, PARENTS, hand_joint_names
@@ -52,10 +52,10 @@ def write_mesh(open_hands, tmp_path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def rest_hand(write_mesh) -> Callable[..., RestHand]:
+def rest_hand(write_mesh) -> Callable[..., BareHand]:
     """``rest_hand(name, side, turn, **changed)``: the hand of such a mesh file."""
 
-    def make(name: str = "Hand05", side: str = "right", turn: np.ndarray | None = None, **changed) -> RestHand:
+    def make(name: str = "Hand05", side: str = "right", turn: np.ndarray | None = None, **changed) -> BareHand:
         return character_hand(read_character(write_mesh(name, side, turn, **changed), None), side)
 
     return make
