@@ -79,8 +79,8 @@ def read_subjects(path: str | Path) -> dict[str, str]:
 
 
 def folders_of_subjects(subjects: dict[str, str]) -> dict[str, str]:
-    """Capture → ``Mano0`` … ``Mano9``. The subjects of the list, in the order of their numbers, take turns, so that all
-    clips of a subject are in one folder, and no subject is in the training and the test split."""
+    """Capture → ``Mano0`` … ``Mano9``. The subjects of the list, in the order of their numbers, take turns, so that
+    all clips of a subject are in one folder, and no subject is in the training and the test split."""
 
     def natural(text: str) -> list:
         return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]

@@ -1,7 +1,8 @@
 """InterHand2.6M's MANO annotations to motion files: runs of frames become BVH with shapes beside them (SPEC §5).
 
-The annotation file is JSON, ``{capture: {frame: {"right": {"pose" (48), "shape" (10), "trans" (3)} | null, "left": …}}}``,
-of several gigabytes. It is read as a stream; one capture is held at a time, as plain numbers.
+The annotation file is JSON of several gigabytes, ``{capture: {frame: {"right": hand, "left": hand}}}``, where a hand
+is null or ``{"pose": 48 numbers, "shape": 10, "trans": 3}``. It is read as a stream; one capture is held at a time, as
+plain numbers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Turn InterHand2.6M's MANO annotations into motions: `python -m run.convert_interhand_bvh --input …_MANO_NeuralAnnot.json`.
+"""Turn InterHand2.6M's MANO annotations into motions: `python -m run.convert_interhand_bvh --input …NeuralAnnot.json`.
 
 Every run of frames that shows the hand becomes <capture>_<first>_<last>.bvh with its shapes in .npy beside it. The
 annotation file is read as a stream, so gigabytes of it need little memory. A run that was interrupted goes on with the
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jsonargparse import ActionYesNo, ArgumentParser
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
@@ -25,6 +26,7 @@ from model.topology import SIDES
 from utils.cli import guarded
 from utils.errors import InputError
 
+_COUNTS = ("frames", "runs", "written", "gaps", "missing", "single", "uneven")
 HANDS = {"right": ("right",), "left": ("left",), "both": SIDES}
 
 
@@ -107,23 +109,20 @@ def _run(conversion: Conversion, console: Console) -> None:
 
 
 def _table(conversion: Conversion) -> Table:
-    names = ("frames", "runs", "written", "longest", "gaps", "missing", "single", "uneven")
-    table = Table("capture", "hand", "folder", *names, "note")
-    for name in names:
-        table.columns[3 + names.index(name)].justify = "right"
+    """A row for each hand of each capture, and their sums; fits 80 columns."""
     rows = [row for group in conversion.rows.values() for row in group]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("capture", "hand", "folder"):
+        table.add_column(name)
+    for name in _COUNTS:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("note")
     for row in rows:
-        numbers = (str(getattr(row, name)) for name in names)
-        table.add_row(row.capture, row.hand, row.folder, *numbers, row.note)
+        table.add_row(row.capture, row.hand, row.folder, *(str(getattr(row, name)) for name in _COUNTS), row.note)
     if len(rows) > 1:
         table.add_section()
-        table.add_row("all", "", "", *(str(_total(rows, name)) for name in names), "")
+        table.add_row("all", "", "", *(str(sum(getattr(row, name) for row in rows)) for name in _COUNTS), "")
     return table
-
-
-def _total(rows: list, name: str) -> int:
-    values = [getattr(row, name) for row in rows]
-    return max(values) if name == "longest" else sum(values)
 
 
 if __name__ == "__main__":

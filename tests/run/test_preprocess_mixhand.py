@@ -317,7 +317,7 @@ def test_the_published_layout(folder, tmp_path, capsys):
     ours = {name: np.array(open_features(folder, name).rows) for name in ("Aj", "Mano0")}
     statistics = {path.name: path.read_bytes() for path in folder.glob("mean_var/*.npy")}
     run(folder, "--format", "published")
-    assert capsys.readouterr().out.count("written") == 4
+    assert capsys.readouterr().out.count("written") == 8
     assert {path.name: path.read_bytes() for path in folder.glob("mean_var/*.npy")} == statistics
     for name, rows in ours.items():
         # In a process of its own: here nothing is unpickled.
