@@ -43,6 +43,7 @@ class Row:
     single: int = 0
     uneven: int = 0
     note: str = ""
+    """Why nothing was written: ``too sparse``, ``no runs`` (of two frames), or ``no subject`` in the list."""
     files: dict[str, int] = field(default_factory=dict)
     """Motion files that were written, from the output folder, with their sizes in bytes."""
 
@@ -150,7 +151,7 @@ class Conversion:
     def _convert(self, capture: Capture, side: str) -> Row:
         row = Row(capture.name, side, frames=len(capture.frames))
         if self._folders is not None and capture.name not in self._folders:
-            row.note = "not in the list of subjects"
+            row.note = "no subject"
             return row
         row.folder = "/".join(self._parts(capture.name, side))
         if side not in self._hands:
@@ -226,9 +227,9 @@ def _count(row: Row, runs: Runs) -> None:
         runs.step, runs.gaps, runs.missing, runs.single, runs.uneven)  # fmt: skip
     row.runs, row.written, row.longest = len(lengths), sum(lengths), max(lengths, default=0)
     if runs.sparse:
-        row.note = "frames too far apart: no motion"
+        row.note = "too sparse"
     elif not lengths:
-        row.note = "no run of two frames"
+        row.note = "no runs"
 
 
 def _fingerprint(path: Path) -> str:

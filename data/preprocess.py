@@ -95,7 +95,7 @@ class Preprocessor:
                 f"{self.data_path}: expected the folder of the data set, found no folder; set --data_path"
             )
         folders = [path for path in self.data_path.iterdir() if path.is_dir() and path.name not in NOT_CHARACTERS]
-        names = sorted(path.name for path in folders if _motions(path))
+        names = sorted(path.name for path in folders if motions_of(path))
         if not names:
             raise InputError(f"{self.data_path}: expected a folder of .bvh files for each character, found none")
         return names
@@ -107,7 +107,7 @@ class Preprocessor:
             InputError: a file is missing, or its first motion cannot be read.
         """
         folder = self.data_path / character
-        motions = _motions(folder)
+        motions = motions_of(folder)
         if not motions:
             raise InputError(f"{folder}: expected .bvh files of {character}, found none")
         domain = self._domain(character, motions)
@@ -200,7 +200,8 @@ class Preprocessor:
         return ManoHand.load(*self._mano_files, self.side)
 
 
-def _motions(folder: Path) -> list[Path]:
+def motions_of(folder: Path) -> list[Path]:
+    """The BVH files of a folder, sorted; none if there is no such folder."""
     return sorted(path for path in folder.glob("*") if path.suffix.lower() == ".bvh" and path.is_file())
 
 
@@ -244,7 +245,22 @@ def _summed(
         yield rows
 
 
-def _find_hand(motion: Bvh, side: str, path: Path) -> HandMap:
+def check_motion(path: Path) -> tuple[str, int]:
+    """Domain and frames of a motion file with a whole hand of either side, and of the MANO shapes beside it.
+
+    Raises:
+        InputError: it has no whole hand, no frames, or cannot be read; or its shapes cannot be used.
+    """
+    motion = read_bvh(path)
+    domain = _find_hand(motion, None, path).domain
+    if motion.n_frames == 0:
+        raise InputError(f"{path}: expected at least one frame, found none; remove the file or export it again")
+    if domain == "mano":
+        _shapes_of(path, motion.n_frames)
+    return domain, motion.n_frames
+
+
+def _find_hand(motion: Bvh, side: str | None, path: Path) -> HandMap:
     """The hand of a motion. Some exporters end a finger with an ``End Site`` instead of its fourth joint, which
     never turns: it is found under the name that the joint would have, and a number past the joints'."""
     names = list(motion.joint_names)

@@ -242,6 +242,15 @@ def open_features(data_path: str | Path, character: str, mixamo_stride: int = 1)
     return _from_ours(path, character, mixamo_stride, np.asarray(content))
 
 
+def check_rows(file: FeatureFile) -> None:
+    """Look for NaN and infinite numbers in all rows, also of a file that has not changed since it was written.
+
+    Raises:
+        InputError: there are some; the message names clip and frame.
+    """
+    _check_finite(file.rows, str(file.path), file.clips)
+
+
 def _missing(data_path: Path, character: str) -> str:
     if not data_path.is_dir():
         return f"{data_path}: expected the folder of the data set, found no folder; set --data.data_path"

@@ -3,7 +3,7 @@
 Every run of frames that shows the hand becomes <capture>_<first>_<last>.bvh with its shapes in .npy beside it. The
 annotation file is read as a stream, so gigabytes of it need little memory. A run that was interrupted goes on with the
 first capture that is not finished. What each capture held (runs, gaps, missing hands, uneven spacing) is printed, and
-written to summary.csv.
+written to summary.csv; "too sparse" are captures whose frames lie more than 50 apart on average.
 
 With --split_subjects FILE the clips go into Mano0 … Mano9, ready for run.preprocess_mixhand. FILE has a line for each
 capture: its name and its subject, separated by a comma, tab or blank (`Capture0, 3`). Subjects in the order of their
@@ -111,14 +111,20 @@ def _run(conversion: Conversion, console: Console) -> None:
 def _table(conversion: Conversion) -> Table:
     """A row for each hand of each capture, and their sums; fits 80 columns."""
     rows = [row for group in conversion.rows.values() for row in group]
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for name in ("capture", "hand", "folder"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for name in _COUNTS:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("note")
     for row in rows:
-        table.add_row(row.capture, row.hand, row.folder, *(str(getattr(row, name)) for name in _COUNTS), row.note)
+        table.add_row(
+            row.capture,
+            row.hand,
+            row.folder.rpartition("/")[2],
+            *(str(getattr(row, name)) for name in _COUNTS),
+            row.note,
+        )
     if len(rows) > 1:
         table.add_section()
         table.add_row("all", "", "", *(str(sum(getattr(row, name) for row in rows)) for name in _COUNTS), "")

@@ -68,7 +68,7 @@ def test_both_hands_and_the_summary(run, capsys):
     counts = {"frames": "5", "step": "3", "runs": "1", "written": "2", "longest": "2",
               "gaps": "1", "missing": "1", "single": "2", "uneven": "0", "note": ""}  # fmt: skip
     assert counts.items() <= rows["0", "left"].items()
-    assert rows["2", "right"]["note"] == "no run of two frames"
+    assert rows["2", "right"]["note"] == "no runs"
     assert "missing" in capsys.readouterr().out
 
 
