@@ -1,4 +1,4 @@
-"""What a MixHand folder holds, character by character, and what of it is missing or damaged; uses the usual readers."""
+"""What a MixHand folder holds, character by character, and what is missing or damaged; uses the usual readers."""
 
 from __future__ import annotations
 

@@ -350,8 +350,9 @@ def _check_finite(rows: np.ndarray, where: str, clips: Sequence[Clip], first_fra
     for start in range(0, len(rows), _SCAN_ROWS):
         chunk = rows[start : start + _SCAN_ROWS]
         # A sum is finite only if all its terms are (or it overflows, which the second look settles).
-        if np.isfinite(chunk.sum(dtype=np.float64)):
-            continue
+        with np.errstate(all="ignore"):
+            if np.isfinite(chunk.sum(dtype=np.float64)):
+                continue
         bad = np.flatnonzero(~np.isfinite(chunk).all(axis=1))
         if len(bad) == 0:
             continue
