@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+import orjson
+
 from data.interhand import AnnotatedHand, Capture, ReadBytes, Runs, read_captures, write_runs
 from model.mano import find_model_file
 from utils.errors import InputError
@@ -173,14 +175,14 @@ class Conversion:
         if not path.is_file():
             return
         try:
-            state = json.loads(path.read_text(encoding="utf-8"))
+            state = orjson.loads(path.read_bytes())
             same = state["identity"] == self._identity
             rows = {name: [Row(**row) for row in rows] for name, rows in state["captures"].items()}
             complete = bool(state["complete"])
             files = {
                 str(file): int(size) for group in rows.values() for row in group for file, size in row.files.items()
             }
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             same, rows, complete, files = force, {}, False, {}
         if force:
             for name in filter(_OUTPUT.fullmatch, files):

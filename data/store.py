@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import orjson
 
 from data.features import channels, domain_of
 from data.published import ObjectArrayWriter
@@ -191,7 +192,7 @@ def is_up_to_date(data_path: str | Path, character: str, inputs: str) -> bool:
     """Whether a character's feature file was written from these ``inputs`` and has not been touched since."""
     path = Path(data_path) / f"{character}.npy"
     try:
-        description = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        description = orjson.loads(path.with_suffix(".json").read_bytes())
         known = description["format"] in FORMATS.values() and description["version"] == VERSION
         return known and description["inputs"] == inputs and description["checked"]["size"] == path.stat().st_size
     except (OSError, ValueError, KeyError, TypeError):
@@ -206,7 +207,7 @@ def stored_clips(data_path: str | Path, character: str) -> tuple[str, tuple[Clip
     """
     path = Path(data_path) / f"{character}.json"
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        description = orjson.loads(path.read_bytes())
         return description["domain"], _clips_of(description)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: this is not a description of features ({error!r}); preprocess again") from error
@@ -271,7 +272,7 @@ def _from_ours(path: Path, character: str, mixamo_stride: int, rows: np.ndarray)
     if not beside.is_file():
         raise InputError(f"{path}: expected its description in {beside.name} beside it, found none; {again}")
     try:
-        description = json.loads(beside.read_text(encoding="utf-8"))
+        description = orjson.loads(beside.read_bytes())
         kind = (description["format"], description["version"])
         if kind != (FORMAT, VERSION):
             raise InputError(f"{beside}: expected format {FORMAT!r} version {VERSION}, found {kind}; {again}")
@@ -319,7 +320,7 @@ def _from_published(path: Path, character: str, mixamo_stride: int, content: np.
 def _published_side(path: Path) -> str:
     """Published features are those of the right hand (SPEC §5), unless we wrote them for the left one."""
     try:
-        description = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        description = orjson.loads(path.with_suffix(".json").read_bytes())
         if description["format"] == PUBLISHED_FORMAT and description["checked"] == _stamp(path):
             return description["side"] if description["side"] in SIDES else "right"
     except (OSError, ValueError, KeyError, TypeError):

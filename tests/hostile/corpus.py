@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import random
 import zipfile
@@ -101,9 +102,54 @@ def make(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
+class Program:
+    """Starts a program when it is unpickled by the ordinary means."""
+
+    def __reduce__(self):
+        return os.system, ("touch started",)
+
+
+def bombs(corpus: dict[str, bytes]) -> list[tuple[str, bytes]]:
+    """(name of the file of the corpus to replace, content) made to eat time or memory, or to run something."""
+    head, _, rows = corpus["mixamo.bvh"].partition(b"MOTION")
+    joint = b"JOINT a\n{\nOFFSET 0 0 0\nCHANNELS 0\n"
+    many = b"HIERARCHY\nROOT r\n{\nOFFSET 0 0 0\nCHANNELS 3 Xrotation Yrotation Zrotation\n"
+    tail = b"}\nMOTION\nFrames: 1\nFrame Time: 1\n0 0 0\n"
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("verts.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(member, {"descr": "<f8", "fortran_order": False, "shape": (75 << 20,)})
+        for _ in range(600):
+            member.write(bytes(1 << 20))
+    promise = io.BytesIO()
+    np.lib.format.write_array_header_1_0(promise, {"descr": "<f4", "fortran_order": False, "shape": (10**12, 2074)})
+    pickled = pickle.dumps({"rhand": Program()})
+    return [
+        ("mixamo.bvh", head + b"MOTION\nFrames: 999999999999999\nFrame Time: 1\n"),
+        ("mixamo.bvh", head + b"MOTION" + rows[:40] + b"1" * (20 << 20)),
+        ("mixamo.bvh", many + joint * 50_000 + b"}\n" * 50_000 + tail),
+        ("mixamo.bvh", many + (joint + b"}\n") * 100_000 + tail),
+        ("mixamo.bvh", many.replace(b" r\n", b" " + b"RightHand" * 100_000 + b"\n") + tail),
+        ("mixamo.bvh", b"HIERARCHY\n" + b" \t" * (8 << 20)),
+        ("Aj_mesh_data.npz", packed.getvalue()),
+        ("Ours.npy", promise.getvalue()),
+        ("Ours.npy", promise.getvalue() + bytes(1000)),
+        ("Ours.json", b"[" * 200_000),
+        ("Ours.json", b'{"clips": [{"name": "a", "frames": ' + b"9" * 5000 + b', "frame_time": 1}]}'),
+        ("Published.npy", corpus["Published.npy"][:128] + pickled),
+        ("Aj_finger_axis.pkl", pickled),
+        ("MANO_RIGHT.pkl", pickled),
+        ("model.ckpt", pickled),
+        ("annotations.json", b'{"0": ' * 100_000),
+        ("annotations.json", b'{"0": {"1": {"right": {"pose": [' + b"0," * (10 << 20)),
+        ("annotations.json", b'{"0": {"1": {"note": ' + b"[" * (5 << 20)),
+        ("annotations.json", b'{"' + b"0" * (30 << 20) + b'": {}}'),
+        ("subjects.csv", b"1 2\n" + b"x" * (20 << 20)),
+    ]
+
+
 _EXTREMES = (
-    b"0", b"-1", b"1e308", b"-1e999", b"nan", b"99999999999999999999", b"2147483648", b"", b".", b"\x00", b'"', b"{", b"}",
-    b"[" * 300, b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff\xff\xff\xff\xff", b"null", b"../../x", b"\r\n", b"\xc3\x28",
+    b"0", b"-1", b"1e308", b"-1e999", b"nan", b"99999999999999999999", b"2147483648", b"", b".", b"\x00", b'"',
+    b"{", b"}", b"[" * 300, b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff\xff\xff\xff\xff", b"null", b"../../x", b"\r\n", b"\xc3\x28",
 )  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 """For each file of the corpus, what the project does with such a file; run in a child process with limits.
 
-`python -m tests.hostile.readers FOLDER FIRST LAST [NAME]`: damage files with the seeds FIRST … LAST − 1 and read them.
-Prints a JSON line for each seed that broke a rule, and one with counts at the end. The rules: a result or one
-InputError; 5 seconds; 1 GB; no program started, no connection; nothing written outside ``out``; inputs untouched.
+`python -m tests.hostile.readers FOLDER FIRST LAST [NAME]`: damage files (or that file) with the seeds FIRST … LAST − 1
+and read them; NAME ``bombs``: read the bombs instead. Prints a JSON line before each file, one for each that broke a
+rule, and one with counts at the end. The rules: a result or one InputError; 5 seconds; 1 GB; no program started, no
+connection; nothing written outside ``out``; inputs untouched.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import signal
 import sys
 import traceback
 from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +34,7 @@ from data.preprocess import Preprocessor, check_motion
 from data.store import check_rows, open_features
 from data.windows import WindowGroup, read_statistics, window_statistics
 from model.hands import ManoAxes, ManoHand
-from tests.hostile.corpus import damage
+from tests.hostile.corpus import bombs, damage, make
 from utils.errors import InputError
 from utils.trusted import load_checkpoint
 
@@ -99,11 +102,14 @@ def read_checkpoint(folder: Path, name: str) -> None:
     load_checkpoint(folder / name)
 
 
+_FINGER_DATA = ("Aj_mesh_data.npz", "Aj_finger_axis.pkl", "mano_finger_axis.pkl")
+
+
 def whole_folder(folder: Path) -> None:
     """The ways through a whole data set: check, then preprocess."""
     data = folder / "out" / "data"
     places = {"Aj/a.bvh": "mixamo.bvh", "Mano0/a.bvh": "mano.bvh", "Mano0/a.npy": "shapes.npy",
-              **{f"finger_data/{name}": name for name in ("Aj_mesh_data.npz", "Aj_finger_axis.pkl", "mano_finger_axis.pkl")},
+              **{f"finger_data/{name}": name for name in _FINGER_DATA},
               **{name: name for name in ("Ours.npy", "Ours.json", "Published.npy", "Published.json")}}  # fmt: skip
     for place, name in places.items():
         (data / place).parent.mkdir(parents=True, exist_ok=True)
@@ -156,7 +162,7 @@ class Watch:
                 self.broken.append(f"{event} {full}")
 
 
-def attempt(read, folder: Path, watch: Watch) -> tuple[str, str]:
+def attempt(read: Callable[[], None], watch: Watch) -> tuple[str, str]:
     """(what became of it, details): ``result``, ``refused``, or ``broken``."""
     try:
         watch.active = True
@@ -189,7 +195,7 @@ def limit() -> None:
 
 def main(folder: Path, first: int, last: int, only: str = "") -> None:
     torch.set_num_threads(1)
-    corpus = listing(folder)
+    corpus = make(folder)
     (folder / "out").mkdir(exist_ok=True)
     for name, read in READERS.items():  # whatever is loaded late is loaded now
         read(folder, name)
@@ -197,20 +203,14 @@ def main(folder: Path, first: int, last: int, only: str = "") -> None:
     whole_folder(folder)
     limit()
     watch, counts = Watch(folder), Counter()
-    names = [only] if only else list(READERS)
-    for seed in range(first, last):
-        dice = random.Random(seed)
-        name = names[seed % len(names)]
+    for seed, name, content, whole in cases(corpus, first, last, only):
         fresh(folder, corpus, name)
-        content = damage(corpus[name], dice, list(corpus.values()))
         (folder / name).write_bytes(content)
         before = listing(folder)
         print(json.dumps({"seed": seed, "name": name}), flush=True)
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
-        whole = dice.random() < 0.1
-        outcome, detail = attempt(
-            (lambda: whole_folder(folder)) if whole else (lambda: READERS[name](folder, name)), folder, watch
-        )
+        read = partial(whole_folder, folder) if whole else partial(READERS[name], folder, name)
+        outcome, detail = attempt(read, watch)
         signal.setitimer(signal.ITIMER_PROF, 0)
         if listing(folder) != before:
             outcome, detail = "broken", "an input was changed, or a file was written beside it"
@@ -220,14 +220,28 @@ def main(folder: Path, first: int, last: int, only: str = "") -> None:
     print(json.dumps({"counts": counts}), flush=True)
 
 
+def cases(corpus: dict[str, bytes], first: int, last: int, only: str) -> Iterator[tuple[int, str, bytes, bool]]:
+    """(seed, file, content, whether to go the way of a whole data set)."""
+    if only == "bombs":
+        for number, (name, content) in enumerate(bombs(corpus)):
+            yield number, name, content, False
+        return
+    names = [only] if only else list(READERS)
+    for seed in range(first, last):
+        dice = random.Random(seed)
+        name = names[seed % len(names)]
+        yield seed, name, damage(corpus[name], dice, list(corpus.values())), dice.random() < 0.1
+
+
 def fresh(folder: Path, corpus: dict[str, bytes], name: str) -> None:
     """Every file as it was, and an empty folder ``out``."""
     for path in folder.iterdir():
         if path.is_file() and path.name not in corpus:
             path.unlink()
     for each, content in corpus.items():
-        if (folder / each).read_bytes() != content:
-            (folder / each).write_bytes(content)
+        path = folder / each
+        if not path.is_file() or path.read_bytes() != content:
+            path.write_bytes(content)
     shutil.rmtree(folder / "out")
     (folder / "out").mkdir()
 
