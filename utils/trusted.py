@@ -18,6 +18,7 @@ import pickle
 import re
 import struct
 import tokenize
+import warnings
 import zipfile
 import zlib
 from collections import OrderedDict
@@ -327,7 +328,8 @@ def load_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> dict[
     """
     path = _existing(path)
     try:
-        with checkpoint_globals():
+        with checkpoint_globals(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles of other protocols, which are refused or understood
             content = torch.load(path, map_location=map_location, weights_only=True)
         content = _plain_settings(content)
     except Exception as error:  # a damaged file provokes nearly every kind of exception in torch.load
