@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +17,8 @@ from pathlib import Path
 from utils.errors import InputError
 
 _HASH_CHUNK = 1 << 20
+ABANDONED = 600.0
+"""Seconds after which a temporary file that does not grow belongs to nobody."""
 
 
 @contextmanager
@@ -47,6 +51,16 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def remove_leftovers(path: str | os.PathLike, age: float = ABANDONED) -> None:
+    """Remove what killed programs left of :func:`atomic_write` to ``path``: temporary files that nobody has written to
+    for ``age`` seconds, so that a program at work beside this one keeps its own."""
+    path = Path(path)
+    pattern = re.compile(rf"\.{re.escape(path.stem[:100])}-[0-9a-f]{{12}}{re.escape(path.suffix)}")
+    for entry in path.parent.iterdir() if path.parent.is_dir() else ():
+        if pattern.fullmatch(entry.name) and entry.is_file() and time.time() - entry.stat().st_mtime > age:
+            entry.unlink(missing_ok=True)
 
 
 def content_hash(*paths: str | os.PathLike) -> str:

@@ -39,7 +39,7 @@ _SHORTEST = 1e-5
 
 @dataclass(frozen=True)
 class BareHand:
-    """One hand at rest that has no axes yet. Lengths in the unit of its file, right-handed frame; missing joints are NaN."""
+    """One hand at rest that has no axes yet. Lengths in the unit of its file, right-handed; missing joints NaN."""
 
     name: str
     side: str
