@@ -13,9 +13,11 @@ It is the upper bound of every table, and refines the result of a network. See S
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
+from pytorch3d.transforms import quaternion_to_matrix
 from torch import Tensor
 
 from model.curvature import Pairs, linearised, objective
@@ -78,7 +80,7 @@ class OptimizerSettings:
     tolerance: float = 1e-3
     stay_bend: float = 0.02
     stay_twist: float = 0.5
-    softening: float = 0.01
+    softening: float = 0.003
     limits: JointLimits = field(default_factory=JointLimits)
     all_angles: bool = False
 
@@ -95,6 +97,11 @@ class OptimizerSettings:
             )
         if self.iterations < 0:
             raise ValueError(f"`iterations` must not be negative; got {self.iterations}")
+
+    @staticmethod
+    def converged(**changes) -> OptimizerSettings:
+        """The upper bound of a table: all 45 angles, until nothing changes. ``changes`` are other settings."""
+        return OptimizerSettings(**{"all_angles": True, "iterations": 30, "tolerance": 1e-4, **changes})
 
     @property
     def moving(self) -> Tensor:
@@ -125,11 +132,15 @@ def optimise(
 
     Returns:
         The hand in poses ``(..., time)``; every angle is within the limits.
+
+    Raises:
+        ValueError: shapes do not fit, or numbers are not finite.
     """
     settings = settings or OptimizerSettings()
     _check_shapes(finger_coords, palm_coords, start, joint_mask)
     batch = start.shape[:-4]
-    with torch.no_grad():
+    # Inference mode spares each of many small operations its bookkeeping.
+    with torch.inference_mode():
         begin = settings.limits.nearest_angles(start).reshape(-1, N_FINGERS, BONES_PER_FINGER, 3)
         angles = begin.clone()
         coords = finger_coords.reshape(-1, *finger_coords.shape[-3:]), palm_coords.reshape(-1, *palm_coords.shape[-3:])
@@ -143,7 +154,37 @@ def optimise(
                 parts.append(part)
         for _ in range(_COUPLED_STEPS if coupled else 0):
             _step_together(parts, angles, begin, batch[-1], settings)
-        return hand.with_tbs(tbs_from_angles(angles).reshape(start.shape))
+        tbs = tbs_from_angles(angles).reshape(start.shape)
+    with torch.no_grad():
+        return hand.with_tbs(tbs.clone())  # what is made outside can be used with gradients again
+
+
+class MotionFeatures(Protocol):
+    """What is needed of a source: named features ``(batch, time, …)``, see :class:`model.retargeting.Hands`."""
+
+    finger_coords: Tensor
+    palm_coords: Tensor
+    tbs: Tensor
+
+
+def optimise_hands(
+    target: ShapedHand,
+    source: MotionFeatures,
+    settings: OptimizerSettings | None = None,
+    start: PosedHand | None = None,
+    joint_mask: Tensor | None = None,
+) -> PosedHand:
+    """The hands of ``target`` in poses that mean what ``source`` means, ``(batch, time, …)``.
+
+    Args:
+        target: proportions, as :meth:`model.retargeting.Retargeting.shaped_hand` gives them.
+        source: features of the motion.
+        settings: see :class:`OptimizerSettings`.
+        start: poses to refine, for instance a network's; None: a copy of the source's twist-bend-splay rotations.
+        joint_mask: ``(21,)`` true for joints that both hands have.
+    """
+    begin = quaternion_to_matrix(source.tbs) if start is None else start.tbs
+    return optimise(target, source.finger_coords, source.palm_coords, begin, settings, joint_mask)
 
 
 def _check_shapes(finger_coords: Tensor, palm_coords: Tensor, start: Tensor, joint_mask: Tensor | None) -> None:
@@ -157,7 +198,9 @@ def _check_shapes(finger_coords: Tensor, palm_coords: Tensor, start: Tensor, joi
         expected["joint_mask"] = (joint_mask, (N_JOINTS,))
     for name, (tensor, shape) in expected.items():
         if tensor.shape != shape:
-            raise ValueError(f"`{name}` must have the shape {shape}; got {tuple(tensor.shape)}")
+            raise ValueError(f"`{name}` must have the shape {tuple(shape)}; got {tuple(tensor.shape)}")
+        if (joint_mask is None or name == "start") and not tensor.isfinite().all():
+            raise ValueError(f"`{name}` holds NaN or infinite numbers; mask missing joints with `joint_mask`")
 
 
 def _chunk(like: Tensor) -> int:
