@@ -74,7 +74,7 @@ class TestDerivatives:
     def test_gradient_and_matrix(self, few):
         """Against automatic differentiation of the residuals, with contacts and all 45 angles."""
         source, target = character("right", 1), character("right", 2)
-        angles = motion(3 if few else 14, seed=1) + 0.05
+        angles = motion(2 if few else 12, seed=1) + 0.05
         coords = source.with_tbs(tbs_from_angles(motion(len(angles), seed=2))).semantic_matrix()
         settings = OptimizerSettings(contact_weight=100.0, contact_far=3.0, all_angles=True)
         part = part_of(target, angles, coords, settings)
@@ -171,7 +171,8 @@ class TestSearch:
 
         search.step(closure)
         best = settings.limits.nearest_angles(found.tbs)
-        assert (loss(best) <= loss(within(free)).detach() + 0.02).all()
+        # 0.04 is 1e-4 of S_finger: the skeleton's derivatives stop that near the optimum of a MANO hand.
+        assert (loss(best) <= loss(within(free)).detach() + 0.04).all()
 
     def test_limits_are_kept_exactly(self, hands):
         source, target = hands(torch.float32)
