@@ -138,7 +138,9 @@ def urdf(hand: ShapedHand) -> str:
                 parts += [_link(link), _joint(f"{link}_tip", "fixed", parent, link, origin)]
             elif k == 0:
                 parts += [_link(f"{link}_bent"), _link(link)]
-                parts.append(_hinge(f"{link}_bend", parent, f"{link}_bent", origin, "0 1 0", bounds[:, finger, k, BEND]))
+                parts.append(
+                    _hinge(f"{link}_bend", parent, f"{link}_bent", origin, "0 1 0", bounds[:, finger, k, BEND])
+                )
                 parts.append(_hinge(f"{link}_splay", f"{link}_bent", link, "", "0 0 1", bounds[:, finger, k, SPLAY]))
             else:
                 parts.append(_link(link))

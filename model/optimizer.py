@@ -1,8 +1,8 @@
 """Retargeting without training: the angles that give a hand a source's semantic matrix, by damped least squares.
 
-Whole sequences are solved at once. Per frame the objective of :mod:`model.curvature` (one minus the cosines of S_finger
-and S_palm, and the contacts that the source has) is minimised over joint angles within their limits by
-Levenberg–Marquardt steps, frame by frame; a step is kept only if it lowers the frame's objective. A few Gauss–Newton
+Whole sequences are solved at once. Per frame the objective of :mod:`model.curvature` (one minus the cosines of
+S_finger and S_palm, and the contacts that the source has) is minimised over joint angles within their limits by
+Levenberg–Marquardt steps; a step is kept only if it lowers the frame's objective. A few Gauss–Newton
 steps of all frames together then make what was *changed* of the start pose smooth over time (:mod:`model.smoothing`):
 the start, usually a copy of the source's twist-bend-splay rotations, brings the source's own motion along, and the
 same hand in and out stays as it is.
@@ -42,7 +42,10 @@ _TIPS = [tip - 1 for tip in TIPS]
 _LONGEST_STEP = 0.4  # radians: beyond it the linear picture means little
 _DAMPING = 1e-3  # share of a diagonal element that is added to it at first
 _DAMPING_RANGE = (1e-5, 1e3)
-_COUPLED_STEPS = 3
+_COUPLED_STEPS = 2
+
+CHUNK = 128
+"""Frames handled at once on a processor: their arrays stay in its cache."""
 
 
 @dataclass(frozen=True)
@@ -208,9 +211,6 @@ def _chunk(like: Tensor) -> int:
     return CHUNK if like.device.type == "cpu" else 64 * CHUNK
 
 
-CHUNK = 128
-
-
 @dataclass(frozen=True)
 class _Problem:
     """All frames: what is wanted, and where they start."""
@@ -350,7 +350,7 @@ class _Part:
         self.all_angles[self.frames] = self.angles
 
     def quadratic(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradient ``(n, U)`` and matrix ``(n, U, U)`` at the angles as they are now, and which ``(n, U)`` are held."""
+        """Gradient ``(n, U)`` and matrix ``(n, U, U)`` at the angles as they are, and which ``(n, U)`` are held."""
         self.angles = self.all_angles[self.frames]
         self.state = self._evaluate(self.angles)
         gradient, held, _ = self._pulled()
@@ -363,7 +363,7 @@ class _Part:
         return value + 0.5 * (self.stay * away.square()).sum(-1)
 
     def _pulled(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The gradient ``(n, U)`` with the pull to the start, the angles ``(n, U)`` that their limits hold, and all."""
+        """The gradient ``(n, U)`` with the pull to the start, which angles their limits hold, and the angles."""
         unknown = self.angles.flatten(1)[:, self.unknowns]
         gradient = self.state[1] + self.stay * (unknown - self.begin)
         # Angles at a limit that would be pushed beyond it stay there, and the others take over.
