@@ -23,14 +23,14 @@ from data.character import read_character
 from model.hands import PosedHand, ShapedHand, offset_hand
 from model.kinematics import tbs_from_angles
 from model.limits import BEND, SPLAY, JointLimits
-from model.optimizer import OptimizerSettings, optimise
+from model.optimizer import CONTACT_WEIGHT, SMOOTHNESS, OptimizerSettings, optimise
 from model.topology import BONES_PER_FINGER, FINGERS, N_FINGERS, TIPS
 
 INPUTS = Path(__file__).parents[1] / "tests" / "golden" / "inputs"
 FRAMES = 1200
-SINGLE = OptimizerSettings(iterations=2, contact_weight=1000.0)
-BATCH = OptimizerSettings(contact_weight=1000.0)
-SMOOTH = OptimizerSettings(contact_weight=1000.0, smoothness=1000.0)
+SINGLE = OptimizerSettings(iterations=2, contact_weight=CONTACT_WEIGHT)
+BATCH = OptimizerSettings(contact_weight=CONTACT_WEIGHT)
+SMOOTH = OptimizerSettings(contact_weight=CONTACT_WEIGHT, smoothness=SMOOTHNESS)
 
 
 def _hand(name: str) -> ShapedHand:

@@ -8,8 +8,8 @@ from model.curvature import linearised, objective
 from model.hands import ManoHand, offset_hand
 from model.kinematics import tbs_from_angles
 from model.limits import JointLimits
-from model.metrics import semantic_similarity
-from model.optimizer import OptimizerSettings, _Part, optimise, optimise_hands, wanted_pairs
+from model.metrics import gap_closed, semantic_similarity
+from model.optimizer import OptimizerSettings, _Part, optimise, optimise_hands, table_methods, wanted_pairs
 from model.semantics import SourceDirections
 from model.topology import DOMAINS, PINKY, SIDES, THUMB, TIPS
 from tests.helpers import SMALL, loss_features, pair, plausible_offsets
@@ -294,11 +294,17 @@ class TestTestLoop:
         model.test_step(batch, 0)
         assert set(model.test_records) == {"rotation_copy", "tbs_copy", "asrn"}
         model.on_test_start()
-        model.optimised = {"optimizer": OptimizerSettings(all_angles=True)}
+        model.optimised = table_methods()
         model.test_step(batch, 0)
         for direction in ("mixamo2mano", "mano2mixamo"):
             records = {name: model.test_records[name][direction]["S_finger"] for name in ("optimizer", "tbs_copy")}
             assert records["optimizer"].mean() > records["tbs_copy"].mean()
+
+    def test_gap_closed(self):
+        copy, optimum = torch.tensor([0.9, 0.9, 0.94]), torch.tensor([0.94, 0.94, 0.94])
+        found = gap_closed(torch.tensor([0.93, 0.89, 0.94]), copy, optimum)
+        assert torch.allclose(found[:2], torch.tensor([0.75, -0.25]), atol=1e-5)
+        assert found[2].isnan()
 
 
 class TestErrors:
