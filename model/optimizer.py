@@ -75,6 +75,8 @@ class OptimizerSettings:
         keep_near: joints as near as the softening keep their distance too, so that the same hand in and out is
             unchanged to the last digit. False: their direction alone, which finds slightly higher cosines.
         limits: angles that joints may have; kept exactly.
+        keep_start: an angle that the start has beyond its limit may stay there, but goes no further; so a motion
+            that oversteps the limits comes back from the same hand unchanged. False: limits hold whatever the start.
         all_angles: move twist and splay of all joints, not of the finger roots only.
     """
 
@@ -93,6 +95,7 @@ class OptimizerSettings:
     softening: float = 0.01
     keep_near: bool = True
     limits: JointLimits = field(default_factory=JointLimits)
+    keep_start: bool = False
     all_angles: bool = False
 
     def __post_init__(self) -> None:
@@ -163,7 +166,8 @@ def optimise(
     batch = start.shape[:-4]
     # Inference mode spares each of many small operations its bookkeeping.
     with torch.inference_mode():
-        begin = settings.limits.nearest_angles(start).reshape(-1, N_FINGERS, BONES_PER_FINGER, 3)
+        read = settings.limits.angles if settings.keep_start else settings.limits.nearest_angles
+        begin = read(start).reshape(-1, N_FINGERS, BONES_PER_FINGER, 3)
         angles = begin.clone()
         coords = finger_coords.reshape(-1, *finger_coords.shape[-3:]), palm_coords.reshape(-1, *palm_coords.shape[-3:])
         problem = _Problem(hand, batch, coords, begin, settings, joint_mask)
@@ -261,7 +265,8 @@ class _Problem:
 def _step_together(parts: list[_Part], angles: Tensor, begin: Tensor, time: int, settings: OptimizerSettings) -> None:
     """One Gauss–Newton step of all frames with their accelerations; ``angles (F, 5, 3, 3)`` are changed in place."""
     gradients, matrices, held = zip(*(part.quadratic() for part in parts), strict=True)
-    unknowns, low, high = parts[0].unknowns, parts[0].low, parts[0].high
+    unknowns = parts[0].unknowns
+    low, high = (torch.cat([getattr(part, name) for part in parts]) for name in ("low", "high"))
     change = (angles - begin).flatten(1)[:, unknowns]
     step = smooth_step(
         torch.cat(matrices).unflatten(0, (-1, time)),
@@ -347,11 +352,13 @@ class _Part:
         self.unknowns = moving.expand(N_FINGERS, -1, -1).flatten().nonzero()[:, 0].to(angles.device)
         self.angles = angles[frames]
         low, high = settings.limits.like(angles)
-        self.low, self.high = (bound.flatten()[self.unknowns] for bound in (low, high))
         self.stay = torch.where(self.unknowns % 3 == TWIST, settings.stay_twist, settings.stay_bend).to(angles)
         self.damping = angles.new_full((len(frames),), _DAMPING)
         self.state: tuple[Tensor, Tensor, Tensor] | None = None
         self.begin = start[frames].flatten(1)[:, self.unknowns]
+        # The start is within the limits, or may keep what it has beyond them.
+        self.low = torch.minimum(low.flatten()[self.unknowns], self.begin)
+        self.high = torch.maximum(high.flatten()[self.unknowns], self.begin)
 
     def iterate(self, iterations: int) -> None:
         """Take steps, and write the angles back."""

@@ -129,6 +129,20 @@ class TestSearch:
         turned = (found.tbs - start).flatten(-2).norm(dim=-1) / 2**0.5  # radians, for small turns
         assert turned.rad2deg().max() < (0.05 if dtype == torch.float32 else 1e-4)
 
+    def test_start_beyond_the_limits(self, hands):
+        """It comes back unchanged where that is asked, near 90° of bend too, and within the limits otherwise."""
+        _, hand = hands()
+        angles = motion(1, 6)
+        angles[..., PINKY, 0, :] = torch.tensor([0.5, 1.5, -0.8])
+        start = tbs_from_angles(angles)
+        coords = hand.with_tbs(start).semantic_matrix()
+        kept, strict = (
+            optimise(hand, *coords, start, OptimizerSettings(keep_start=keep, smoothness=100.0, contact_weight=100.0))
+            for keep in (True, False)
+        )
+        assert (kept.tbs - start).abs().max() < 1e-6
+        assert (strict.tbs - start).abs().max() > 0.01
+
     @pytest.mark.parametrize("dtype", TYPES)
     def test_better_than_the_copy(self, hands, dtype):
         source, target = hands(dtype)
