@@ -16,7 +16,11 @@ from utils.cli import guarded
 from utils.errors import InputError
 from utils.files import atomic_write
 
+<<<<<<< HEAD
 NAMES = ("training", "bvh", "preprocess")
+=======
+NAMES = ("training", "bvh", "optimizer")
+>>>>>>> w-opt
 RESULTS = Path("artifact/benchmarks.json")
 
 

@@ -76,6 +76,16 @@ def pinch_error(finger_coords: Tensor, joints: Tensor, counted: Tensor | None = 
     return (distance * touching).flatten(1).sum(1) / count, count
 
 
+def gap_closed(method: Tensor, copy: Tensor, optimum: Tensor) -> Tensor:
+    """Which share of what is attainable beyond twist-bend-splay copy a method attains; NaN where nothing is.
+
+    Args:
+        method: S_finger or S_palm, ``(...)``; copy: of the twist-bend-splay copy; optimum: of the optimiser.
+    """
+    room = optimum - copy
+    return torch.where(room > 0, (method - copy) / room, torch.nan)
+
+
 def joint_error(joints: Tensor, truth: Tensor, counted: Tensor | None = None) -> Tensor:
     """Mean squared distance ``(batch,)`` over time and all 21 joints of two ``(batch, time, 21, 3)``; unit squared.
 

@@ -33,6 +33,7 @@ from model.hands import ManoHand, PosedHand, ShapedHand, offset_hand
 from model.kinematics import finger_part, fingers_of, rotation_from_rows
 from model.losses import AnatomicalLoss, finger_weights, unit_rows
 from model.metrics import joint_error, pinch_error, semantic_similarity
+from model.optimizer import OptimizerSettings, optimise_hands
 from model.reconstruction import ReconstructionNet
 from model.semantics import SourceDirections
 from model.topology import DOMAINS, MIDDLE, N_FINGERS, N_JOINTS, N_SHAPE, ROOTS
@@ -187,6 +188,8 @@ class Retargeting(LightningModule):
         self._mano_files = (smplx_model_path, mano_axis_path)
         self._mano: ManoHand | None = None
         self.test_records: dict[str, dict[str, dict[str, Any]]] = {}
+        self.optimised: dict[str, OptimizerSettings] = {}
+        """Beside the network, `test` measures the training-free optimiser with these settings, by method name."""
 
     # -- what a method is ------------------------------------------------------------------------------------------
 
@@ -357,6 +360,8 @@ class Retargeting(LightningModule):
             "tbs_copy": shaped.with_tbs(prepared.tbs),
             self.method: shaped.with_tbs(self.decode(output)),
         }
+        for method, settings in self.optimised.items():
+            results[method] = optimise_hands(shaped, source, settings)
         if truth:
             own_pose = shaped.with_local_rotations(finger_part(quaternion_to_matrix(target.local_rotations)))
         shared = prepared.shared_with(target)

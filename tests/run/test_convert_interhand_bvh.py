@@ -88,7 +88,7 @@ def test_finished_captures_are_not_done_again(run, capsys):
 
 def test_an_interruption_costs_one_capture(run, monkeypatch, tmp_path):
     expected = {path.name: path.read_bytes() for path in run(output="whole").iterdir() if path.suffix != ".json"}
-    from data import conversion
+    from data import interhand_conversion as conversion
 
     write, count = conversion.write_runs, []
 
