@@ -57,6 +57,8 @@ class Clip:
         size: height of a panel in pixels.
         views: see `utils.render.camera`, from top to bottom.
         title: a line above all.
+        fit: what has to find room; films that are to be compared get the same size and scale by the same `fit` (default:
+            the tracks).
         fps: frames per second, for the time that is written beside the title.
 
     Raises ValueError if there is no frame or the tracks differ in length.
@@ -70,20 +72,22 @@ class Clip:
         views: Sequence = VIEWS,
         title: str = "",
         fps: float = 5.0,
+        fit: Sequence[Track] | None = None,
     ) -> None:
         lengths = {len(track.cells) for track in tracks}
         if len(lengths) != 1 or 0 in lengths:
             raise ValueError(f"tracks must have equally many frames, at least one; got {sorted(lengths)}")
         self.tracks, self.title, self.fps = tracks, printable(title), fps
         self._turns = [camera(view, side) for view in views]
-        bounds = [_bounds(tracks, turn) for turn in self._turns]
+        fit = tracks if fit is None else fit
+        bounds = [_bounds(fit, turn) for turn in self._turns]
         # One scale for all views: the tallest view fills the height, and no view is cut off at the sides.
         tallest = max(high[1] - low[1] for low, high in bounds)
         widest = max(high[0] - low[0] for low, high in bounds)
         self._unit = size / tallest  # pixels per palm length
         middles = [np.append((low + high) / 2, 0.0) for low, high in bounds]
         self._centres = [middle @ turn for middle, turn in zip(middles, self._turns, strict=True)]
-        self._layout = _layout(tracks, _even(max(_NARROWEST * size, widest * self._unit)), _even(size), self.title)
+        self._layout = _layout(fit, _even(max(_NARROWEST * size, widest * self._unit)), _even(size), self.title)
 
     def __len__(self) -> int:
         return len(self.tracks[0].cells)
