@@ -57,9 +57,8 @@ class Clip:
         size: height of a panel in pixels.
         views: see `utils.render.camera`, from top to bottom.
         title: a line above all.
-        fit: what has to find room; films that are to be compared get the same size and scale by the same `fit` (default:
-            the tracks).
         fps: frames per second, for the time that is written beside the title.
+        fit: what has to find room (default: the tracks); films with the same `fit` have the same size and scale.
 
     Raises ValueError if there is no frame or the tracks differ in length.
     """
