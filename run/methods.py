@@ -19,9 +19,9 @@ from utils.errors import InputError
 from utils.trusted import load_checkpoint
 
 try:
-    from model.optimizer import optimise_hands
+    from model.optimizer import OptimizerSettings, optimise_hands
 except ImportError:  # the methods are then not offered
-    optimise_hands = None
+    OptimizerSettings = None
 
 METHODS = {
     "rotation_copy": "Rotation copy", "tbs_copy": "Twist-bend-splay copy", "dm": "DM", "asrn": "ASRN",
@@ -29,8 +29,10 @@ METHODS = {
 }  # fmt: skip
 """Name on the command line and in results.json -> as it is written in tables and pictures."""
 COPIES = ("rotation_copy", "tbs_copy")
-OPTIMIZERS = {} if optimise_hands is None else {"optimizer": False, "optimizer_contacts": True}
-"""The training-free methods; whether the source's contacts are closed."""
+OPTIMIZERS = {} if OptimizerSettings is None else {
+    "optimizer": OptimizerSettings.converged(), "optimizer_contacts": OptimizerSettings.converged(contact_weight=1000.0),
+}  # fmt: skip
+"""The training-free methods, run until nothing changes; the second one also closes the contacts of the source."""
 NETWORKS: dict[str, type[Retargeting]] = {"dm": DM, "asrn": ASRN}
 
 
@@ -80,7 +82,7 @@ class LineUp:
                     (output,) = network(target, Source(source))  # each network sees its own input
                     posed[name] = shaped.with_tbs(network.decode(output))
                 elif name in OPTIMIZERS:
-                    posed[name] = optimise_hands(shaped, source, contacts=OPTIMIZERS[name])
+                    posed[name] = optimise_hands(shaped, source, OPTIMIZERS[name])
         return {name: posed[name] for name in self.names}
 
 
