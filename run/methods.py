@@ -29,9 +29,10 @@ METHODS = {
 }  # fmt: skip
 """Name on the command line and in results.json -> as it is written in tables and pictures."""
 COPIES = ("rotation_copy", "tbs_copy")
-OPTIMIZERS = {} if OptimizerSettings is None else {
-    "optimizer": OptimizerSettings.converged(), "optimizer_contacts": OptimizerSettings.converged(contact_weight=1000.0),
-}  # fmt: skip
+_OPTIMIZER_CHANGES = {"optimizer": {}, "optimizer_contacts": {"contact_weight": 1000.0}}
+OPTIMIZERS = {
+    name: OptimizerSettings.converged(**changes) for name, changes in _OPTIMIZER_CHANGES.items() if OptimizerSettings
+}
 """The training-free methods, run until nothing changes; the second one also closes the contacts of the source."""
 NETWORKS: dict[str, type[Retargeting]] = {"dm": DM, "asrn": ASRN}
 
