@@ -8,7 +8,6 @@ second. `--side_by_side` puts source and methods into one film instead. Nothing 
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from run.progress import progress
 from run.scores import DirectionScores, score
 from run.surfaces import Surfaces, hand_cells
 from run.tables import DIRECTIONS
-from utils.cli import guarded
+from utils.cli import guarded, processors
 from utils.clip import Clip, Track
 from utils.errors import InputError
 from utils.files import check_writable
@@ -260,11 +259,6 @@ def draw(film: Film, look: Look, advance) -> Path:
 
     write_film(film.path, frames(), look.fps)
     return film.path
-
-
-def processors() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 if __name__ == "__main__":
