@@ -20,6 +20,7 @@ _MARGIN = 0.07  # palm lengths left free round the hands
 _NARROWEST = 0.62  # width of a panel, at least, as a share of its height: captions need room
 _TEXT = 0.046  # height of the letters, as a share of the panel's
 _SMALLEST_TEXT = 11.0  # pixels
+_SMALLEST_SHARE = 0.7  # to which letters shrink before a title is cut off
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,11 @@ class Clip:
         )  # fmt: skip
 
     def _write(self, draw, left, y, text, font, ink, bold=False) -> None:
-        text = _shortened(printable(text), font, self._layout.width - 6)
+        room = self._layout.width - 6
+        text = printable(text)
+        if (share := room / max(font.getlength(text), 1.0)) < 1:
+            font = font.font_variant(size=max(share, _SMALLEST_SHARE) * font.size)
+        text = _shortened(text, font, room)
         stroke = {"stroke_width": 0.25, "stroke_fill": ink} if bold else {}
         draw.text((left + self._layout.width / 2, y), text, fill=ink, font=font, anchor="ma", **stroke)
 
