@@ -104,8 +104,8 @@ def _write_gif(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
 
 
 def _palette(pixels: np.ndarray) -> Image.Image:
-    """A palette for pixels (1, N, 3): most of it by how often colours occur, the rest for those that fit worst, so that
-    a few pixels of a strong colour (marks on fingertips) keep it."""
+    """A palette for pixels (1, N, 3): most of it by how often colours occur, the rest for those that fit worst, so
+    that a few pixels of a strong colour (marks on fingertips) keep it."""
     common = Image.fromarray(pixels).quantize(_COMMON, dither=Image.Dither.NONE)
     colors = np.array(common.getpalette()[: 3 * _COMMON]).reshape(-1, 3)
     missed = np.abs(pixels.astype(int) - colors[np.asarray(common)]).max(-1)[0] > _MISFIT
