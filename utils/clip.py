@@ -131,8 +131,9 @@ class Clip:
     def _write(self, draw, left, y, text, font, ink, bold=False) -> None:
         room = self._layout.width - 6
         text = printable(text)
-        if (share := room / max(font.getlength(text), 1.0)) < 1:
-            font = font.font_variant(size=max(share, _SMALLEST_SHARE) * font.size)
+        share = room / max(font.getlength(text), 1.0)
+        if share < 1:  # a little less than that: small letters are not exactly as wide in proportion
+            font = font.font_variant(size=max(0.95 * share, _SMALLEST_SHARE) * font.size)
         text = _shortened(text, font, room)
         stroke = {"stroke_width": 0.25, "stroke_fill": ink} if bold else {}
         draw.text((left + self._layout.width / 2, y), text, fill=ink, font=font, anchor="ma", **stroke)
