@@ -16,11 +16,7 @@ from utils.cli import guarded
 from utils.errors import InputError
 from utils.files import atomic_write
 
-<<<<<<< HEAD
-NAMES = ("training", "bvh", "preprocess")
-=======
-NAMES = ("training", "bvh", "optimizer")
->>>>>>> w-opt
+NAMES = ("training", "bvh", "preprocess", "optimizer")
 RESULTS = Path("artifact/benchmarks.json")
 
 

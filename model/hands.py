@@ -10,7 +10,7 @@ characters, metres for MANO.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -129,6 +129,19 @@ class ShapedHand:
             number = torch.arange(lead.numel(), device=tensor.device).view(lead).expand(batch).flatten()
             return tensor.reshape(-1, *own)[number[frames]]
 
+        return self._picked(pick)
+
+    def of_items(self, items: Tensor) -> ShapedHand:
+        """The hands ``(n, …)`` of some items, by their numbers ``(n,)`` in the first dimension; hands that are the same
+        for all items stay one."""
+
+        def pick(tensor: Tensor, own_dims: int) -> Tensor:
+            return tensor[items] if tensor.ndim > own_dims and len(tensor) > 1 else tensor
+
+        return self._picked(pick)
+
+    def _picked(self, pick: Callable[[Tensor, int], Tensor]) -> ShapedHand:
+        """Some of the hands; ``pick(tensor, own dimensions)`` chooses among the leading dimensions."""
         surface = self.surface
         if surface is not None:
             surface = replace(
@@ -137,7 +150,13 @@ class ShapedHand:
                 anchored=pick(surface.anchored, 2),
                 bone_offsets=pick(surface.bone_offsets, 2),
             )
-        hand = replace(self, offsets=pick(self.offsets, 2), given_axes=pick(self.axes, 4), surface=surface)
+        hand = replace(
+            self,
+            offsets=pick(self.offsets, 2),
+            given_axes=pick(self.axes, 4),
+            surface=surface,
+            present=None if self.present is None else pick(self.present, 1),
+        )
         hand.__dict__["rest"] = pick(self.rest, 4)  # known already: fill the cache
         return hand
 

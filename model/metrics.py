@@ -1,6 +1,7 @@
 """What a retargeting is worth (SPEC §6): semantic similarity, closed pinches, joint error.
 
-All are per window, ``(batch,)``, so that means and standard errors can be taken over windows.
+All are per window, ``(batch,)``, so that means and standard errors can be taken over windows; `joint_similarity` and
+`fingertip_gaps` are what they are means of, frame by frame.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ S_FINGER_CEILING = 0.95
 """Best possible S_finger: its zero diagonal counts, 20 of 400 cosines."""
 
 _FIRST, _SECOND = torch.triu_indices(N_FINGERS, N_FINGERS, offset=1).tolist()
+TIP_PAIRS = tuple(zip(_FIRST, _SECOND, strict=True))
+"""The ten pairs of fingers, as numbers of two fingers."""
 _TIPS = [tip - 1 for tip in TIPS]
 
 
@@ -53,6 +56,27 @@ def semantic_similarity(
     return presence.item_means(finger, of_finger), presence.item_means(palm, of_palm)
 
 
+def joint_similarity(
+    source: SourceDirections,
+    joints: Tensor,
+    frames: Tensor,
+    anchor_mask: list[int] | None = None,
+    counted: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """What S_finger and S_palm are means of: the mean cosine of each query joint, both ``(batch, time, 20)``.
+
+    Args as those of :func:`semantic_similarity`; NaN for joints that do not count.
+    """
+    finger, palm = source.cosines(joints, frames)
+    if counted is not None:
+        rows = presence.finger_joints(counted)
+        finger = finger.where(presence.pairs(rows, rows), torch.nan)
+        palm = palm.where(presence.pairs(rows, presence.anchors(counted)), torch.nan)
+    if anchor_mask is not None:
+        palm = palm[..., anchor_mask]
+    return (finger.mean(-1), palm.mean(-1)) if counted is None else (finger.nanmean(-1), palm.nanmean(-1))
+
+
 def pinch_error(finger_coords: Tensor, joints: Tensor, counted: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """How far fingertips of the result are apart where those of the source touch.
 
@@ -65,15 +89,25 @@ def pinch_error(finger_coords: Tensor, joints: Tensor, counted: Tensor | None = 
         Mean distance ``(batch,)`` in palm lengths of the result, NaN in windows without contact, and the number
         ``(batch,)`` of touching pairs it is the mean of.
     """
+    gaps, touching = fingertip_gaps(joints), fingertip_contacts(finger_coords, counted)
+    count = touching.flatten(1).sum(1)
+    return (gaps * touching).flatten(1).sum(1) / count, count
+
+
+def fingertip_contacts(finger_coords: Tensor, counted: Tensor | None = None) -> Tensor:
+    """Which of the ten pairs `TIP_PAIRS` of fingertips touch, ``(..., 10)`` bool, from a source's finger coordinates
+    ``(..., 20, 20, 3)`` in its palm lengths; only tips that count, ``counted (..., 21)``."""
     tips = torch.tensor(_TIPS, device=finger_coords.device)
     first, second = tips[_FIRST], tips[_SECOND]
     touching = finger_coords[..., first, second, :].norm(dim=-1) < CONTACT
-    if counted is not None:
-        touching = touching & counted[..., 1 + first] & counted[..., 1 + second]
-    distance = (joints[..., 1 + first, :] - joints[..., 1 + second, :]).norm(dim=-1)
-    distance = distance / palm_length(joints).unsqueeze(-1)
-    count = touching.flatten(1).sum(1)
-    return (distance * touching).flatten(1).sum(1) / count, count
+    return touching if counted is None else touching & counted[..., 1 + first] & counted[..., 1 + second]
+
+
+def fingertip_gaps(joints: Tensor) -> Tensor:
+    """Distances ``(..., 10)`` of the pairs `TIP_PAIRS` of fingertips of ``joints (..., 21, 3)``, in palm lengths."""
+    tips = torch.tensor(_TIPS, device=joints.device) + 1
+    gaps = (joints[..., tips[_FIRST], :] - joints[..., tips[_SECOND], :]).norm(dim=-1)
+    return gaps / palm_length(joints).unsqueeze(-1)
 
 
 def gap_closed(method: Tensor, copy: Tensor, optimum: Tensor) -> Tensor:

@@ -207,7 +207,7 @@ def optimise_hands(
     source: MotionFeatures,
     settings: OptimizerSettings | None = None,
     start: PosedHand | None = None,
-    joint_mask: Tensor | None = None,
+    counted: Tensor | None = None,
 ) -> PosedHand:
     """The hands of ``target`` in poses that mean what ``source`` means, ``(batch, time, …)``.
 
@@ -216,10 +216,19 @@ def optimise_hands(
         source: features of the motion.
         settings: see :class:`OptimizerSettings`.
         start: poses to refine, for instance a network's; None: a copy of the source's twist-bend-splay rotations.
-        joint_mask: ``(21,)`` true for joints that both hands have.
+        counted: ``(batch, time or 1, 21)`` joints that both hands have, the same throughout an item; None: all.
     """
     begin = quaternion_to_matrix(source.tbs) if start is None else start.tbs
-    return optimise(target, source.finger_coords, source.palm_coords, begin, settings, joint_mask)
+    coords = source.finger_coords, source.palm_coords
+    if counted is None:
+        return optimise(target, *coords, begin, settings)
+    tbs = begin.clone()
+    masks, kinds = counted[:, 0].unique(dim=0, return_inverse=True)
+    for kind, mask in enumerate(masks):
+        (items,) = (kinds == kind).nonzero(as_tuple=True)
+        parts = (part[items] for part in (*coords, begin))
+        tbs[items] = optimise(target.of_items(items), *parts, settings, mask).tbs
+    return target.with_tbs(tbs)
 
 
 def _check_shapes(finger_coords: Tensor, palm_coords: Tensor, start: Tensor, joint_mask: Tensor | None) -> None:

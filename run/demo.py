@@ -1,7 +1,8 @@
 """From nothing to the table: `python -m run.demo` (what `make demo` runs after the set-up).
 
 Builds MixHand-Open, computes its features, trains ASRN and DM side by side (a process each, one thread each), tests
-both on hands outside and inside the range of the training hands, and writes results.json, results.csv and hands.png.
+all methods on hands outside and inside the range of the training hands, and writes results.json, tables.md, plots and
+hands.png.
 Steps whose inputs have not changed are skipped or, if they were interrupted, continued.
 """
 
@@ -17,9 +18,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import yaml
 from rich.console import Console
 
 from data.mixhand import MixHandDataModule
@@ -27,20 +26,17 @@ from model.asrn import ASRN
 from model.dm import DM
 from run.checkpoints import CHECKPOINT_FOLDER, LAST, display_path, last_training
 from run.command_line import LOGS
-from run.comparison import draw_comparison, load_network
-from run.results import count_note, print_table, write_results
-from utils.cli import guarded
+from run.comparison import draw_comparison
+from run.evaluate import Settings, evaluate, open_groups
+from run.methods import LineUp, available, load_network
+from run.report import print_tables, write_report
+from run.splits import TITLES, read_splits
+from utils.cli import guarded, processors
 from utils.errors import InputError
 from utils.files import atomic_write, content_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 METHODS = {"dm": (DM, "run.train_dm", "DM.yaml"), "asrn": (ASRN, "run.train_mixhand", "ASRN.yaml")}
-SPLITS = {"methods": "test_outside", "methods_inside": "test_inside"}
-TITLES = {
-    "methods": "Test hands outside the range of the training hands",
-    "methods_inside": "Test hands inside the range of the training hands",
-}
-ORDER = ("rotation_copy", "tbs_copy", "dm", "asrn")
 DONE = "finished.json"
 PROGRESS = ("epoch", "--ckpt_path", "note", "Written")  # how lines of the training programs begin that are passed on
 
@@ -109,7 +105,7 @@ def run_together(jobs: dict[str, tuple[str, Sequence[str]]]) -> None:
 
     def work(label: str, name: str, arguments: Sequence[str]) -> None:
         try:
-            run_module(name, arguments, label, threads=max(1, _processors() // len(jobs)))
+            run_module(name, arguments, label, threads=max(1, processors() // len(jobs)))
         except InputError as error:
             failures.append(error)
 
@@ -121,10 +117,6 @@ def run_together(jobs: dict[str, tuple[str, Sequence[str]]]) -> None:
         thread.join()
     if failures:
         raise InputError("; ".join(map(str, failures)))
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def training_key(method: str, data: Path, overrides: Sequence[str]) -> str:
@@ -175,57 +167,6 @@ def data_options(data: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def read_splits(data: Path) -> dict[str, list[str]]:
-    """Characters of each split of the open data set, both domains in one list; in the test splits in such numbers that
-    every character meets every subject.
-
-    Raises InputError if splits.yaml is missing or of another form.
-    """
-    path = data / "splits.yaml"
-    try:
-        splits = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return {
-            name: everyone_with_everyone(sides["mixamo"], sides["mano"])
-            if name.startswith("test")
-            else [*sides["mixamo"], *sides["mano"]]
-            for name, sides in splits.items()
-        }
-    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: expected the splits of run.build_open_hands ({error}); build again") from None
-
-
-def everyone_with_everyone(characters: list[str], subjects: list[str]) -> list[str]:
-    """Entries of a character list that pair each character with each subject (clips of equal length)."""
-    return [*(f"{name}*{len(subjects)}" for name in characters), f"({'+'.join(subjects)})*{len(characters)}"]
-
-
-def test(checkpoints: dict[str, Path], data: Path, output: Path) -> dict[str, Any]:
-    """Test both methods on both groups of hands and put the figures together."""
-    splits = read_splits(data)
-    tests = output / "tests"
-    folders = {(group, m): tests / f"{m}-{split}" for group, split in SPLITS.items() for m in METHODS}
-    for group, split in SPLITS.items():
-        jobs = {}
-        for method, (_, module, _) in METHODS.items():
-            checkpoint, folder = checkpoints[method], folders[group, method]
-            (folder / "results.json").unlink(missing_ok=True)
-            jobs[f"{method.upper()} {split.removeprefix('test_')}"] = (module, [
-                "test", "--config", str(checkpoint.parents[1] / "config.yaml"), "--ckpt_path", str(checkpoint),
-                *data_options(data), "--data.test_characters", json.dumps(splits[split]), "--data.protocol", "cross",
-                "--trainer.default_root_dir", str(folder), "--trainer.logger", "false",
-            ])  # fmt: skip
-        run_together(jobs)
-    results: dict[str, Any] = {}
-    for group in SPLITS:
-        found = {method: json.loads((folders[group, method] / "results.json").read_text()) for method in METHODS}
-        together = {**found["dm"]["methods"], **found["asrn"]["methods"]}
-        results[group] = {method: together[method] for method in ORDER}
-        suffix = group.removeprefix("methods")
-        results[f"windows{suffix}"], results[f"frames{suffix}"] = found["asrn"]["windows"], found["asrn"]["frames"]
-        results[f"test_characters{suffix}"] = splits[SPLITS[group]]
-    return results
-
-
 def demo(output: Path, data: Path, overrides: Sequence[str], build_options: Sequence[str]) -> None:
     """Everything, from the building of the data to the picture."""
     steps = Steps()
@@ -236,20 +177,21 @@ def demo(output: Path, data: Path, overrides: Sequence[str], build_options: Sequ
     steps.start("train", "Training DM and ASRN at the same time")
     checkpoints = train(output, data, overrides)
     steps.start("test", "Testing on hands that no training has seen")
-    results = test(checkpoints, data, output)
+    networks = {method: load_network(checkpoints[method], method) for method in METHODS}
+    line_up = LineUp(available(networks), networks, networks["asrn"].hand_models)
+    results = evaluate(line_up, data, open_groups(data), Settings())
     steps.start("draw", "Drawing the gestures on which the methods differ most")
     picture = output / "hands.png"
-    module = MixHandDataModule(str(data), num_workers=0, test_characters=read_splits(data)["test_outside"])
-    draw_comparison([load_network(METHODS[m][0], checkpoints[m]) for m in METHODS], module, picture)
+    module = MixHandDataModule(str(data), num_workers=0, test_characters=results["test_characters"])
+    draw_comparison(line_up, module, picture)
     steps.close()
     results["seconds"] = steps.seconds
     results["checkpoints"] = {method: display_path(path) for method, path in checkpoints.items()}
-    written = write_results(output, results)
-    for group, title in reversed(TITLES.items()):
-        suffix = group.removeprefix("methods")
-        print_table(results[group], title, count_note(results[f"windows{suffix}"], results[f"frames{suffix}"]))
+    write_report(output, results, TITLES)
+    print_tables(results, dict(reversed(TITLES.items())))
     total = time.monotonic() - steps.began
-    print(f"Written in {total:.0f} s: {', '.join(display_path(path) for path in [*written, picture])}", flush=True)
+    shown = [output / "results.json", output / "tables.md", output / "figures", picture]
+    print(f"Written in {total:.0f} s: {', '.join(display_path(path) for path in shown)}", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
