@@ -132,8 +132,10 @@ class ShapedHand:
         return self._picked(pick)
 
     def of_items(self, items: Tensor) -> ShapedHand:
-        """The hands ``(n, …)`` of some items, by their numbers ``(n,)`` in the first dimension; hands that are the same
-        for all items stay one."""
+        """The hands ``(n, …)`` of some items, by their numbers ``(n,)`` in the first dimension.
+
+        Hands that are the same for all items stay one.
+        """
 
         def pick(tensor: Tensor, own_dims: int) -> Tensor:
             return tensor[items] if tensor.ndim > own_dims and len(tensor) > 1 else tensor
