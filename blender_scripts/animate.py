@@ -25,7 +25,6 @@ from importing import _quiet as quiet  # noqa: E402
 from data.armature import nearest_rotations  # noqa: E402
 
 
-
 def main() -> None:
     """Parse the command line and write the file."""
     parser = argparse.ArgumentParser(prog="animate.py --", description=__doc__)
@@ -130,7 +129,9 @@ def _export(path: Path) -> None:
                 path_mode="AUTO",
             )
         except Exception as error:  # whatever an exporter written in Python stumbles over
-            raise InputError(f"{path}: Blender's exporter fails ({str(error).strip().splitlines()[-1][:160]})") from None
+            raise InputError(
+                f"{path}: Blender's exporter fails ({str(error).strip().splitlines()[-1][:160]})"
+            ) from None
 
 
 if __name__ == "__main__":

@@ -169,6 +169,7 @@ class _Window:
     shape: Tensor | None = None
     finger_coords: Tensor | None = None
     palm_coords: Tensor | None = None
+    present: None = None  # complete: what a hand lacks is filled in, because networks learn from complete hands
 
 
 class StreamingNetwork:
@@ -235,9 +236,7 @@ class StreamingNetwork:
             tbs = self._network(*(part.expand(WINDOW, *part.shape[1:])[None] for part in coords))[0, _HALF:][:1]
         else:
             windows = Windows.over(grid)
-            parts = [
-                self._network(*(part[times] for part in coords)) for times in windows.times.split(_CHUNK)
-            ]
+            parts = [self._network(*(part[times] for part in coords)) for times in windows.times.split(_CHUNK)]
             tbs = windows.blend(torch.cat(parts))
         return mirror_tbs(tbs) if self.mirrored else tbs
 

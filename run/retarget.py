@@ -59,7 +59,12 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("source", type=Path, help="a motion (.bvh .fbx .glb .gltf .npz), or a folder of them")
-    add("--target", required=True, metavar="WHO", help="name in the data set, mesh .npz, .fbx, .glb, .gltf, .bvh, or mano")
+    add(
+        "--target",
+        required=True,
+        metavar="WHO",
+        help="name in the data set, mesh .npz, .fbx, .glb, .gltf, .bvh, or mano",
+    )
     add("--output", type=Path, metavar="PATH", default=Path("artifact/retargeted"), help="a file, or a folder")
     add("--format", nargs="+", choices=(*FORMATS, *FILMS), metavar="F", help=f"of {', '.join((*FORMATS, *FILMS))}; "
         "default: what --output ends in, else bvh")  # fmt: skip
@@ -217,7 +222,9 @@ def _formats(config: argparse.Namespace, files: list[Path]) -> tuple[list[str], 
                 f"--output {config.output}: expected a folder for --format {' '.join(config.format)}, found a file name"
             )
         if len(files) > 1:
-            raise InputError(f"--output {config.output}: expected a folder for {len(files)} motions, found a file name")
+            raise InputError(
+                f"--output {config.output}: expected a folder for {len(files)} motions, found a file name"
+            )
         return [ending], True
     return list(dict.fromkeys(config.format or ["bvh"])), False
 
@@ -251,7 +258,9 @@ def _check_folder(folder: Path) -> None:
     while not there.exists() and there != there.parent:
         there = there.parent
     if not there.is_dir():
-        raise InputError(f"{folder}: expected a folder for the output, found the file {there}; choose another --output")
+        raise InputError(
+            f"{folder}: expected a folder for the output, found the file {there}; choose another --output"
+        )
     if not os.access(there, os.W_OK | os.X_OK):
         raise InputError(f"{there}: no permission to write in this folder; choose another --output")
 
@@ -270,7 +279,9 @@ def _shape(words: list[str] | None, option: str) -> np.ndarray | None:
         try:
             values = np.array([float(word) for word in words])
         except ValueError:
-            raise InputError(f"{option}: expected {N_SHAPE} numbers or a .npy or .npz file, found {words[0]!r}") from None
+            raise InputError(
+                f"{option}: expected {N_SHAPE} numbers or a .npy or .npz file, found {words[0]!r}"
+            ) from None
     values = np.asarray(values, dtype=np.float64).reshape(-1)
     if values.size < N_SHAPE or values.size % N_SHAPE or not np.isfinite(values).all():
         raise InputError(f"{option}: expected {N_SHAPE} finite numbers, found {values.size}")

@@ -105,7 +105,12 @@ def _rotations(path: Path, arrays: dict, hands_mean: np.ndarray | None) -> tuple
 def _matrices(path: Path, matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if matrices.ndim == 3:
         matrices = matrices[None]
-    if matrices.ndim != 4 or matrices.shape[1] not in (15, 16, 21) or matrices.shape[2:] != (3, 3) or not len(matrices):
+    if (
+        matrices.ndim != 4
+        or matrices.shape[1] not in (15, 16, 21)
+        or matrices.shape[2:] != (3, 3)
+        or not len(matrices)
+    ):
         raise InputError(f"{path}: expected local_rotations (frames, 15, 16 or 21, 3, 3), found {matrices.shape}")
     error = np.abs(matrices @ np.swapaxes(matrices, -1, -2) - np.eye(3)).max()
     if error > 1e-3 or (np.linalg.det(matrices) < 0).any():

@@ -22,7 +22,9 @@ def test_mirrored_hand_moves_as_the_mirror_image():
     local = rotations(7, 5, 3, seed=5)
     first, second = right.with_local_rotations(local), left.with_local_rotations(mirror_rotations(local))
     assert torch.equal(second.joints, mirror_points(first.joints))
-    assert torch.allclose(second.rest if hasattr(second, "rest") else left.rest, mirror_rotations(right.rest), atol=1e-15)
+    assert torch.allclose(
+        second.rest if hasattr(second, "rest") else left.rest, mirror_rotations(right.rest), atol=1e-15
+    )
     assert torch.allclose(second.tbs, mirror_tbs(first.tbs), atol=1e-15)
     for mine, theirs in zip(second.semantic_matrix(), first.semantic_matrix(), strict=True):
         assert torch.allclose(mine, mirror_coords(theirs), atol=1e-15)
@@ -38,5 +40,7 @@ def test_mirrored_axes_stay_right_handed_and_bends_keep_their_sign():
     axes = mirror_axes(rotations(5, 4, seed=7))
     assert torch.allclose(torch.linalg.det(axes), torch.ones(5, 4, dtype=axes.dtype))
     turn = torch.tensor(0.7, dtype=torch.float64)
-    bend = torch.stack([turn.cos(), turn * 0, turn.sin(), turn * 0, turn * 0 + 1, turn * 0, -turn.sin(), turn * 0, turn.cos()])
+    bend = torch.stack(
+        [turn.cos(), turn * 0, turn.sin(), turn * 0, turn * 0 + 1, turn * 0, -turn.sin(), turn * 0, turn.cos()]
+    )
     assert torch.equal(mirror_tbs(bend.view(3, 3)), bend.view(3, 3))

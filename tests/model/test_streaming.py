@@ -70,7 +70,9 @@ def test_blending_equal_predictions_gives_them_back():
 def test_spreading_keeps_constants_and_straight_lines(rate):
     grid = TimeGrid.of(int(4 * rate), rate)
     line = torch.arange(grid.count, dtype=torch.float64) / grid.rate
-    assert torch.allclose(grid.spread(torch.ones(grid.count, 2, dtype=torch.float64)), torch.ones(1, dtype=torch.float64))
+    assert torch.allclose(
+        grid.spread(torch.ones(grid.count, 2, dtype=torch.float64)), torch.ones(1, dtype=torch.float64)
+    )
     frames = torch.arange(grid.frames, dtype=torch.float64) / rate
     inside = (frames > 0.6) & (frames < frames[-1] - 0.6)
     assert torch.allclose(grid.spread(line)[inside], frames[inside], atol=2e-4)

@@ -191,7 +191,9 @@ def test_films_show_both_hands(files, tmp_path, format):
 )
 def test_mistakes_give_one_clear_line_and_no_files(files, tmp_path, words, says):
     (tmp_path / "empty").mkdir()
-    bones = Bvh.from_rotations(["Hips", "Leg"], [-1, 0], np.ones((2, 3)), np.tile(np.eye(3), (3, 2, 1, 1)), frame_time=1)
+    bones = Bvh.from_rotations(
+        ["Hips", "Leg"], [-1, 0], np.ones((2, 3)), np.tile(np.eye(3), (3, 2, 1, 1)), frame_time=1
+    )
     write_bvh(tmp_path / "nohands.bvh", bones)
     places = {"m": files / "moves.bvh", "asrn": files / "asrn.ckpt", "none": tmp_path / "none.bvh",
               "empty": tmp_path / "empty", "nohands": tmp_path / "nohands.bvh"}  # fmt: skip
@@ -208,4 +210,13 @@ def test_mistakes_give_one_clear_line_and_no_files(files, tmp_path, words, says)
 def test_a_folder_without_permission_is_named(files, tmp_path):
     (tmp_path / "closed").mkdir(mode=0o500)
     with pytest.raises(InputError, match="permission"):
-        run(files, files / "moves.bvh", "--target", "Kaya", "--method", "tbs_copy", "--output", tmp_path / "closed" / "x")
+        run(
+            files,
+            files / "moves.bvh",
+            "--target",
+            "Kaya",
+            "--method",
+            "tbs_copy",
+            "--output",
+            tmp_path / "closed" / "x",
+        )

@@ -7,7 +7,8 @@ import pytest
 from pytorch3d.transforms import axis_angle_to_matrix
 from torch import tensor
 
-from data.avatar.hand_rig import canonical_turn, hand_rig
+from data.avatar.hand_rig import hand_rig
+from data.rest_hand import canonical_turn
 from data.rig import find_hand
 from model.topology import ROOTS
 from tests.data.avatar.rigs import skeleton
@@ -36,7 +37,7 @@ def test_a_hand_in_the_convention_is_left_alone(side):
 def test_a_turned_hand_comes_back_into_the_convention(side):
     rig = rig_of(skeleton(turn=turn_by(80)), side)
     assert np.allclose(rig.turn @ rig.turn.T, np.eye(3)) and np.linalg.det(rig.turn) == pytest.approx(1)
-    assert np.allclose(canonical_turn(rig.joints, side), np.eye(3))
+    assert np.allclose(canonical_turn(rig.joints, rig.present, side), np.eye(3))
     flat = plausible_offsets(side=side).numpy()
     between = np.degrees(np.arccos(np.einsum("ij,ij->i", rig.offsets[1:], flat[1:]) / (
         np.linalg.norm(rig.offsets[1:], axis=1) * np.linalg.norm(flat[1:], axis=1))))  # fmt: skip

@@ -35,7 +35,9 @@ def body_motion(bones, tmp_path, name="moves", fps=30) -> Motion:
     path = tmp_path / f"{name}.bvh"
     turned = rotations(FRAMES, len(bones.names), seed=1, angle=1.0).numpy()
     places = bones.heads[0] + np.arange(FRAMES)[:, None] * [1.0, 0.5, 0.25]
-    bvh = Bvh.from_rotations(bones.names, bones.parents, bones.offsets, turned, frame_time=1 / fps, root_positions=places)
+    bvh = Bvh.from_rotations(
+        bones.names, bones.parents, bones.offsets, turned, frame_time=1 / fps, root_positions=places
+    )
     write_bvh(path, bvh)
     (motion,) = read_motions(path, Reading(Path(".")))
     return motion
@@ -56,7 +58,9 @@ def test_bvh_keeps_the_body_and_replaces_the_fingers(tmp_path, options):
     motion = body_motion(skeleton(), tmp_path)
     target = avatar(skeleton(**options), tmp_path)
     made = poses("right", "left")
-    paths, kept = write_motion(Job(motion, target, made), output_paths(target, ("right", "left"), tmp_path / "o", ["bvh"], False))
+    paths, kept = write_motion(
+        Job(motion, target, made), output_paths(target, ("right", "left"), tmp_path / "o", ["bvh"], False)
+    )
     assert kept and paths == [tmp_path / "o.bvh"]
     found, bones = read_bvh(paths[0]), target.skeletons["right"]
     assert found.joint_names == bones.names and np.allclose(found.offsets, bones.offsets, atol=1e-6)
@@ -199,7 +203,9 @@ def test_nothing_half_written(tmp_path, monkeypatch):
     made["left"] = np.full_like(made["left"], np.nan)
     folder = tmp_path / "new"
     with pytest.raises((InputError, ValueError)):
-        write_motion(Job(motion, target, made), output_paths(target, ("right", "left"), folder / "o", ["bvh", "glb"], False))
+        write_motion(
+            Job(motion, target, made), output_paths(target, ("right", "left"), folder / "o", ["bvh", "glb"], False)
+        )
     assert not folder.exists() or not list(folder.iterdir())
 
 
