@@ -2,8 +2,8 @@
 
     blender -b -P blender_scripts/animate.py -- --character XBot.fbx --motion motion.npz --output_fbx danced.fbx
 
-The motion holds ``names`` (J) of bones, ``rotations`` (F, J, 4) quaternions (w, x, y, z) relative to the parent and the
-rest pose in the character's frame (as a BVH has them), ``roots`` (F, J, 3) centimetres from the rest place, of bones
+The motion holds ``names`` (J) of bones, ``rotations`` (F, J, 4) quaternions (w, x, y, z) relative to the parent and
+the rest pose in the character's frame (as in BVH), ``roots`` (F, J, 3) centimetres from the rest place, of bones
 without parent, and ``fps``. Meshes, materials and bones of the character are exported as they were imported.
 Used by `python -m run.retarget`; started through `data.blender`.
 """
@@ -46,7 +46,7 @@ def _animate(scene: Scene, motion: dict, name: str) -> None:
     """Key every bone of the motion in every frame, in an action of its own; other actions are removed."""
     thing = scene.object
     places = {bone: number for number, bone in enumerate(motion["names"].tolist())}
-    given_names = dict(zip(scene.bone_names, scene.armature.names))
+    given_names = dict(zip(scene.bone_names, scene.armature.names))  # noqa: B905
     to_character = nearest_rotations(scene._to_character[:3, :3])
     size = np.cbrt(abs(np.linalg.det(scene._to_character[:3, :3])))  # centimetres in one unit of the armature
     for armature in bpy.data.armatures:

@@ -32,7 +32,7 @@ PHASES = 3
 SIGMA = 0.08
 """Seconds: width of the Gaussian that filters corrections; touches last longer."""
 _WIDE = 0.75
-"""Width of that Gaussian, at least, in steps of the grid: it must reach over the gaps where frames lie between them."""
+"""Width of that Gaussian, at least, in steps of the grid: it must reach over the gaps between them."""
 _REACH = 6.0
 _HALF = WINDOW // 2
 _CHUNK = 64
@@ -144,7 +144,7 @@ class Windows:
         )
 
     def blend(self, rotations: Tensor) -> Tensor:
-        """Predictions ``(n, 8, ..., 3, 3)`` of the windows blended into one for each grid time, ``(count, ..., 3, 3)``."""
+        """Predictions ``(n, 8, ..., 3, 3)`` of the windows blended into one a grid time, ``(count, ..., 3, 3)``."""
         first, second = (rotations[place[:, 0], place[:, 1]] for place in (self.first, self.second))
         weight = self.weight.to(rotations).view(-1, *[1] * (first.ndim - 1))
         return orthonormal(torch.lerp(second, first, weight))

@@ -1,4 +1,4 @@
-"""Give hand motions to another hand: `python -m run.retarget motion.bvh --target YBot --method asrn --ckpt_path last.ckpt`.
+"""Give hand motions to another hand: `python -m run.retarget motion.bvh --target YBot --ckpt_path last.ckpt`.
 
 Sources are BVH, FBX, glTF or MANO parameters (.npz), one file or a folder of them, of any length and frame rate. The
 hand that moves is that of the file itself, or --source_hand. Targets are characters of a data set by name, their mesh
@@ -55,7 +55,8 @@ def argument_parser() -> argparse.ArgumentParser:
         "  python -m run.retarget dance.fbx --target me.glb --method optimize --output dance.glb --report\n"
         "  python -m run.retarget motions/ --target HandLong0 --method asrn --refine 3 --ckpt_path last.ckpt \\\n"
         "      --data_path artifact/MixHandOpen --output retargeted --format bvh mp4\n"
-        "  python -m run.retarget poses.npz --target mano --shape 1.5 0 0 0 0 0 0 0 0 0 --method tbs_copy --output p.npz",
+        "  python -m run.retarget poses.npz --target mano --shape 1.5 0 0 0 0 0 0 0 0 0 \\\n"
+        "      --method optimize --output p.npz",
     )
     add = parser.add_argument
     add("source", type=Path, help="a motion (.bvh .fbx .glb .gltf .npz), or a folder of them")
@@ -109,8 +110,9 @@ class Retargeter:
         sides = [side for side in self.sides if side in motion.tracks and side in self.target.hands]
         if not sides:
             raise InputError(
-                f"{motion.path}: expected a {' or '.join(self.sides)} hand that {self.target.name} has too (it has the "
-                f"{' and '.join(self.target.sides)} hand), found the {' and '.join(motion.tracks)} hand; change --hands"
+                f"{motion.path}: expected a {' or '.join(self.sides)} hand, which {self.target.name} has too, found the "
+                f"{' and '.join(motion.tracks)} hand here and the {' and '.join(self.target.sides)} hand there; change "
+                f"--hands"
             )
         result = {}
         for side in sides:
@@ -219,7 +221,7 @@ def _formats(config: argparse.Namespace, files: list[Path]) -> tuple[list[str], 
     if ending in known and not config.output.is_dir():
         if config.format not in (None, [ending]):
             raise InputError(
-                f"--output {config.output}: expected a folder for --format {' '.join(config.format)}, found a file name"
+                f"--output {config.output}: expected a folder for --format {' '.join(config.format)}, found a file"
             )
         if len(files) > 1:
             raise InputError(

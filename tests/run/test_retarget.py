@@ -91,8 +91,8 @@ def test_the_same_hand_in_and_out_is_the_identity(files, tmp_path, method):
 @pytest.mark.parametrize("target", ["Kaya", "mano"])
 def test_networks_give_files_and_numbers(files, tmp_path, words, target):
     method, *more = words
-    (report,) = run(files, files / "moves.bvh", "--target", target, "--method", method, "--ckpt_path",
-                    files / f"{method}.ckpt", *more, "--output", tmp_path / "made", "--format", "bvh", "--report")  # fmt: skip
+    words = ["--target", target, "--method", method, "--ckpt_path", files / f"{method}.ckpt", *more]
+    (report,) = run(files, files / "moves.bvh", *words, "--output", tmp_path / "made", "--format", "bvh", "--report")
     names = ["moves.bvh"] if target == "Kaya" else ["moves_right.bvh", "moves_left.bvh"]
     assert [name for name in names if not (tmp_path / "made" / name).is_file()] == []
     saved = json.loads((tmp_path / "made" / "moves_report.json").read_text())

@@ -234,7 +234,7 @@ def test_fbx_is_read_back_by_blender(tmp_path):
 
 
 def _validate(path: Path) -> None:
-    """Khronos' validator finds no error, where it is installed (S2H_GLTF_VALIDATOR names the folder of the package)."""
+    """Khronos' validator finds no error, where it is installed (S2H_GLTF_VALIDATOR names its folder)."""
     folder = os.environ.get("S2H_GLTF_VALIDATOR")
     if folder is None or shutil.which("node") is None:
         return
