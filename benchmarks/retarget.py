@@ -1,8 +1,8 @@
 """Retargeting files: `python -m benchmarks retarget`.
 
 10,000 frames at 60 frames/s of a body with both hands, from one BVH file to another, with a network of the published
-width (untrained: its weights do not matter here), and by copying; 1,000 frames with the optimiser; one frame alone. The unit is one
-network's bare forward pass over 64 windows of 8 frames in the same run.
+width (untrained: its weights do not matter here), and by copying; 1,000 frames with the optimiser; one frame alone.
+The unit is one network's bare forward pass over 64 windows of 8 frames in the same run.
 """
 
 from __future__ import annotations

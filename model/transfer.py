@@ -87,6 +87,7 @@ class Transfer:
             contact_weight=CONTACT_WEIGHT if self.contacts else 0.0,
             smoothness=SMOOTHNESS if len(start) > 1 else 0.0,
             frame_rate=source.frame_rate,
+            keep_start=True,  # what the source does beyond usual limits, it does on purpose
         )
         mask = None if bool(self.joint_mask.all()) else self.joint_mask
         return optimise(self.target, *source.coords, start, settings, mask)

@@ -101,7 +101,7 @@ def surface(posed: PosedHand, hand: Hand) -> tuple[np.ndarray, np.ndarray]:
     if hand.domain == "mano":
         return posed.vertices().numpy(), hand.model.faces
     if hand.surface is None or not len(hand.surface.faces):
-        return bone_hand(posed.joints.numpy(), float(posed.palm_length.mean()))
+        return bone_hand(posed.joints.numpy(), float(posed.palm_length.mean()), hand.present)
     rest = torch.from_numpy(hand.rig.joints).float()
     arrays = torch.from_numpy(hand.surface.vertices).float(), torch.from_numpy(hand.surface.weights).float()
     parts = [skin_hand(part, *arrays, rest) for part in _split(posed)]

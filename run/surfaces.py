@@ -26,9 +26,22 @@ _THICKNESS = 0.09  # of bones, in palm lengths
 CLOSED = 0.06  # fingertips nearer than this many palm lengths look closed: three times what counts as contact
 
 
-def bone_hand(joints, palm_length: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (..., V, 3) and faces (F, 3) of hands drawn from their joints (..., 21, 3)."""
-    return bone_mesh(joints, PARENTS, _THICKNESS * palm_length, _LINKS, _PLATES)
+def bone_hand(joints, palm_length: float = 1.0, present=None) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (..., V, 3) and faces (F, 3) of hands drawn from their joints (..., 21, 3); of joints that are not
+    `present` (21,) nothing is drawn."""
+    if present is None or np.all(present):
+        return bone_mesh(joints, PARENTS, _THICKNESS * palm_length, _LINKS, _PLATES)
+    kept = np.flatnonzero(present).tolist()
+    place, parents = {joint: number for number, joint in enumerate(kept)}, []
+    for joint in kept:
+        above = PARENTS[joint]
+        while above >= 0 and above not in place:
+            above = PARENTS[above]
+        parents.append(place.get(above, -1))
+    knuckles = [place[joint] for joint in _KNUCKLES if joint in place]
+    links = list(zip(knuckles[:-1], knuckles[1:], strict=True))
+    plates = [(0, a, b) for a, b in links]
+    return bone_mesh(np.asarray(joints)[..., kept, :], parents, _THICKNESS * palm_length, links, plates)
 
 
 class Surfaces:

@@ -17,6 +17,7 @@ from model.asrn import ASRN
 from model.dm import DM
 from model.kinematics import tbs_from_angles
 from run.retarget import retarget
+from run.surfaces import bone_hand
 from tests.data.avatar.rigs import avatar, skeleton
 from tests.helpers import set_weights
 from utils.errors import InputError
@@ -220,3 +221,12 @@ def test_a_folder_without_permission_is_named(files, tmp_path):
             "--output",
             tmp_path / "closed" / "x",
         )
+
+
+def test_bones_of_missing_fingers_are_not_drawn():
+    joints = np.random.default_rng(0).normal(size=(2, 21, 3))
+    present = np.ones(21, bool)
+    whole, _ = bone_hand(joints)
+    present[9:13] = False
+    part, faces = bone_hand(joints, 1.0, present)
+    assert part.shape[1] < whole.shape[1] and faces.max() == part.shape[1] - 1
