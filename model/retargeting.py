@@ -96,6 +96,49 @@ class Source:
         return quaternion_to_matrix(self.hands.tbs)
 
 
+class HandModels:
+    """Makes hands of named features: a character's from its offsets, MANO hands from the model's files.
+
+    Args:
+        smplx_model_path: MANO model file, or the folder that holds ``mano/MANO_RIGHT.pkl``.
+        mano_axis_path: ``mano_finger_axis.pkl``.
+        side: ``"right"`` or ``"left"``.
+    """
+
+    def __init__(self, smplx_model_path: str, mano_axis_path: str, side: str) -> None:
+        self.side = side
+        self._mano_files = (smplx_model_path, mano_axis_path)
+        self._mano: ManoHand | None = None
+
+    def mano_hand(self, like: Tensor) -> ManoHand:
+        """The MANO hand, loaded when it is first needed and kept on the device and in the type of ``like``."""
+        # What is made in inference mode cannot be trained through later; the hand is kept, so it must not be.
+        with torch.inference_mode(False):
+            if self._mano is None:
+                self._mano = ManoHand.load(*self._mano_files, self.side)
+            held = self._mano.skin.offsets
+            if held.device != like.device or held.dtype != like.dtype:
+                self._mano = self._mano.to(device=like.device, dtype=like.dtype)
+        return self._mano
+
+    def shaped_hand(self, hands: Hands) -> ShapedHand:
+        """The proportions of hands ``(batch, time, …)``, without their poses."""
+        if hands.domain == "mano":
+            return self.mano_hand(hands.shape).with_shape(hands.shape)
+        # A character keeps its bones: the first frame of a window stands for all.
+        return offset_hand(hands.offsets[:, :1], hands.axes[:, :1], hands.side)
+
+
+def own_pose(shaped: ShapedHand, hands: Hands) -> PosedHand:
+    """Hands as they were recorded."""
+    return shaped.with_local_rotations(finger_part(quaternion_to_matrix(hands.local_rotations)))
+
+
+def copied_poses(shaped: ShapedHand, source: Source) -> dict[str, PosedHand]:
+    """The baselines: the source's local rotations, and its twist-bend-splay rotations, on hands of other proportions."""
+    return {"rotation_copy": own_pose(shaped, source.hands), "tbs_copy": shaped.with_tbs(source.tbs)}
+
+
 class Retargeting(LightningModule):
     """Base of both methods; subclasses add what they show to the networks and how they compare.
 
@@ -153,8 +196,7 @@ class Retargeting(LightningModule):
             )
             for domain in DOMAINS
         )
-        self._mano_files = (smplx_model_path, mano_axis_path)
-        self._mano: ManoHand | None = None
+        self.hand_models = HandModels(smplx_model_path, mano_axis_path, self.side)
         self.test_records: dict[str, dict[str, dict[str, Any]]] = {}
 
     # -- what a method is ------------------------------------------------------------------------------------------
@@ -177,22 +219,12 @@ class Retargeting(LightningModule):
     # -- hands -----------------------------------------------------------------------------------------------------
 
     def mano_hand(self, like: Tensor) -> ManoHand:
-        """The MANO hand, loaded when it is first needed and kept on the device and in the type of ``like``."""
-        # What is made in inference mode cannot be trained through later; the hand is kept, so it must not be.
-        with torch.inference_mode(False):
-            if self._mano is None:
-                self._mano = ManoHand.load(*self._mano_files, self.side)
-            held = self._mano.skin.offsets
-            if held.device != like.device or held.dtype != like.dtype:
-                self._mano = self._mano.to(device=like.device, dtype=like.dtype)
-        return self._mano
+        """The MANO hand on the device and in the type of ``like``, see :class:`HandModels`."""
+        return self.hand_models.mano_hand(like)
 
     def shaped_hand(self, hands: Hands) -> ShapedHand:
         """The proportions of the hands of one group, without their poses."""
-        if hands.domain == "mano":
-            return self.mano_hand(hands.shape).with_shape(hands.shape)
-        # A character keeps its bones: the first frame of a window stands for all.
-        return offset_hand(hands.offsets[:, :1], hands.axes[:, :1], hands.side)
+        return self.hand_models.shaped_hand(hands)
 
     def decode(self, output: Tensor) -> Tensor:
         """Rotations ``(..., 5, 3, 3, 3)`` from network outputs ``(..., 5, 3, 6 | 4)``."""
@@ -316,20 +348,15 @@ class Retargeting(LightningModule):
     def _test_direction(self, direction: str, target: Hands, source: Hands, truth: bool = False) -> None:
         shaped, prepared = self.shaped_hand(target), Source(source)
         (output,) = self(target, prepared)
-        local = finger_part(quaternion_to_matrix(source.local_rotations))
-        results = {
-            "rotation_copy": shaped.with_local_rotations(local),
-            "tbs_copy": shaped.with_tbs(prepared.tbs),
-            self.method: shaped.with_tbs(self.decode(output)),
-        }
+        results = {**copied_poses(shaped, prepared), self.method: shaped.with_tbs(self.decode(output))}
         if truth:
-            own_pose = shaped.with_local_rotations(finger_part(quaternion_to_matrix(target.local_rotations)))
+            recorded = own_pose(shaped, target)
         for method, posed in results.items():
             s_finger, s_palm = semantic_similarity(prepared.directions, posed.joints, posed.frames, *self.metric_masks)
             error, pairs = pinch_error(source.finger_coords, posed.joints)
             metrics = {"S_finger": s_finger, "S_palm": s_palm, "pinch_error": error, "pinch_pairs": pairs}
             if truth:
-                metrics["mixamo_MSE"] = joint_error(posed.joints, own_pose.joints)
+                metrics["mixamo_MSE"] = joint_error(posed.joints, recorded.joints)
             self._record(method, direction, metrics)
             if method == self.method:
                 self._log_published(direction, metrics)
