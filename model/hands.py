@@ -103,6 +103,34 @@ class ShapedHand:
         """Local rotations ``(..., 5, 3, 3, 3)`` of the canonical rest pose."""
         return kinematics.rest_pose(self.offsets)
 
+    def of_frames(self, batch: torch.Size, frames: Tensor) -> ShapedHand:
+        """The hands of some frames, ``(n, …)``, of poses whose leading dimensions are ``batch``.
+
+        Args:
+            batch: leading dimensions of poses; those of the hand broadcast to them.
+            frames: ``(n,)`` numbers of the frames after ``batch`` is flattened. Hands that are the same in all
+                frames stay one.
+        """
+
+        def pick(tensor: Tensor, own_dims: int) -> Tensor:
+            lead, own = tensor.shape[: tensor.ndim - own_dims], tensor.shape[tensor.ndim - own_dims :]
+            if lead.numel() == 1:
+                return tensor.reshape(1, *own)
+            number = torch.arange(lead.numel(), device=tensor.device).view(lead).expand(batch).flatten()
+            return tensor.reshape(-1, *own)[number[frames]]
+
+        surface = self.surface
+        if surface is not None:
+            surface = replace(
+                surface,
+                betas=pick(surface.betas, 1),
+                anchored=pick(surface.anchored, 2),
+                bone_offsets=pick(surface.bone_offsets, 2),
+            )
+        hand = replace(self, offsets=pick(self.offsets, 2), given_axes=pick(self.axes, 4), surface=surface)
+        hand.__dict__["rest"] = pick(self.rest, 4)  # known already: fill the cache
+        return hand
+
     def with_tbs(self, tbs: Tensor) -> PosedHand:
         """Pose by twist-bend-splay rotations ``(..., 5, 3, 3, 3)``."""
         return self.with_local_rotations(kinematics.local_from_tbs(tbs, self.axes, self.rest))

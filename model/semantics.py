@@ -76,7 +76,8 @@ class SourceDirections:
         distance = _length(coords)
         self.distance = frames_first(distance, self._batch)
         """``(..., 20, 29)`` distances to finger joints, then to palm anchors."""
-        self._unit = coords / distance.clamp_min(_TINY)
+        self.unit = coords / distance.clamp_min(_TINY)
+        """``(3, 20, 29, frames)`` unit directions, zero where two points coincide."""
 
     def cosines(self, joints: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines between the source's directions and those of a result.
@@ -90,7 +91,7 @@ class SourceDirections:
             The scale of the hands does not matter.
         """
         seen = torch.cat([joints[..., 1:, :], palm_anchors(joints)], dim=-2)
-        cosines = _DirectionCosines.apply(frames_last(seen, 2), frames_last(frames, 3), self._unit)
+        cosines = _DirectionCosines.apply(frames_last(seen, 2), frames_last(frames, 3), self.unit)
         return tuple(frames_first(part, self._batch) for part in cosines)
 
 

@@ -1,0 +1,346 @@
+"""Retargeting without training: the angles that give a hand a source's semantic matrix, by damped least squares.
+
+Whole sequences are solved at once. Per frame the objective of :mod:`model.curvature` (one minus the cosines of S_finger
+and S_palm, and the contacts that the source has) is minimised over joint angles within their limits by
+Levenberg–Marquardt steps; every step is kept only if it lowers the frame's objective. Between neighbouring frames what
+is *changed* of the start pose should change little: the start, usually a copy of the source's twist-bend-splay
+rotations, brings the source's own smoothness along, and the same hand in and out stays as it is. Even and odd
+frames take turns, so that each step sees neighbours that stand still.
+
+It is the upper bound of every table, and refines the result of a network. See SPEC §9 for its ancestor
+(:mod:`model.published_optimizer`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from model.curvature import Pairs, linearised, objective
+from model.hands import PosedHand, ShapedHand
+from model.kinematics import tbs_from_angles
+from model.layout import frames_last
+from model.limits import JointLimits, turning_axes
+from model.losses import finger_weights
+from model.semantics import SourceDirections, palm_anchors, palm_length
+from model.topology import (
+    BONES_PER_FINGER,
+    N_ANCHORS,
+    N_FINGER_JOINTS,
+    N_FINGERS,
+    N_JOINTS,
+    PALM_ANCHORS,
+    TIPS,
+)
+
+_TIPS = [tip - 1 for tip in TIPS]
+_LONGEST_STEP = 0.4  # radians: beyond it the linear picture means little
+_DAMPING = 1e-3  # share of a diagonal element that is added to it at first
+_DAMPING_RANGE = (1e-5, 1e3)
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """What the optimiser looks for, and how long.
+
+    Attributes:
+        palm_weight: S_palm against S_finger.
+        distance_weighted: weigh finger directions as in training (near joints count more) instead of as the metric.
+        unweighted_share: λ_unweighted of that weighting.
+        contact_weight: how much fingertips that touch in the source must touch; 0: not at all.
+        contact_near: fingertips nearer than this in the source, in palm lengths, keep their distance in full,
+        contact_far: beyond this not at all, and softly in between, so that motion does not jump.
+        smoothness: how little the change of the start pose may change from frame to frame, at 60 frames/s.
+        frame_rate: of the motion, frames/s.
+        iterations: Levenberg–Marquardt steps at most.
+        tolerance: a frame is done when its step is under this many radians.
+        stay_bend: pull to the start's bends and splays; weak, it only decides what the objective leaves open.
+        stay_twist: the same for twists.
+        softening: palm lengths under which the direction between two joints loses its meaning.
+        limits: angles that joints may have; kept exactly.
+        all_angles: move twist and splay of all joints, not of the finger roots only.
+    """
+
+    palm_weight: float = 0.5
+    distance_weighted: bool = False
+    unweighted_share: float = 0.05
+    contact_weight: float = 0.0
+    contact_near: float = 0.03
+    contact_far: float = 0.15
+    smoothness: float = 0.0
+    frame_rate: float = 60.0
+    iterations: int = 10
+    tolerance: float = 1e-3
+    stay_bend: float = 0.02
+    stay_twist: float = 0.5
+    softening: float = 0.01
+    limits: JointLimits = field(default_factory=JointLimits)
+    all_angles: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("palm_weight", "contact_weight", "smoothness", "tolerance", "stay_bend", "stay_twist"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"`{name}` must not be negative; got {getattr(self, name)}")
+        for name in ("frame_rate", "softening"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"`{name}` must be above zero; got {getattr(self, name)}")
+        if not 0 <= self.contact_near < self.contact_far:
+            raise ValueError(
+                f"`contact_near` must be below `contact_far`; got {self.contact_near} and {self.contact_far}"
+            )
+        if self.iterations < 0:
+            raise ValueError(f"`iterations` must not be negative; got {self.iterations}")
+
+    @property
+    def unknowns(self) -> list[int]:
+        """Numbers of the angles that move, among the 45 of (finger, joint, twist | bend | splay)."""
+        moving = torch.zeros(N_FINGERS, BONES_PER_FINGER, 3, dtype=torch.bool)
+        moving[:, 0], moving[..., 1] = True, True
+        return (moving | self.all_angles).flatten().nonzero()[:, 0].tolist()
+
+
+def optimise(
+    hand: ShapedHand,
+    finger_coords: Tensor,
+    palm_coords: Tensor,
+    start: Tensor,
+    settings: OptimizerSettings | None = None,
+    joint_mask: Tensor | None = None,
+) -> PosedHand:
+    """Pose ``hand`` so that its semantic matrix points where a source's does.
+
+    Args:
+        hand: the target; its leading dimensions broadcast to those of the poses, ``(..., time)``.
+        finger_coords: ``(..., time, 20, 20, 3)`` the source's finger coordinates.
+        palm_coords: ``(..., time, 20, 9, 3)`` its palm coordinates.
+        start: ``(..., time, 5, 3, 3, 3)`` twist-bend-splay rotations to begin with, in which what the objective does
+            not determine stays: the source's own, or a network's result.
+        settings: see :class:`OptimizerSettings`.
+        joint_mask: ``(21,)`` true for joints that both hands have; the others do not count, and stay as they start.
+
+    Returns:
+        The hand in poses ``(..., time)``; every angle is within the limits.
+    """
+    settings = settings or OptimizerSettings()
+    _check_shapes(finger_coords, palm_coords, start, joint_mask)
+    batch = start.shape[:-4]
+    with torch.no_grad():
+        begin = settings.limits.nearest_angles(start).reshape(-1, N_FINGERS, BONES_PER_FINGER, 3)
+        angles = begin.clone()
+        coords = finger_coords.reshape(-1, *finger_coords.shape[-3:]), palm_coords.reshape(-1, *palm_coords.shape[-3:])
+        problem = _Problem(hand, batch, coords, begin, settings, joint_mask)
+        if settings.smoothness and batch and batch[-1] > 1:
+            problem.solve_coupled(angles)
+        else:
+            for frames in torch.arange(len(angles), device=start.device).split(_chunk(start)):
+                problem.part(frames, angles).iterate(settings.iterations)
+        return hand.with_tbs(tbs_from_angles(angles).reshape(start.shape))
+
+
+def _check_shapes(finger_coords: Tensor, palm_coords: Tensor, start: Tensor, joint_mask: Tensor | None) -> None:
+    batch = start.shape[:-4]
+    expected = {
+        "finger_coords": (finger_coords, (*batch, N_FINGER_JOINTS, N_FINGER_JOINTS, 3)),
+        "palm_coords": (palm_coords, (*batch, N_FINGER_JOINTS, N_ANCHORS, 3)),
+        "start": (start, (*batch, N_FINGERS, BONES_PER_FINGER, 3, 3)),
+    }
+    if joint_mask is not None:
+        expected["joint_mask"] = (joint_mask, (N_JOINTS,))
+    for name, (tensor, shape) in expected.items():
+        if tensor.shape != shape:
+            raise ValueError(f"`{name}` must have the shape {shape}; got {tuple(tensor.shape)}")
+
+
+def _chunk(like: Tensor) -> int:
+    """Frames handled at once: as many as stay in a processor's cache, and all that fit on a GPU."""
+    return CHUNK if like.device.type == "cpu" else 64 * CHUNK
+
+
+CHUNK = 96
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """All frames: what is wanted, and where they start."""
+
+    hand: ShapedHand
+    batch: torch.Size
+    coords: tuple[Tensor, Tensor]  # (F, 20, 20, 3), (F, 20, 9, 3)
+    start: Tensor  # (F, 5, 3, 3)
+    settings: OptimizerSettings
+    joint_mask: Tensor | None
+
+    def part(self, frames: Tensor, angles: Tensor) -> _Part:
+        """The frames with these numbers; their angles are read from, and written to, ``angles (F, 5, 3, 3)``."""
+        finger, palm = (coords[frames] for coords in self.coords)
+        pairs = wanted_pairs(finger, palm, self.settings, self.joint_mask)
+        hand = self.hand.of_frames(self.batch, frames)
+        return _Part(hand, pairs, self.start, angles, frames, self.settings)
+
+    def solve_coupled(self, angles: Tensor) -> None:
+        """Even and odd frames in turn, each with its neighbours held."""
+        time = self.batch[-1]
+        number = torch.arange(len(angles), device=angles.device)
+        parts = [
+            self.part(frames, angles)
+            for parity in (0, 1)
+            for frames in number[number % time % 2 == parity].split(_chunk(angles))
+        ]
+        for part in parts:
+            part.couple(time, self.settings.smoothness * (self.settings.frame_rate / 60) ** 2)
+        for _ in range(self.settings.iterations):
+            for part in parts:
+                part.iterate(1)
+
+
+def wanted_pairs(
+    finger_coords: Tensor, palm_coords: Tensor, settings: OptimizerSettings, joint_mask: Tensor | None = None
+) -> Pairs:
+    """What is wanted of the pairs of joints and anchors, from coordinates ``(F, 20, 20, 3)`` and ``(F, 20, 9, 3)``.
+
+    Weights are those of the metrics, times the 400 cosines of S_finger.
+    """
+    present = None
+    if joint_mask is not None:
+        present = _pair_mask(joint_mask.to(finger_coords.device))
+        # Nothing is known of a missing joint, not even that its coordinates are numbers.
+        finger_coords = finger_coords.masked_fill(~present[:, :N_FINGER_JOINTS, None], 0)
+        palm_coords = palm_coords.masked_fill(~present[:, N_FINGER_JOINTS:, None], 0)
+    directions = SourceDirections(finger_coords, palm_coords)
+    unit = directions.unit.contiguous()
+    palm_share = settings.palm_weight * N_FINGER_JOINTS / N_ANCHORS
+    weight = unit.new_ones(N_FINGER_JOINTS, N_FINGER_JOINTS + N_ANCHORS, 1)
+    weight[:, N_FINGER_JOINTS:] = palm_share
+    if settings.distance_weighted:
+        near = finger_weights(directions.distance, True, settings.unweighted_share) * N_FINGER_JOINTS
+        weight = weight.expand(-1, -1, unit.shape[-1]).clone()
+        weight[:, :N_FINGER_JOINTS] = frames_last(near, 2)
+    weight = weight * (1 - torch.eye(N_FINGER_JOINTS, weight.shape[1]).to(weight)).unsqueeze(-1)
+    if present is not None:
+        weight = weight * present.unsqueeze(-1)
+    if not settings.contact_weight:
+        return Pairs(unit, weight, None, None, settings.softening)
+    coords = finger_coords[:, _TIPS][:, :, _TIPS].permute(3, 1, 2, 0).contiguous()
+    contact = settings.contact_weight * _ramp(coords.norm(dim=0), settings.contact_near, settings.contact_far)
+    contact = contact * (1 - torch.eye(N_FINGERS).to(contact)).unsqueeze(-1)
+    if present is not None:
+        contact = contact * present[_TIPS][:, _TIPS].unsqueeze(-1)
+    return Pairs(unit, weight, coords, contact, settings.softening)
+
+
+def _pair_mask(joint_mask: Tensor) -> Tensor:
+    """``(20, 29)`` pairs of which both ends exist; an anchor exists if its finger's root does."""
+    seen = torch.cat([joint_mask[1:], joint_mask[[root for root, _ in PALM_ANCHORS]]])
+    return joint_mask[1:, None] & seen
+
+
+def _ramp(distance: Tensor, near: float, far: float) -> Tensor:
+    """One up to ``near``, zero from ``far`` on, with two continuous derivatives."""
+    share = ((far - distance) / (far - near)).clamp(0, 1)
+    return share**3 * (10 - 15 * share + 6 * share**2)
+
+
+class _Part:
+    """Some frames, and how far their search has come."""
+
+    def __init__(
+        self,
+        hand: ShapedHand,
+        pairs: Pairs,
+        start: Tensor,
+        angles: Tensor,
+        frames: Tensor,
+        settings: OptimizerSettings,
+    ) -> None:
+        self.hand, self.pairs, self.settings, self.frames = hand, pairs, settings, frames
+        self.all_start, self.all_angles = start, angles
+        self.unknowns = settings.unknowns
+        self.bodies = [unknown // 3 for unknown in self.unknowns]
+        self.angles = angles[frames]
+        low, high = settings.limits.like(angles)
+        self.low, self.high = (bound.flatten()[self.unknowns] for bound in (low, high))
+        twists = torch.tensor([unknown % 3 == 0 for unknown in self.unknowns], device=angles.device)
+        self.stay = torch.where(twists, settings.stay_twist, settings.stay_bend).to(angles)
+        self.damping = angles.new_full((len(frames),), _DAMPING)
+        self.neighbours: Iterable[tuple[Tensor, Tensor]] = ()
+        self.state: tuple[Tensor, Tensor, Tensor] | None = None
+        self.begin = start[frames].flatten(1)[:, self.unknowns]
+
+    def couple(self, time: int, weight: float) -> None:
+        """Tie the change of each frame to that of its neighbours within sequences of ``time`` frames."""
+        moment = self.frames % time
+        self.neighbours = [
+            (self.frames + step, weight * ((moment + step >= 0) & (moment + step < time)).to(self.angles))
+            for step in (-1, 1)
+        ]
+
+    def iterate(self, iterations: int) -> None:
+        """Take steps, and write the angles back."""
+        if self.state is None:
+            self.state = self._evaluate(self.angles)
+        pull, goal = self._ties()
+        for _ in range(iterations):
+            step, unknown = self._step(pull, goal)
+            trial = self.angles.flatten(1).clone()
+            trial[:, self.unknowns] = (unknown + step).clamp(self.low, self.high)
+            trial = trial.view_as(self.angles)
+            state = self._evaluate(trial)
+            better = self._total(state[0], trial, pull, goal) <= self._total(self.state[0], self.angles, pull, goal)
+            self.angles = torch.where(better[:, None, None, None], trial, self.angles)
+            self.state = tuple(
+                torch.where(better.view(-1, *[1] * (new.ndim - 1)), new, old)
+                for new, old in zip(state, self.state, strict=True)
+            )
+            self.damping = torch.where(better, self.damping * 0.25, self.damping * 8).clamp(*_DAMPING_RANGE)
+            if step.abs().max() < self.settings.tolerance:
+                break
+        self.all_angles[self.frames] = self.angles
+
+    def _ties(self) -> tuple[Tensor, Tensor]:
+        """Quadratic pull ``(n, U)`` towards ``goal (n, U)``: the start, and neighbours' changes of theirs."""
+        pull, towards = self.stay.expand(len(self.frames), -1), self.stay * self.begin
+        for number, weight in self.neighbours:
+            number = number.clamp(0, len(self.all_angles) - 1)
+            change = (self.all_angles[number] - self.all_start[number]).flatten(1)[:, self.unknowns]
+            pull, towards = pull + weight[:, None], towards + weight[:, None] * (self.begin + change)
+        return pull, towards / pull.clamp_min(1e-12)
+
+    def _total(self, value: Tensor, angles: Tensor, pull: Tensor, goal: Tensor) -> Tensor:
+        away = angles.flatten(1)[:, self.unknowns] - goal
+        return value + 0.5 * (pull * away.square()).sum(-1)
+
+    def _step(self, pull: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
+        """The damped Gauss–Newton step ``(n, U)``, and the angles ``(n, U)`` it starts from."""
+        _, gradient, matrix = self.state
+        unknown = self.angles.flatten(1)[:, self.unknowns]
+        gradient = gradient + pull * (unknown - goal)
+        # Angles at a limit that would be pushed beyond it stay there, and the others take over.
+        held = ((unknown <= self.low) & (gradient > 0)) | ((unknown >= self.high) & (gradient < 0))
+        free = (~held).to(gradient)
+        diagonal = matrix.diagonal(dim1=-2, dim2=-1)
+        matrix = matrix * free.unsqueeze(-1) * free.unsqueeze(-2)
+        more = torch.where(held, 1.0, pull + self.damping[:, None] * (diagonal + 1))
+        matrix.diagonal(dim1=-2, dim2=-1).add_(more)
+        factor, _ = torch.linalg.cholesky_ex(matrix)
+        step = torch.cholesky_solve((-gradient * free).unsqueeze(-1), factor)[..., 0]
+        step = torch.where(step.isfinite(), step, 0)  # a matrix that rounding made indefinite: more damping
+        longest = step.abs().amax(-1, keepdim=True).clamp_min(_LONGEST_STEP)
+        return step * (_LONGEST_STEP / longest), unknown
+
+    def _evaluate(self, angles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Value ``(n,)``, gradient ``(n, U)`` and matrix ``(n, U, U)`` of the semantic objective."""
+        seen, frames, axes = self._posed(angles)
+        value, gradient, matrix = linearised(seen, frames, axes, self.bodies, self.pairs)
+        return value, gradient.mT.contiguous(), matrix.movedim(-1, 0).contiguous()
+
+    def _posed(self, angles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Points, frames and turning axes, frames last; see :func:`model.curvature.linearised`."""
+        posed = self.hand.with_tbs(tbs_from_angles(angles))
+        joints = posed.joints / palm_length(posed.joints)[..., None, None]
+        seen = torch.cat([joints[..., 1:, :], palm_anchors(joints)], dim=-2)
+        rotating = posed.frames.unflatten(-3, (N_FINGERS, -1))[..., :BONES_PER_FINGER, :, :]
+        axes = turning_axes(rotating, angles).transpose(-1, -2).flatten(-4, -2)[:, self.unknowns]
+        return frames_last(seen, 2), frames_last(posed.frames, 3), frames_last(axes, 2)
