@@ -105,7 +105,7 @@ class Preprocessor:
         """A character with a mesh is a Mixamo character; otherwise its first motion tells."""
         if (self._finger_data / f"{character}_mesh_data.npz").is_file():
             return "mixamo"
-        return _find_hand(read_bvh(motions[0]), self.side, motions[0]).domain
+        return find_hand_of(read_bvh(motions[0]), self.side, motions[0]).domain
 
     def _fingerprint(self, character: str, domain: str, motions: list[Path]) -> str:
         """A hash of everything that the features and statistics depend on."""
@@ -163,7 +163,7 @@ def _motions(folder: Path) -> list[Path]:
 def _features_of(path: Path, hand: ManoHand | ShapedHand, domain: str, side: str) -> tuple[np.ndarray, float]:
     """Feature rows ``(frames, channels)`` of a motion file, and its frame time."""
     motion = read_bvh(path)
-    found = _find_hand(motion, side, path)
+    found = find_hand_of(motion, side, path)
     if found.domain != domain:
         raise InputError(
             f"{path}: expected a {domain} hand as {path.parent.name} has, found a {found.domain} hand; "
@@ -178,7 +178,7 @@ def _features_of(path: Path, hand: ManoHand | ShapedHand, domain: str, side: str
     return compute_features(hand, local, shapes), motion.frame_time
 
 
-def _find_hand(motion: Bvh, side: str, path: Path) -> HandMap:
+def find_hand_of(motion: Bvh, side: str, path: Path) -> HandMap:
     """The hand of a motion. Some exporters end a finger with an ``End Site`` instead of its fourth joint, which
     never turns: it is found under the name that the joint would have, and a number past the joints'."""
     names = list(motion.joint_names)
