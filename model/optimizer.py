@@ -14,12 +14,12 @@ It is the upper bound of every table, and refines the result of a network. See S
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from model.curvature import Pairs, linearised
+from model.curvature import Pairs, linearised, objective
 from model.hands import PosedHand, ShapedHand
 from model.kinematics import tbs_from_angles
 from model.layout import frames_last
