@@ -7,7 +7,6 @@ holds.
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import re
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.number_rows import format_rows, parse_rows
 from utils.errors import InputError
 from utils.files import atomic_write
 
@@ -24,9 +24,7 @@ CHANNEL_NAMES = tuple(f"{axis}{kind}" for kind in ("position", "rotation", "scal
 _CANONICAL = {name.lower(): name for name in CHANNEL_NAMES}
 
 _BLANKS = " \t\r\f\v"  # str.strip() would also take blanks that may belong to a name
-_EXACT = 2.0**50
-"""Scaled values below this are rounded to the right whole number in double precision."""
-_BLOCK = 1 << 16
+_WRITE_BLOCK = 1 << 16
 """Numbers formatted at once: their text fits in the processor's cache."""
 
 
@@ -217,6 +215,20 @@ def read_bvh(path: str | os.PathLike) -> Bvh:
         InputError: the file is missing or is not a complete BVH; the message names the line (counted from 1).
     """
     path = Path(path)
+    data, motion, lines, skeleton = _read_hierarchy(path)
+    frames, frame_time, start, line_number = _read_motion_header(path, data, motion, lines)
+    n_channels = sum(map(len, skeleton.channels))
+    return skeleton.bvh(_read_values(path, data[start:], line_number, frames, n_channels), frame_time)
+
+
+def read_skeleton(path: str | os.PathLike) -> Bvh:
+    """Read the skeleton of a BVH file alone: no frames, and a frame time of 0. Raises as :func:`read_bvh` does."""
+    skeleton = _read_hierarchy(Path(path))[-1]
+    return skeleton.bvh(np.empty((0, sum(map(len, skeleton.channels)))), 0.0)
+
+
+def _read_hierarchy(path: Path) -> tuple[bytes, int, int, _HierarchyParser]:
+    """(content with plain line ends, where the line after MOTION begins, number of the MOTION line, skeleton)."""
     if not path.is_file():
         found = "a folder" if path.is_dir() else "nothing"
         raise InputError(f"{path}: expected a BVH file, found {found}; check the path")
@@ -236,19 +248,7 @@ def read_bvh(path: str | os.PathLike) -> Bvh:
         raise InputError(f"{path}: expected a line MOTION after the hierarchy, found none; the file is cut short")
     # The text before MOTION ends with a line break, so the last piece of the split is the MOTION line's own
     # start.
-    skeleton = _HierarchyParser(path).parse(lines[:-1])
-    frames, frame_time, start, line_number = _read_motion_header(path, data, motion.end() + 1, len(lines))
-    n_channels = sum(map(len, skeleton.channels))
-    values = _read_values(path, data[start:], line_number, frames, n_channels)
-    return Bvh(
-        joint_names=tuple(skeleton.names),
-        parents=np.array(skeleton.parents, dtype=np.int64),
-        offsets=np.array(skeleton.offsets, dtype=np.float64).reshape(-1, 3),
-        channels=tuple(skeleton.channels),
-        values=values,
-        frame_time=frame_time,
-        end_sites=tuple(skeleton.end_sites),
-    )
+    return data, motion.end() + 1, len(lines), _HierarchyParser(path).parse(lines[:-1])
 
 
 class _HierarchyParser:
@@ -283,6 +283,18 @@ class _HierarchyParser:
             if offset is None:
                 raise InputError(f"{self.path}: expected an OFFSET for joint {name}, found none; export it again")
         return self
+
+    def bvh(self, values: np.ndarray, frame_time: float) -> Bvh:
+        """The skeleton with a motion."""
+        return Bvh(
+            joint_names=tuple(self.names),
+            parents=np.array(self.parents, dtype=np.int64),
+            offsets=np.array(self.offsets, dtype=np.float64).reshape(-1, 3),
+            channels=tuple(self.channels),
+            values=values,
+            frame_time=frame_time,
+            end_sites=tuple(self.end_sites),
+        )
 
     def _fail(self, line: int, message: str) -> None:
         raise InputError(f"{self.path}, line {line}: {message}; export or correct the file")
@@ -401,41 +413,13 @@ def _read_values(path: Path, body: bytes, line: int, frames: int, n_channels: in
     """(frames, n_channels) numbers of the text after `Frame Time:`, which begins in line `line`."""
     if n_channels == 0:
         raise InputError(f"{path}: expected at least one channel, found none; the file holds no motion")
-    values = np.empty((0, n_channels))
-    if body.strip():
-        try:
-            # NumPy's own reader splits, counts columns and converts in compiled code.
-            values = np.loadtxt(io.BytesIO(body), dtype=np.float64, comments=None, ndmin=2)
-        except ValueError as error:
-            raise _explain_values(path, body, line, n_channels) from error
-        if values.shape[1] != n_channels or not np.isfinite(values).all():
-            raise _explain_values(path, body, line, n_channels)
+    values = parse_rows(body, n_channels, path, line)
     if len(values) != frames:
         raise InputError(
             f"{path}: expected {frames} frames as 'Frames:' says, found {len(values)}; "
             "the file is cut short or 'Frames:' is wrong"
         )
     return values
-
-
-def _explain_values(path: Path, body: bytes, line: int, n_channels: int) -> InputError:
-    """The first line of numbers that is wrong, and what is wrong with it; slow, as it is needed once."""
-    frame = 0
-    for number, text in enumerate(body.decode("latin-1").split("\n"), start=line):
-        words = text.split()
-        if not words:
-            continue
-        where = f"{path}, line {number} (frame {frame})"
-        for word in words:
-            if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf|infinity)", word, re.IGNORECASE):
-                return InputError(f"{where}: expected a number, found {word[:40]!r}; correct or export the file again")
-        if len(words) != n_channels:
-            return InputError(f"{where}: expected {n_channels} numbers, one a channel, found {len(words)}; "
-                              "correct or export the file again")  # fmt: skip
-        if not all(math.isfinite(float(word)) for word in words):
-            return InputError(f"{where}: expected finite numbers, found NaN or infinity; export the file again")
-        frame += 1
-    return InputError(f"{path}: expected frames of {n_channels} numbers, found something else; export the file again")
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -465,43 +449,11 @@ def write_bvh(path: str | os.PathLike, bvh: Bvh, digits: int = 6) -> None:
     frame_time = f"{bvh.frame_time:.{digits}f}"
     if float(frame_time) != bvh.frame_time:
         frame_time = repr(float(bvh.frame_time))  # e.g. 1/60: rounding it would drift over a long clip
-    rows = max(1, _BLOCK // max(1, values.shape[1]))
+    rows = max(1, _WRITE_BLOCK // max(1, values.shape[1]))
     with atomic_write(path) as temporary, temporary.open("wb") as stream:
         stream.write(f"{head}\nMOTION\nFrames: {len(values)}\nFrame Time: {frame_time}\n".encode())
         for first in range(0, len(values), rows):
             stream.write(format_rows(values[first : first + rows], digits))
-
-
-def format_rows(values: np.ndarray, digits: int) -> bytes:
-    """(F, C) finite numbers → text with `digits` decimals, one line a row, single spaces between.
-
-    All numbers are laid out at once in a table of characters with the digits of the longest; then the
-    characters that a number does not need are dropped.
-    """
-    scaled = np.rint(np.abs(values) * 10.0**digits).ravel()
-    largest = scaled.max(initial=0.0)
-    if largest >= _EXACT:
-        return "".join(" ".join(f"{x:.{digits}f}" for x in row) + "\n" for row in values.tolist()).encode()
-    # Division of short integers is several times faster.
-    rest = scaled.astype(np.uint32 if largest < 2**32 else np.uint64)
-    places = max(digits + 1, len(str(int(largest))))
-    table = np.empty((len(rest), places + 3), np.uint8)  # sign, digits with the point, blank
-    keep = np.ones(table.shape, bool)
-    table[:, 0] = ord("-")
-    keep[:, 0] = np.signbit(values).ravel()
-    ten = rest.dtype.type(10)
-    for place in range(places):
-        column = places + 1 - place - (place >= digits)
-        if place > digits:
-            keep[:, column] = rest > 0  # leading zeros
-        quotient = rest // ten
-        table[:, column] = rest - quotient * ten
-        table[:, column] += ord("0")
-        rest = quotient
-    table[:, places + 1 - digits] = ord(".")
-    table[:, -1] = ord(" ")
-    table[values.shape[1] - 1 :: values.shape[1], -1] = ord("\n")
-    return table[keep].tobytes()
 
 
 def _check_writable(path: Path, bvh: Bvh) -> None:

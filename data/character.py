@@ -40,6 +40,8 @@ class CharacterMesh:
     """(J, 3) float64, centimetres, rest pose."""
     bone_parents: np.ndarray
     """(J,) int64, −1 for a root."""
+    bone_axes: np.ndarray | None = None
+    """(J, 3, 3) float64, rows: the bone's own x, y, z axes at rest; None if the file does not tell."""
 
 
 @dataclass(frozen=True)
@@ -274,7 +276,19 @@ def _read_mesh(path: Path) -> CharacterMesh:
         bone_names=names,
         bone_heads=arrays[heads_key].astype(np.float64),
         bone_parents=arrays[parents_key].astype(np.int64),
+        bone_axes=_optional(path, arrays, "bone_axes", (len(names), 3, 3)),
     )
+
+
+def _optional(path: Path, arrays: Mapping[str, np.ndarray], key: str, shape: tuple[int, ...]) -> np.ndarray | None:
+    """An array that our converters write and the published ones do not, as float64."""
+    if key not in arrays:
+        return None
+    array = arrays[key]
+    if array.shape != shape or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+        found = f"{array.dtype} of shape {array.shape}"
+        raise InputError(f"{path}: expected {key}, finite numbers of shape {shape}, found {found}; export it again")
+    return array.astype(np.float64)
 
 
 def _check_numbers(path: Path, faces: np.ndarray, n_vertices: int, parents: np.ndarray, n_bones: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,17 +12,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data.bvh import Bvh, read_bvh
+from data.bvh import Bvh, read_bvh, read_skeleton
 from data.character import character_files, read_character
-from data.features import compute_features
+from data.features import CHUNK, compute_features
 from data.rig import HandMap, find_hand
-from data.store import VERSION, is_up_to_date, open_features, writing_features
-from data.windows import window_statistics, write_statistics
+from data.store import FORMATS, VERSION, is_up_to_date, stored_clips, writing_features
+from data.windows import WindowMoments, remove_statistics, window_weights, write_statistics
 from model.hands import ManoHand, ShapedHand, offset_hand
 from model.mano import find_model_file
 from model.topology import N_JOINTS, N_SHAPE, TIPS, check_side
 from utils.errors import InputError
-from utils.files import content_hash
+from utils.files import content_hash, remove_leftovers
 from utils.trusted import read_npy
 
 NOT_CHARACTERS = ("std_bvhs", "mean_var", "ref", "finger_data", "models")
@@ -31,6 +31,21 @@ MIXAMO_STRIDE = 12
 
 Report = Callable[[str, int, int], None]
 """Told of progress: character, clips done, clips in all."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What there is to do for one character."""
+
+    character: str
+    domain: str
+    motions: tuple[Path, ...]
+    inputs: str
+    """A hash of everything that the features and statistics depend on."""
+    size: int
+    """Bytes of the motions."""
+    up_to_date: bool
+    """The file is there already, made from the same inputs."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +74,7 @@ class Preprocessor:
         side: which hand to take from the motions.
         window_size: of the statistics.
         force: compute again what is up to date.
+        layout: of the feature files, ``"ours"`` or ``"published"``; see `data.store`.
     """
 
     data_path: Path
@@ -66,6 +82,11 @@ class Preprocessor:
     side: str = "right"
     window_size: int = 8
     force: bool = False
+    layout: str = "ours"
+
+    def __post_init__(self) -> None:
+        if self.layout not in FORMATS:
+            raise InputError(f"--format: expected one of {', '.join(FORMATS)}, found {self.layout!r}")
 
     def characters(self) -> list[str]:
         """Names of the folders that hold BVH files, sorted. Raises InputError if there are none."""
@@ -79,11 +100,11 @@ class Preprocessor:
             raise InputError(f"{self.data_path}: expected a folder of .bvh files for each character, found none")
         return names
 
-    def run(self, character: str, report: Report | None = None) -> Outcome:
-        """Write the feature file and the statistics of a character, unless they are up to date.
+    def plan(self, character: str) -> Plan:
+        """Find out what there is to do for a character; reads its inputs once, for their hash.
 
         Raises:
-            InputError: a file is missing or cannot be used; no feature file is written then.
+            InputError: a file is missing, or its first motion cannot be read.
         """
         folder = self.data_path / character
         motions = _motions(folder)
@@ -91,39 +112,62 @@ class Preprocessor:
             raise InputError(f"{folder}: expected .bvh files of {character}, found none")
         domain = self._domain(character, motions)
         inputs = self._fingerprint(character, domain, motions)
-        written = self.force or not is_up_to_date(self.data_path, character, inputs)
-        if written:
-            self._write(character, domain, motions, inputs, report)
-        file = open_features(self.data_path, character, MIXAMO_STRIDE)
-        if written:
-            statistics = window_statistics(file, self.window_size)
-            if statistics is not None:
-                write_statistics(self.data_path, character, statistics)
-        return Outcome(character, file.domain, len(file.clips), len(file.rows), written)
+        size = sum(path.stat().st_size for path in motions)
+        done = not self.force and is_up_to_date(self.data_path, character, inputs)
+        return Plan(character, domain, tuple(motions), inputs, size, done)
+
+    def carry_out(self, plan: Plan, report: Report | None = None) -> Outcome:
+        """Write the feature file and the statistics of a character, unless they are up to date.
+
+        Raises:
+            InputError: a file cannot be used; no feature file is written then.
+        """
+        if not plan.up_to_date:
+            remove_leftovers(self.data_path / f"{plan.character}.npy")
+            self._write(plan, report)
+        domain, clips = stored_clips(self.data_path, plan.character)
+        frames = sum(clip.frames for clip in clips)
+        return Outcome(plan.character, domain, len(clips), frames, not plan.up_to_date)
+
+    def run(self, character: str, report: Report | None = None) -> Outcome:
+        """:meth:`plan` and :meth:`carry_out`."""
+        return self.carry_out(self.plan(character), report)
 
     def _domain(self, character: str, motions: list[Path]) -> str:
         """A character with a mesh is a Mixamo character; otherwise its first motion tells."""
         if (self._finger_data / f"{character}_mesh_data.npz").is_file():
             return "mixamo"
-        return find_hand_of(read_bvh(motions[0]), self.side, motions[0]).domain
+        return find_hand_of(read_skeleton(motions[0]), self.side, motions[0]).domain
 
     def _fingerprint(self, character: str, domain: str, motions: list[Path]) -> str:
-        """A hash of everything that the features and statistics depend on."""
         shapes = [path for motion in motions if (path := motion.with_suffix(".npy")).is_file()]
         hand = self._mano_files if domain == "mano" else character_files(self._finger_data, character)
         settings = [VERSION, self.side, self.window_size, [path.name for path in (*motions, *shapes)]]
+        if self.layout != "ours":
+            settings.append(self.layout)
         return hashlib.sha256(json.dumps([settings, content_hash(*motions, *shapes, *hand)]).encode()).hexdigest()
 
-    def _write(self, character: str, domain: str, motions: list[Path], inputs: str, report: Report | None) -> None:
+    def _write(self, plan: Plan, report: Report | None) -> None:
+        character, domain = plan.character, plan.domain
         hand = self._mano_hand if domain == "mano" else self._character_hand(character)
-        with writing_features(self.data_path, character, domain, self.side, inputs) as writer:
-            for number, path in enumerate(motions):
+        stride = MIXAMO_STRIDE if domain == "mixamo" else 1
+        moments = WindowMoments()
+        published = len(plan.motions) if self.layout == "published" else None
+        with writing_features(self.data_path, character, domain, self.side, plan.inputs, published) as writer:
+            for number, path in enumerate(plan.motions):
                 if report is not None:
-                    report(character, number, len(motions))
-                rows, frame_time = _features_of(path, hand, domain, self.side)
-                writer.add_clip(path.stem, rows, frame_time)
+                    report(character, number, len(plan.motions))
+                local, shapes, frame_time = _read_clip(path, domain, self.side)
+                blocks = _summed(_blocks(hand, local, shapes), len(local), stride, self.window_size, moments)
+                writer.add_blocks(path.stem, len(local), blocks, frame_time)
+            # Before the features appear: whoever finds these up to date may rely on the statistics.
+            statistics = moments.result()
+            if statistics is None:
+                remove_statistics(self.data_path, character)
+            else:
+                write_statistics(self.data_path, character, statistics)
         if report is not None:
-            report(character, len(motions), len(motions))
+            report(character, len(plan.motions), len(plan.motions))
 
     def _character_hand(self, name: str) -> ShapedHand:
         mesh, axes = character_files(self._finger_data, name)
@@ -160,8 +204,8 @@ def _motions(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.suffix.lower() == ".bvh" and path.is_file())
 
 
-def _features_of(path: Path, hand: ManoHand | ShapedHand, domain: str, side: str) -> tuple[np.ndarray, float]:
-    """Feature rows ``(frames, channels)`` of a motion file, and its frame time."""
+def _read_clip(path: Path, domain: str, side: str) -> tuple[np.ndarray, np.ndarray | None, float]:
+    """Local rotations ``(frames, 21, 3, 3)`` and MANO shapes ``(frames, 10)`` of a motion file, and its frame time."""
     motion = read_bvh(path)
     found = find_hand_of(motion, side, path)
     if found.domain != domain:
@@ -175,7 +219,29 @@ def _features_of(path: Path, hand: ManoHand | ShapedHand, domain: str, side: str
     local = np.broadcast_to(np.eye(3), (motion.n_frames, N_JOINTS, 3, 3)).copy()
     turning = [joint for joint in range(N_JOINTS) if joint not in TIPS]
     local[:, turning] = motion.rotations([found.indices[joint] for joint in turning])
-    return compute_features(hand, local, shapes), motion.frame_time
+    return local, shapes, motion.frame_time
+
+
+def _blocks(hand: ManoHand | ShapedHand, local: np.ndarray, shapes: np.ndarray | None) -> Iterator[np.ndarray]:
+    """Feature rows ``(some frames, channels)`` of a clip, a block after the other: a long clip is never held."""
+    for start in range(0, len(local), CHUNK):
+        part = slice(start, start + CHUNK)
+        yield compute_features(hand, local[part], None if shapes is None else shapes[part])
+
+
+def _summed(
+    blocks: Iterator[np.ndarray], frames: int, stride: int, window_size: int, moments: WindowMoments
+) -> Iterator[np.ndarray]:
+    """Pass the blocks of a clip on, and add the frames that training uses to the statistics on the way."""
+    weights = window_weights(-(-frames // stride), window_size)
+    start = 0
+    for rows in blocks:
+        first = -start % stride
+        kept = rows[first::stride]
+        used = (start + first) // stride
+        moments.add(kept, weights[used : used + len(kept)])
+        start += len(rows)
+        yield rows
 
 
 def find_hand_of(motion: Bvh, side: str, path: Path) -> HandMap:

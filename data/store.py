@@ -3,13 +3,13 @@
 Ours is ``<character>.npy``, a plain float32 array ``(frames, channels)`` of all clips one after the other, and
 beside it ``<character>.json``, which says what the rows are. Rows can be used straight from the disk, so that a
 data set may be larger than memory. A published file is one object array of ``(frames, channels)`` arrays and has
-to be loaded.
+to be loaded. We write that layout too, for those who use the published program; its ``.json`` is our own then.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,12 +18,16 @@ from typing import BinaryIO
 import numpy as np
 
 from data.features import channels, domain_of
+from data.published import ObjectArrayWriter
 from model.topology import DOMAINS, SIDES
 from utils.errors import InputError
 from utils.files import atomic_write
 from utils.trusted import read_npy
 
 FORMAT = "semantics2hands-features"
+PUBLISHED_FORMAT = "published-mixhand-features"
+FORMATS = {"ours": FORMAT, "published": PUBLISHED_FORMAT}
+"""What a layout is called on the command line, and in the description beside a file."""
 VERSION = 1
 PREPROCESS_COMMAND = "python -m run.preprocess_mixhand --data_path"
 
@@ -86,10 +90,14 @@ class FeatureFile:
 class FeatureWriter:
     """Appends clips to a feature file that is being written; see :func:`writing_features`."""
 
-    def __init__(self, stream: BinaryIO, path: Path, domain: str):
+    def __init__(self, stream: BinaryIO, path: Path, domain: str, published_clips: int | None = None):
         self._stream, self._path, self._channels = stream, path, channels(domain)
         self.clips: list[Clip] = []
-        self._header_size = self._write_header()
+        self._published = None
+        if published_clips is None:
+            self._header_size = self._write_header()
+        else:
+            self._published = ObjectArrayWriter(stream, published_clips, self._channels)
 
     @property
     def frames(self) -> int:
@@ -102,11 +110,27 @@ class FeatureWriter:
         Raises:
             InputError: the rows have another width, or hold NaN or infinite numbers.
         """
-        if rows.ndim != 2 or rows.shape[1] != self._channels:
-            raise InputError(f"{name}: expected rows of {self._channels} features, found an array {rows.shape}")
-        _check_finite(rows, name, (Clip(name, len(rows)),))
-        self._stream.write(np.ascontiguousarray(rows, dtype=_DTYPE).data)
-        self.clips.append(Clip(name, len(rows), frame_time))
+        self.add_blocks(name, len(rows), [rows], frame_time)
+
+    def add_blocks(self, name: str, frames: int, blocks: Iterable[np.ndarray], frame_time: float | None) -> None:
+        """Append a clip of ``frames`` rows that comes in blocks ``(some frames, channels)``, so that it is never held.
+
+        Raises:
+            InputError: as :meth:`add_clip`.
+            ValueError: the blocks are not ``frames`` rows in all.
+        """
+        if self._published is not None:
+            self._published.begin_clip(frames)
+        written = 0
+        for rows in blocks:
+            if rows.ndim != 2 or rows.shape[1] != self._channels:
+                raise InputError(f"{name}: expected rows of {self._channels} features, found an array {rows.shape}")
+            _check_finite(rows, name, (Clip(name, len(rows)),), written)
+            self._stream.write(np.ascontiguousarray(rows, dtype=_DTYPE).data)
+            written += len(rows)
+        if written != frames:
+            raise ValueError(f"`frames` must be the number of rows; got {frames} and {written} rows")
+        self.clips.append(Clip(name, frames, frame_time))
 
     def _write_header(self) -> int:
         self._stream.seek(0)
@@ -115,14 +139,21 @@ class FeatureWriter:
         return self._stream.tell()
 
     def finish(self) -> None:
-        """Write the header again, now that the number of frames is known. NumPy pads it for this purpose."""
-        if self._write_header() != self._header_size:
+        """Close the file, now that the number of frames is known. NumPy pads headers for this purpose."""
+        if self._published is not None:
+            self._published.finish()
+        elif self._write_header() != self._header_size:
             raise RuntimeError(f"{self._path}: the header of a .npy file changed its size")
 
 
 @contextmanager
 def writing_features(
-    data_path: str | Path, character: str, domain: str, side: str, inputs: str
+    data_path: str | Path,
+    character: str,
+    domain: str,
+    side: str,
+    inputs: str,
+    published_clips: int | None = None,
 ) -> Iterator[FeatureWriter]:
     """Write the feature file of a character, clip by clip; it appears when the block has succeeded.
 
@@ -132,15 +163,16 @@ def writing_features(
         domain: ``"mixamo"`` or ``"mano"``.
         side: ``"right"`` or ``"left"``.
         inputs: fingerprint of everything that the features were computed from; see :func:`is_up_to_date`.
+        published_clips: None writes our layout; the number of clips that will come writes the published one.
     """
     path = Path(data_path) / f"{character}.npy"
     with atomic_write(path) as temporary, temporary.open("wb") as stream:
-        writer = FeatureWriter(stream, path, domain)
+        writer = FeatureWriter(stream, path, domain, published_clips)
         yield writer
         writer.finish()
     # The description comes last: a file without a matching one counts as not written.
     description = {
-        "format": FORMAT,
+        "format": FORMAT if published_clips is None else PUBLISHED_FORMAT,
         "version": VERSION,
         "character": character,
         "domain": domain,
@@ -160,10 +192,28 @@ def is_up_to_date(data_path: str | Path, character: str, inputs: str) -> bool:
     path = Path(data_path) / f"{character}.npy"
     try:
         description = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        written = tuple(description[key] for key in ("format", "version", "inputs"))
-        return written == (FORMAT, VERSION, inputs) and description["checked"]["size"] == path.stat().st_size
+        known = description["format"] in FORMATS.values() and description["version"] == VERSION
+        return known and description["inputs"] == inputs and description["checked"]["size"] == path.stat().st_size
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def stored_clips(data_path: str | Path, character: str) -> tuple[str, tuple[Clip, ...]]:
+    """Domain and clips of a feature file as its description says, for one that :func:`is_up_to_date`.
+
+    Raises:
+        InputError: there is no such description.
+    """
+    path = Path(data_path) / f"{character}.json"
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        return description["domain"], _clips_of(description)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: this is not a description of features ({error!r}); preprocess again") from error
+
+
+def _clips_of(description: dict) -> tuple[Clip, ...]:
+    return tuple(Clip(str(c["name"]), int(c["frames"]), c["frame_time"]) for c in description["clips"])
 
 
 def available_characters(data_path: str | Path) -> list[str]:
@@ -217,7 +267,7 @@ def _from_ours(path: Path, character: str, mixamo_stride: int, rows: np.ndarray)
         if kind != (FORMAT, VERSION):
             raise InputError(f"{beside}: expected format {FORMAT!r} version {VERSION}, found {kind}; {again}")
         domain, side = description["domain"], description["side"]
-        clips = tuple(Clip(str(c["name"]), int(c["frames"]), c["frame_time"]) for c in description["clips"])
+        clips = _clips_of(description)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{beside}: this is not a description of features ({error!r}); {again}") from error
     if domain not in DOMAINS or side not in SIDES:
@@ -254,8 +304,18 @@ def _from_published(path: Path, character: str, mixamo_stride: int, content: np.
     rows = np.concatenate([array[::stride] for array in arrays])
     rows.flags.writeable = False
     clips = tuple(Clip(name, -(-len(array) // stride)) for name, array in zip(names, arrays, strict=True))
-    # Published features are those of the right hand (SPEC §5).
-    return FeatureFile(path, character, domain, "right", clips, stride=1, _rows=rows, _mapped=False)
+    return FeatureFile(path, character, domain, _published_side(path), clips, stride=1, _rows=rows, _mapped=False)
+
+
+def _published_side(path: Path) -> str:
+    """Published features are those of the right hand (SPEC §5), unless we wrote them for the left one."""
+    try:
+        description = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        if description["format"] == PUBLISHED_FORMAT and description["checked"] == _stamp(path):
+            return description["side"] if description["side"] in SIDES else "right"
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return "right"
 
 
 def _as_clip(path: Path, number: int, clip: object) -> np.ndarray:
@@ -275,8 +335,9 @@ def _stamp(path: Path) -> dict[str, int]:
     return {"size": stat.st_size, "modified_ns": stat.st_mtime_ns}
 
 
-def _check_finite(rows: np.ndarray, where: str, clips: Sequence[Clip]) -> None:
-    """Raise InputError naming the first of ``rows (frames, channels)`` that is not finite; a chunk at a time."""
+def _check_finite(rows: np.ndarray, where: str, clips: Sequence[Clip], first_frame: int = 0) -> None:
+    """Raise InputError naming the first of ``rows (frames, channels)`` that is not finite; a chunk at a time.
+    ``first_frame`` is the number of the first clip's first row."""
     for start in range(0, len(rows), _SCAN_ROWS):
         chunk = rows[start : start + _SCAN_ROWS]
         # A sum is finite only if all its terms are (or it overflows, which the second look settles).
@@ -289,6 +350,6 @@ def _check_finite(rows: np.ndarray, where: str, clips: Sequence[Clip]) -> None:
         clip = int(np.searchsorted(np.cumsum([clip.frames for clip in clips]), row, side="right"))
         frame = row - sum(clip.frames for clip in clips[:clip])
         raise InputError(
-            f"{where}: expected finite features, found NaN or infinite ones in frame {frame} of "
+            f"{where}: expected finite features, found NaN or infinite ones in frame {first_frame + frame} of "
             f"{clips[clip].name!r}; mend the motion it comes from and preprocess again"
         )

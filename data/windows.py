@@ -29,7 +29,8 @@ STATISTICS_FOLDER = "mean_var"
 SMALLEST_DEVIATION = 1e-5
 """Channels that vary less than this are not scaled."""
 _STATISTICS_ENDINGS = ("mean", "var")
-_STATISTICS_ROWS = 4096
+_STATISTICS_ROWS = 128
+"""Rows summed at once: in double precision they fit in the processor's cache."""
 
 
 def window_starts(frames: int, window_size: int) -> np.ndarray:
@@ -137,34 +138,56 @@ class Statistics(NamedTuple):
     deviation: np.ndarray
 
 
+def window_weights(frames: int, window_size: int) -> np.ndarray:
+    """``(frames,)`` float64: of how many windows each frame of a clip is part."""
+    starts, length = window_starts(frames, window_size), window_length(window_size)
+    steps = np.zeros(frames + 1)
+    np.add.at(steps, starts, 1)
+    np.add.at(steps, starts + length, -1)
+    return steps[:-1].cumsum()
+
+
+class WindowMoments:
+    """Sums up rows for their mean and unbiased standard deviation over overlapping windows and time, in float64."""
+
+    def __init__(self) -> None:
+        self._count, self._shift, self._total, self._squares = 0.0, None, 0.0, 0.0
+
+    def add(self, rows: np.ndarray, weights: np.ndarray) -> None:
+        """Count ``rows (n, channels)`` ``weights (n,)`` times each (see :func:`window_weights`)."""
+        for start in range(0, len(rows), _STATISTICS_ROWS):
+            part = weights[start : start + _STATISTICS_ROWS]
+            if not part.any():
+                continue
+            chunk = rows[start : start + _STATISTICS_ROWS].astype(np.float64)
+            if self._shift is None:
+                self._shift = chunk[0].copy()  # keeps the digits of channels that vary little about a large value
+            chunk -= self._shift
+            self._total = self._total + part @ chunk
+            self._squares = self._squares + part @ np.square(chunk, out=chunk)
+            self._count += part.sum()
+
+    def result(self) -> Statistics | None:
+        """The statistics; None if no row was in a window. Deviations below 1e-5 become 1."""
+        if self._shift is None:
+            return None
+        mean = self._total / self._count
+        deviation = np.sqrt(np.maximum(self._squares - self._count * mean**2, 0) / (self._count - 1))
+        deviation[deviation < SMALLEST_DEVIATION] = 1
+        return Statistics((self._shift + mean).astype(np.float32), deviation.astype(np.float32))
+
+
 def window_statistics(file: FeatureFile, window_size: int) -> Statistics | None:
     """Mean and unbiased standard deviation over overlapping windows and time; None if there is no window.
 
-    Frames count once for each window that they are part of. Deviations below 1e-5 become 1. Goes through the
-    file clip by clip in float64.
+    Frames count once for each window that they are part of. Deviations below 1e-5 become 1.
     """
-    length = window_length(window_size)
-    count, shift, total, squares = 0, 0.0, 0.0, 0.0
+    moments = WindowMoments()
     first_rows = np.concatenate([[0], file.clip_ends()[:-1]]).astype(np.int64)
     for first, frames in zip(first_rows, file.kept_per_clip, strict=True):
-        weights = np.zeros(frames)
-        for start in window_starts(frames, window_size):
-            weights[start : start + length] += 1
-        for chunk in range(0, frames, _STATISTICS_ROWS):
-            part = weights[chunk : chunk + _STATISTICS_ROWS]
-            start = first + file.stride * chunk
-            rows = file.rows[start : start + file.stride * len(part) : file.stride].astype(np.float64)
-            if count == 0:
-                shift = rows[0]  # keeps the digits of channels that vary little about a large value
-            total = total + part @ (rows - shift)
-            squares = squares + part @ (rows - shift) ** 2
-            count += part.sum()
-    if count == 0:
-        return None
-    mean = total / count
-    deviation = np.sqrt(np.maximum(squares - count * mean**2, 0) / (count - 1))
-    deviation[deviation < SMALLEST_DEVIATION] = 1
-    return Statistics((shift + mean).astype(np.float32), deviation.astype(np.float32))
+        rows = file.rows[first : first + file.stride * frames : file.stride]
+        moments.add(rows, window_weights(frames, window_size))
+    return moments.result()
 
 
 def write_statistics(data_path: str | Path, character: str, statistics: Statistics) -> None:
@@ -172,6 +195,12 @@ def write_statistics(data_path: str | Path, character: str, statistics: Statisti
     for ending, values in zip(_STATISTICS_ENDINGS, statistics, strict=True):
         with atomic_write(Path(data_path) / STATISTICS_FOLDER / f"{character}_{ending}.npy") as temporary:
             np.save(temporary, values[:, None])
+
+
+def remove_statistics(data_path: str | Path, character: str) -> None:
+    """Remove the statistics of a character that has no window any more."""
+    for ending in _STATISTICS_ENDINGS:
+        (Path(data_path) / STATISTICS_FOLDER / f"{character}_{ending}.npy").unlink(missing_ok=True)
 
 
 def read_statistics(file: FeatureFile) -> Statistics:

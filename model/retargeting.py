@@ -135,7 +135,7 @@ def own_pose(shaped: ShapedHand, hands: Hands) -> PosedHand:
 
 
 def copied_poses(shaped: ShapedHand, source: Source) -> dict[str, PosedHand]:
-    """The baselines: the source's local rotations, and its twist-bend-splay rotations, on hands of other proportions."""
+    """The baselines: the source's local or twist-bend-splay rotations on hands of other proportions."""
     return {"rotation_copy": own_pose(shaped, source.hands), "tbs_copy": shaped.with_tbs(source.tbs)}
 
 

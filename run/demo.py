@@ -27,8 +27,10 @@ from model.asrn import ASRN
 from model.dm import DM
 from run.checkpoints import CHECKPOINT_FOLDER, LAST, display_path, last_training
 from run.command_line import LOGS
-from run.comparison import draw_comparison, load_network
-from run.results import count_note, print_table, write_results
+from run.comparison import draw_comparison
+from run.methods import LineUp, load_network
+from run.results import write_results
+from run.tables import count_note, print_table
 from utils.cli import guarded
 from utils.errors import InputError
 from utils.files import atomic_write, content_hash
@@ -240,7 +242,8 @@ def demo(output: Path, data: Path, overrides: Sequence[str], build_options: Sequ
     steps.start("draw", "Drawing the gestures on which the methods differ most")
     picture = output / "hands.png"
     module = MixHandDataModule(str(data), num_workers=0, test_characters=read_splits(data)["test_outside"])
-    draw_comparison([load_network(METHODS[m][0], checkpoints[m]) for m in METHODS], module, picture)
+    networks = {method: load_network(checkpoints[method], method) for method in METHODS}
+    draw_comparison(LineUp(ORDER, networks, networks["asrn"].hand_models), module, picture)
     steps.close()
     results["seconds"] = steps.seconds
     results["checkpoints"] = {method: display_path(path) for method, path in checkpoints.items()}

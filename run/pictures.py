@@ -10,15 +10,11 @@ from pytorch3d.transforms import quaternion_to_matrix
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from model.topology import PARENTS, ROOTS
-from utils.bones import bone_mesh
+from model.topology import ROOTS
+from run.surfaces import bone_hand
 from utils.render import COLORS, render_mesh
 
 SIZE = (160, 160)  # pixels of one hand
-# Roots of index to pinky are joined across the palm, and the palm is filled between neighbours and the wrist.
-_KNUCKLES = (ROOTS[3], ROOTS[0], ROOTS[1], ROOTS[2])
-_LINKS = tuple(zip(_KNUCKLES[:-1], _KNUCKLES[1:], strict=True))
-_PLATES = tuple((0, a, b) for a, b in _LINKS)
 
 
 class HandPictures(Callback):
@@ -86,5 +82,5 @@ def _row(joints: torch.Tensor, side: str, color: str) -> np.ndarray:
     """The middle frames of windows `joints` (B, T, 21, 3), side by side in palm lengths."""
     middle = joints[:, joints.shape[1] // 2].detach().double().cpu().numpy()
     middle = middle / np.linalg.norm(middle[:, ROOTS[0]], axis=-1)[:, None, None]
-    vertices, faces = bone_mesh(middle, PARENTS, 0.09, _LINKS, _PLATES)
+    vertices, faces = bone_hand(middle)
     return np.concatenate([render_mesh(v, faces, color=color, side=side, size=SIZE) for v in vertices], axis=1)

@@ -11,23 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 from pytorch_lightning.callbacks import Callback
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from model.topology import hand_joint_names
 from run.checkpoints import display_path
+from run.tables import CEILINGS, count_note, print_table
 from utils.files import atomic_write
 
-# The best value that a metric can reach: the zero diagonal of the finger matrix counts as 0 among 20 cosines.
-CEILINGS = {"S_finger": 0.95, "S_palm": 1.0}
-METRICS = ("S_finger", "S_palm", "pinch_error", "mixamo_MSE")
-DIRECTIONS = {"mano2mixamo": "MANO → character", "mixamo2mano": "character → MANO", "intra": "within the domain"}
-METHODS = {
-    "rotation_copy": "Rotation copy", "tbs_copy": "Twist-bend-splay copy", "dm": "DM", "asrn": "ASRN",
-    "optimizer": "Optimiser",
-}  # fmt: skip
-DECIMALS = {"S_finger": 4, "S_palm": 4, "pinch_error": 3, "mixamo_MSE": 2}
+COUNTS = ("pinch_pairs", "frames")  # what means are weighted by, not metrics themselves
+_SMALLEST_GAP = 1e-3
 
 
 def mean_and_error(values: Tensor, weights: Tensor | None = None) -> tuple[float | None, float | None, int]:
@@ -56,29 +48,56 @@ def summarise(records: dict[str, dict[str, dict[str, Tensor]]]) -> dict[str, dic
     """Per-window records {method: {direction: {metric: (N,)}}} -> the `methods` part of results.json.
 
     Each metric comes with its standard error over windows (`…_se`); S_finger and S_palm also relative to their ceiling
-    (`…_relative`); pinch_error with the number of windows that hold a contact. Within a domain the mean squared error
-    stands at the method itself, as `mixamo_MSE` (cm²).
+    (`…_relative`) and to the optimum, if the optimiser is among the methods (`…_gap_closed`: 0 is the twist-bend-splay
+    copy, 1 the optimum); pinch_error with the number of windows that hold a contact. Within a domain the mean squared
+    error stands at the method itself, as `mixamo_MSE` (cm²).
     """
     methods: dict[str, dict[str, Any]] = {}
     for method, directions in records.items():
         entry = methods.setdefault(method, {})
         for direction, metrics in directions.items():
-            figures: dict[str, Any] = {}
-            for name, values in metrics.items():
-                if name == "pinch_pairs":
-                    continue
-                weights = metrics.get("pinch_pairs") if name == "pinch_error" else None
-                mean, error, count = mean_and_error(values, weights)
-                figures[name], figures[f"{name}_se"] = mean, error
-                if name in CEILINGS and mean is not None:
-                    figures[f"{name}_relative"] = mean / CEILINGS[name]
-                if name == "pinch_error":
-                    figures["pinch_windows"] = count
+            figures = figures_of(metrics)
             if "mixamo_MSE" in figures:
                 entry["mixamo_MSE"] = figures.pop("mixamo_MSE")
                 entry["mixamo_MSE_se"] = figures.pop("mixamo_MSE_se")
             entry[direction] = figures
+    for direction in {direction for entry in records.values() for direction in entry}:
+        add_gap_closed({method: entry[direction] for method, entry in methods.items() if direction in entry})
     return methods
+
+
+def figures_of(metrics: dict[str, Tensor]) -> dict[str, Any]:
+    """Means and standard errors of per-window values {metric: (N,)}; see `summarise`.
+
+    `frames` (N,), if given, is how many frames of each window the means are of; `pinch_pairs` (N,) how many touching
+    pairs of fingertips.
+    """
+    figures: dict[str, Any] = {}
+    for name, values in metrics.items():
+        if name in COUNTS:
+            continue
+        weights = metrics.get("pinch_pairs" if name == "pinch_error" else "frames")
+        mean, error, count = mean_and_error(values, weights)
+        figures[name], figures[f"{name}_se"] = mean, error
+        if name in CEILINGS and mean is not None:
+            figures[f"{name}_relative"] = mean / CEILINGS[name]
+        if name == "pinch_error":
+            figures["pinch_windows"] = count
+    return figures
+
+
+def add_gap_closed(by_method: dict[str, dict[str, Any]]) -> None:
+    """Say of {method: figures} how far each method goes from the copy to the optimum. Changes the figures.
+
+    Nothing is said where the optimum is hardly better than the copy.
+    """
+    for metric in CEILINGS:
+        low, high = (by_method.get(name, {}).get(metric) for name in ("tbs_copy", "optimizer"))
+        if low is None or high is None or high - low < _SMALLEST_GAP:
+            continue
+        for figures in by_method.values():
+            if figures.get(metric) is not None:
+                figures[f"{metric}_gap_closed"] = (figures[metric] - low) / (high - low)
 
 
 def merge_parts(parts: list[dict]) -> dict:
@@ -95,67 +114,6 @@ def merge_parts(parts: list[dict]) -> dict:
         }
         for method, directions in parts[0].items()
     }
-
-
-def table(methods: dict[str, dict[str, Any]], title: str) -> Table:
-    """The figures as a rich table: a block for each direction, a row for each method, ± standard errors."""
-    shown = Table(title=title, title_justify="left", title_style="bold")
-    directions = [d for d in DIRECTIONS if any(d in entry for entry in methods.values())]
-    intra = any("mixamo_MSE" in entry for entry in methods.values())
-    pinch = any("pinch_error" in entry.get(d, {}) for entry in methods.values() for d in directions)
-    heads = ["Direction", "Method", "S_finger ↑", "of 0.95", "S_palm ↑"]
-    heads += ["pinch error ↓"] * pinch + ["MSE (cm²) ↓"] * intra
-    for position, head in enumerate(heads):
-        shown.add_column(head, justify="left" if position < 2 else "right", no_wrap=True)
-    for direction in directions:
-        rows = [(name, entry) for name, entry in methods.items() if direction in entry]
-        best = {metric: _best(metric, direction, rows) for metric in METRICS}
-        for position, (name, entry) in enumerate(rows):
-            figures = {**{k: v for k, v in entry.items() if k.startswith("mixamo_MSE")}, **entry[direction]}
-            cells = [DIRECTIONS[direction] if position == 0 else "", METHODS.get(name, name)]
-            cells += [_cell(figures, "S_finger", best), _percent(figures), _cell(figures, "S_palm", best)]
-            cells += [_cell(figures, "pinch_error", best)] * pinch + [_cell(figures, "mixamo_MSE", best)] * intra
-            shown.add_row(*cells, end_section=position == len(rows) - 1)
-    return shown
-
-
-def _value(metric: str, direction: str, entry: dict[str, Any]) -> float | None:
-    return entry.get(metric) if metric == "mixamo_MSE" else entry[direction].get(metric)
-
-
-def _best(metric: str, direction: str, rows: list[tuple[str, dict]]) -> float | None:
-    values = [value for _, entry in rows if (value := _value(metric, direction, entry)) is not None]
-    if len(values) < 2:
-        return None
-    return max(values) if metric in CEILINGS else min(values)
-
-
-def _cell(figures: dict[str, Any], metric: str, best: dict[str, float | None]) -> str:
-    value, error, decimals = figures.get(metric), figures.get(f"{metric}_se"), DECIMALS[metric]
-    if value is None:
-        return "–"
-    text = f"{value:.{decimals}f}" + (f" ± {error:.{decimals}f}" if error is not None else "")
-    return f"[bold]{text}[/bold]" if value == best.get(metric) else text
-
-
-def _percent(figures: dict[str, Any]) -> str:
-    relative = figures.get("S_finger_relative")
-    return "–" if relative is None else f"{100 * relative:.1f}%"
-
-
-def print_table(methods: dict[str, dict[str, Any]], title: str, note: str = "") -> None:
-    """Print the table; without a terminal it is as wide as it needs to be."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)
-    console.print(table(methods, title))
-    if note:
-        console.print(note, highlight=False)
-
-
-def count_note(windows: int, frames: int) -> str:
-    """What a table rests on."""
-    return f"{windows} windows of {frames} frames; ± is the standard error over windows"
 
 
 def write_results(folder: str | Path, results: dict[str, Any]) -> list[Path]:

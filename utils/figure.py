@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from utils.render import CLOSED, OPEN, Box, Mesh, as_array, camera, render_scene
 
-_INK, _GREY, _HAIRLINE = "#1F2328", "#6B7280", "#E3E6EA"
+INK, GREY, HAIRLINE = "#1F2328", "#6B7280", "#E3E6EA"
 _INSET = 0.5  # size of the second view beside the first
 _DEFAULT_COLOR = "#E4E1DC"
 _REPLACED = str.maketrans({"–": "-", "—": "-", "−": "-", "×": "x", "•": "·", "→": ">", "≤": "<"})
@@ -98,6 +98,17 @@ def printable(text: str) -> str:
     return "".join(c for c in plain if not unicodedata.combining(c))
 
 
+def touch_marks(touches: Sequence[tuple], radius: float) -> tuple[list, list]:
+    """(markers, lines) for `utils.render.render_scene`: green dots of `radius` pixels where fingertips meet, red ones
+    with a line across the gap where they do not. touches: see HandCell."""
+    markers, lines = [], []
+    for a, b, closed in touches:
+        paint = CLOSED if closed else OPEN
+        markers += [(a, paint, radius), (b, paint, radius)]
+        lines += [] if closed else [(a, b, paint, max(1.2, 0.6 * radius))]
+    return markers, lines
+
+
 def _bounds(row, turn):
     """Lowest corner (2,) and size (2,) in palm lengths of all hands of a row, with a margin, wrist at the origin."""
     points = [(as_array(cell.vertices) / cell.palm_length) @ turn[:2].T for cell in row if cell is not None]
@@ -117,12 +128,7 @@ def _drawn(cell, color, views, bounds, unit):
         width, height = (max(2, round(here * s)) for s in size)
         centre = np.append(low + size / 2, 0.0) @ turn * cell.palm_length
         box = Box(centre, min(width, height) / here * cell.palm_length)
-        radius = 0.036 * here + 0.5
-        markers, lines = [], []
-        for a, b, closed in cell.touches:
-            paint = CLOSED if closed else OPEN
-            markers += [(a, paint, radius), (b, paint, radius)]
-            lines += [] if closed else [(a, b, paint, max(1.2, 0.6 * radius))]
+        markers, lines = touch_marks(cell.touches, 0.036 * here + 0.5)
         mesh = Mesh(cell.vertices, cell.faces, color)
         pictures.append(render_scene([mesh], view=turn, size=(width, height), markers=markers, lines=lines, box=box))
     tall = pictures[0].shape[0]
@@ -163,13 +169,13 @@ class _Layout:
 
     def write_titles(self, draw, title, note, page):
         if title:
-            self._text(draw, self.margin, self.margin + 8, title, self.large, _INK, "lm")
+            self._text(draw, self.margin, self.margin + 8, title, self.large, INK, "lm")
         for c, text in enumerate(self.column_titles):
             x = self.left + (c + 0.5) * self.cell_width
-            self._text(draw, x, self.top - 18, text, self.body, _INK, "mm", bold=0.25)
+            self._text(draw, x, self.top - 18, text, self.body, INK, "mm", bold=0.25)
         self._rule(draw, self.top - 5)
         if note:
-            self._text(draw, self.margin, page.height / self.density - self.margin, note, self.small, _GREY, "lm")
+            self._text(draw, self.margin, page.height / self.density - self.margin, note, self.small, GREY, "lm")
 
     def write_row_title(self, draw, number, top, height):
         if number:
@@ -177,10 +183,10 @@ class _Layout:
         if self.row_titles:
             text = self.row_titles[number]
             where = (self.margin * self.density, (top + height / 2) * self.density)
-            draw.multiline_text(where, text, fill=_INK, font=self.body, anchor="lm", spacing=3 * self.density)
+            draw.multiline_text(where, text, fill=INK, font=self.body, anchor="lm", spacing=3 * self.density)
 
     def write_caption(self, draw, cell, x, y):
-        ink = _INK if cell.strong else _GREY
+        ink = INK if cell.strong else GREY
         self._text(
             draw,
             x + self.cell_width / 2,
@@ -196,6 +202,6 @@ class _Layout:
         right = self.left + self.columns * self.cell_width
         draw.line(
             [self.margin * self.density, y * self.density, right * self.density, y * self.density],
-            _HAIRLINE,
+            HAIRLINE,
             2,
         )

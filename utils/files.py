@@ -1,17 +1,24 @@
-"""Files that are either complete or absent, and fingerprints of their contents."""
+"""Files that are either complete or absent, and fingerprints of their contents.
+
+Blender's own Python, which may be as old as 3.7, imports this module too.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from utils.errors import InputError
 
 _HASH_CHUNK = 1 << 20
+ABANDONED = 600.0
+"""Seconds after which a temporary file that does not grow belongs to nobody."""
 
 
 @contextmanager
@@ -42,7 +49,18 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def remove_leftovers(path: str | os.PathLike, age: float = ABANDONED) -> None:
+    """Remove what killed programs left of :func:`atomic_write` to ``path``: temporary files that nobody has written to
+    for ``age`` seconds, so that a program at work beside this one keeps its own."""
+    path = Path(path)
+    pattern = re.compile(rf"\.{re.escape(path.stem[:100])}-[0-9a-f]{{12}}{re.escape(path.suffix)}")
+    for entry in path.parent.iterdir() if path.parent.is_dir() else ():
+        if pattern.fullmatch(entry.name) and entry.is_file() and time.time() - entry.stat().st_mtime > age:
+            entry.unlink(missing_ok=True)
 
 
 def content_hash(*paths: str | os.PathLike) -> str:
@@ -59,6 +77,6 @@ def content_hash(*paths: str | os.PathLike) -> str:
             raise InputError(f"{path}: expected a file, found {'a folder' if path.is_dir() else 'nothing'}")
         digest.update(path.stat().st_size.to_bytes(8, "little"))
         with path.open("rb") as stream:
-            while chunk := stream.read(_HASH_CHUNK):
+            for chunk in iter(lambda: stream.read(_HASH_CHUNK), b""):
                 digest.update(chunk)
     return digest.hexdigest()

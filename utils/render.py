@@ -30,6 +30,7 @@ COLORS = {
     "dm": "#E9C46A",
     "asrn": "#FA7F6F",
     "optimizer": "#B7A3D6",
+    "optimizer_contacts": "#8E78BF",
 }
 CLOSED, OPEN = "#1E9E5A", "#D62839"  # touching and missed fingertips
 

@@ -5,10 +5,9 @@ Lengths in the unit of the mesh; right hand in the project's frame (towards −x
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from data.rays import shoot
 from model.topology import N_FINGERS, THUMB
 
 DIRECTIONS = 360
@@ -16,41 +15,6 @@ HINGE_AT = 0.6
 """Where along the last bone its cross-section is taken: half way under the nail, where it is widest."""
 PAD_ANGLE = np.radians(40)
 """The fingertip is the vertex furthest in a direction this far from the bone towards the pad."""
-
-
-@dataclass(frozen=True)
-class Hits:
-    """First hits of a bundle of rays: points ``(n, 3)``, faces ``(n,)``, barycentric weights ``(n, 3)``."""
-
-    points: np.ndarray
-    faces: np.ndarray
-    barycentric: np.ndarray
-
-
-def shoot(vertices: np.ndarray, faces: np.ndarray, origin: np.ndarray, directions: np.ndarray) -> Hits:
-    """First hit of each ray from ``origin (3,)`` along ``directions (n, 3)``.
-
-    Raises:
-        ValueError: a ray leaves the mesh without a hit.
-    """
-    a = vertices[faces[:, 0]]
-    ab, ac = vertices[faces[:, 1]] - a, vertices[faces[:, 2]] - a
-    across = np.cross(directions[:, None], ac[None])
-    determinant = (across * ab).sum(-1)
-    offset = origin - a
-    with np.errstate(divide="ignore", invalid="ignore"):
-        u = (across * offset).sum(-1) / determinant
-        side = np.cross(offset, ab)
-        v = (directions @ side.T) / determinant
-        distance = (side * ac).sum(-1) / determinant
-        slack = 1e-9
-        inside = (u >= -slack) & (v >= -slack) & (u + v <= 1 + slack) & (distance > slack)
-    distance = np.where(inside, distance, np.inf)
-    face, ray = distance.argmin(1), np.arange(len(directions))
-    if not np.isfinite(distance[ray, face]).all():
-        raise ValueError("a ray from inside the finger leaves the mesh without a hit")
-    u, v = u[ray, face], v[ray, face]
-    return Hits(origin + directions * distance[ray, face, None], face, np.clip(np.stack([1 - u - v, u, v], -1), 0, 1))
 
 
 def distal_bones(vertices: np.ndarray, heads: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

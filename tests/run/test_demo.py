@@ -80,8 +80,8 @@ def test_command_line_module_finds_the_repository():
 def test_gestures_that_differ_most():
     """By pinch error among touching frames, by S_finger among others; each pair of people once."""
     nan = float("nan")
-    touching = torch.zeros(3, 2, 5, 5, dtype=torch.bool)
-    touching[0, 0, 3, 4] = touching[1, 1, 3, 4] = touching[2, 1, 0, 4] = True
+    touching = torch.zeros(3, 2, 10, dtype=torch.bool)
+    touching[0, 0, 9] = touching[1, 1, 9] = touching[2, 1, 3] = True
     pinch = torch.tensor([[0.1, nan], [nan, 0.9], [nan, 0.3]])
     direction = SimpleNamespace(
         pinch={"a": pinch, "b": torch.zeros(3, 2).where(~pinch.isnan(), pinch)},

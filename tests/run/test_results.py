@@ -11,7 +11,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from run.results import mean_and_error, merge_parts, summarise, table, write_results
+from run.results import mean_and_error, merge_parts, summarise, write_results
+from run.tables import table
 
 NAN = float("nan")
 

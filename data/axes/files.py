@@ -1,0 +1,86 @@
+"""Axes files: what the published tools write and read (SPEC §5), written complete or not at all."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from data.character import read_finger_axes
+from model.topology import N_FINGERS
+from utils.errors import InputError
+from utils.files import atomic_write
+
+MESH_SUFFIX, AXES_SUFFIX = "_mesh_data.npz", "_finger_axis.pkl"
+
+
+def write_axes(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write axes under their published keys as a pickle of plain arrays, or as ``.npz`` if the name says so.
+
+    Args:
+        arrays: ``rhand`` and/or ``lhand``, (5, 4, 3, 3) of a character or (5, 3, 3) of MANO, rows twist, bend, splay;
+            of MANO also ``{r,l}hand_bend_bary`` and ``{r,l}hand_bend_index_tri``.
+
+    Raises:
+        InputError: the path cannot be written to, or has another ending than ``.pkl`` or ``.npz``.
+    """
+    path = Path(path)
+    if path.suffix not in (".pkl", ".npz"):
+        raise InputError(f"{path}: expected a name that ends with .pkl or .npz, found {path.name!r}; correct --output")
+    with atomic_write(path) as temporary:
+        if path.suffix == ".npz":
+            np.savez(temporary, **arrays)
+        else:
+            with temporary.open("wb") as file:
+                pickle.dump({key: np.ascontiguousarray(value) for key, value in arrays.items()}, file, protocol=4)
+
+
+def hand_key(side: str) -> str:
+    """``"rhand"`` or ``"lhand"``."""
+    return f"{side[0]}hand"
+
+
+def read_preset(path: str | os.PathLike, side: str) -> np.ndarray | None:
+    """Axes ``(5, 4, 3, 3)`` of one side from an earlier file, a character's or MANO's; None if it has the other only.
+
+    Raises:
+        InputError: the file is missing, damaged or no axes file.
+    """
+    axes = read_finger_axes(path).get(side)
+    return None if axes is None else axes.reshape(N_FINGERS, 4, 3, 3)
+
+
+def mesh_files(path: str | os.PathLike) -> list[Path]:
+    """The mesh file, or all of a folder: ``*_mesh_data.npz``, sorted.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = Path(path)
+    if path.is_file():
+        return [path]
+    files = sorted(path.glob(f"*{MESH_SUFFIX}")) if path.is_dir() else []
+    if not files:
+        found = "a folder without any" if path.is_dir() else "nothing"
+        raise InputError(
+            f"{path}: expected a mesh file or a folder of files *{MESH_SUFFIX}, found {found}; make them with "
+            f"blender_scripts/fbx2mesh.py or correct --mesh_data"
+        )
+    return files
+
+
+def character_name(mesh: Path) -> str:
+    """The character whose mesh file this is."""
+    return mesh.name.removesuffix(".npz").removesuffix("_mesh_data")
+
+
+def axes_path(mesh: Path, output: str | os.PathLike | None, folder: bool) -> Path:
+    """Where the axes of a mesh file go: ``output`` (a folder if several files are made), or beside the mesh."""
+    name = character_name(mesh) + AXES_SUFFIX
+    if output is None:
+        return mesh.with_name(name)
+    output = Path(output)
+    return output / name if folder or output.is_dir() else output

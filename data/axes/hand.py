@@ -1,0 +1,237 @@
+"""The hand at rest that axes are estimated for: joints, mesh and bone axes of a character's hand or of a MANO hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from data.character import Character, HandMesh, hand_mesh
+from model.hands import ManoHand
+from model.kinematics import finger_chain, finger_positions
+from model.skinning import linear_blend_skinning
+from model.topology import (
+    BONES_PER_FINGER,
+    FINGERS,
+    INDEX,
+    JOINTS_PER_FINGER,
+    MANO_BONES,
+    MIDDLE,
+    N_FINGERS,
+    N_JOINTS,
+    N_SHAPE,
+    PARENTS,
+    PINKY,
+    RING,
+    THUMB,
+    WRIST,
+)
+from utils.errors import InputError
+
+_ACROSS = (INDEX, MIDDLE, RING, PINKY)
+"""The four fingers in the order in which they stand side by side."""
+_SHORTEST = 1e-6
+"""A bone shorter than this (of the hand's size) has no direction of its own."""
+
+
+@dataclass(frozen=True)
+class RestHand:
+    """One hand at rest. Lengths in the unit of its file, right-handed frame; missing joints are NaN."""
+
+    name: str
+    side: str
+    joints: np.ndarray
+    """(21, 3) float64 rest positions."""
+    vertices: np.ndarray
+    """(V, 3) float64 of the whole mesh."""
+    faces: np.ndarray
+    """(F, 3) faces of which every vertex follows the hand (SPEC §7)."""
+    weights: np.ndarray
+    """(V, 21) skinning weights of the hand's joints, as the file has them."""
+    skin: HandMesh
+    """The hand's own mesh, for pictures (SPEC §8)."""
+    bone_axes: np.ndarray | None = None
+    """(21, 3, 3), rows: the rig's own x, y, z axes of each bone at rest; NaN for a missing joint."""
+
+    @cached_property
+    def fingers(self) -> np.ndarray:
+        """(5, 4, 3) positions of the finger joints."""
+        return self.joints[1:].reshape(N_FINGERS, JOINTS_PER_FINGER, 3)
+
+    @cached_property
+    def present(self) -> np.ndarray:
+        """(5,) bool: fingers of which the three rotating joints are there; the others have no axes."""
+        return np.isfinite(self.fingers[:, :BONES_PER_FINGER]).all(axis=(1, 2))
+
+    @cached_property
+    def bones(self) -> np.ndarray:
+        """(5, 3, 3) unit directions of the three bones of each finger; NaN for a missing finger.
+
+        A last bone without a tip ends where the skin that follows it ends, or else goes on as the bone before it does.
+        """
+        steps = np.diff(self.fingers, axis=1)
+        size = np.nanmax(np.linalg.norm(self.joints - self.joints[WRIST], axis=-1))
+        for finger in np.flatnonzero(self.present):
+            lengths = np.linalg.norm(steps[finger], axis=-1)
+            for k in range(BONES_PER_FINGER):
+                if not lengths[k] > _SHORTEST * size:  # also true of NaN
+                    steps[finger, k] = self._replacement(finger, k, steps[finger])
+        with np.errstate(invalid="ignore"):
+            return steps / np.linalg.norm(steps, axis=-1, keepdims=True)
+
+    @cached_property
+    def twist(self) -> np.ndarray:
+        """(5, 4, 3) twist axes: the bones' directions, the tip's as its bone's."""
+        return np.concatenate([self.bones, self.bones[:, -1:]], axis=1)
+
+    @cached_property
+    def palm_fingers(self) -> tuple[int, int]:
+        """The two fingers whose roots span the palm with the wrist: the outermost of the four that are there.
+
+        Raises:
+            InputError: the hand has fewer than two fingers.
+        """
+        there = [finger for finger in _ACROSS if self.present[finger]]
+        if len(there) == 1 and self.present[THUMB]:  # a mitten: thumb and one finger
+            there.insert(0, THUMB)
+        if len(there) < 2:
+            raise InputError(
+                f"{self.name}: expected two or more fingers of three joints on the {self.side} hand to see where its "
+                f"palm is, found {len(there)}; annotate this hand with a complete rig"
+            )
+        return there[0], there[-1]
+
+    @cached_property
+    def palm_normal(self) -> np.ndarray:
+        """(3,) unit normal of the palm out of the back of the hand, whichever way the hand is turned (SPEC §2).
+
+        Raises:
+            InputError: the palm has no plane.
+        """
+        first, last = (self.fingers[finger, 0] - self.joints[WRIST] for finger in self.palm_fingers)
+        normal = np.cross(last, first) if self.side == "right" else np.cross(first, last)
+        length = np.linalg.norm(normal)
+        if length < 1e-3 * np.linalg.norm(first) * np.linalg.norm(last) or not np.isfinite(length) or length == 0:
+            raise InputError(
+                f"{self.name}: the wrist and the roots of the {self.side} hand's fingers lie on one line, so its palm "
+                f"has no plane; check the rest pose of the rig"
+            )
+        return normal / length
+
+    @cached_property
+    def forward(self) -> np.ndarray:
+        """(3,) unit direction from the wrist to the middle of the fingers' roots, in the plane of the palm."""
+        roots = self.fingers[[f for f in _ACROSS if self.present[f]], 0].mean(0) - self.joints[WRIST]
+        return _unit(roots - (roots @ self.palm_normal) * self.palm_normal)
+
+    def rows(self, bend: np.ndarray) -> np.ndarray:
+        """Axes ``(5, 4, 3, 3)``, rows twist, bend, splay, of fingers that bend about ``bend (5, 3)`` (SPEC §7).
+
+        A missing finger gets the frame of a straight finger of this palm, so that files stay readable; it stands for
+        nothing.
+        """
+        twist = np.where(self.present[:, None, None], self.twist, self.forward)
+        bend = np.where(self.present[:, None], bend, np.cross(self.palm_normal, self.forward))[:, None]
+        bend = _unit(bend - (bend * twist).sum(-1, keepdims=True) * twist)
+        return np.stack([twist, bend, np.cross(twist, bend)], axis=-2)
+
+    def posed(self, axes: np.ndarray, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Skin and joints with every joint turned about its own axes, from the rest pose as it is.
+
+        Args:
+            axes: ``(5, 4, 3, 3)``; angles: ``(5, 3)`` radians about the bend axes.
+
+        Returns:
+            ``(V', 3)`` vertices of `skin` and ``(21, 3)`` joints, in the hand's frame and place.
+        """
+        turns = _turns(axes[:, :BONES_PER_FINGER, 1], np.where(self.present[:, None], angles, 0.0))
+        rest = np.where(np.isfinite(self.joints), self.joints, self.joints[WRIST])
+        offsets = rest - rest[[max(parent, WRIST) for parent in PARENTS]]
+        local = torch.from_numpy(turns)
+        fingers = finger_chain(local)
+        joints = finger_positions(fingers, torch.from_numpy(offsets)).numpy() + rest[WRIST]
+        globals_ = torch.eye(3, dtype=torch.float64).repeat(N_JOINTS, 1, 1)
+        globals_[1:].unflatten(0, (N_FINGERS, JOINTS_PER_FINGER))[:, :BONES_PER_FINGER] = fingers
+        globals_[1:].unflatten(0, (N_FINGERS, JOINTS_PER_FINGER))[:, BONES_PER_FINGER] = fingers[:, -1]
+        skin = (self.skin.vertices, self.skin.weights, rest)
+        vertices = linear_blend_skinning(
+            *(torch.from_numpy(np.asarray(part, np.float64)) for part in skin), globals_, torch.from_numpy(joints)
+        )
+        return vertices.numpy(), np.where(np.isfinite(self.joints), joints, np.nan)
+
+    def _replacement(self, finger: int, k: int, steps: np.ndarray) -> np.ndarray:
+        """A direction for a bone that has none."""
+        before = steps[k - 1] if k else self.fingers[finger, 0] - self.joints[WRIST]
+        own = self.weights[:, 1 + JOINTS_PER_FINGER * finger + k] > 0.5
+        if k == BONES_PER_FINGER - 1 and own.any():
+            reach = self.vertices[own] - self.fingers[finger, k]
+            far = reach[(reach @ before).argmax()]
+            if far @ before > 0:
+                return far
+        return before
+
+
+def character_hand(character: Character, side: str) -> RestHand:
+    """The hand of a character (`data.character.read_character`, with or without axes); centimetres.
+
+    Raises:
+        InputError: the character lacks this hand, or its mesh does not cover it.
+    """
+    skin = hand_mesh(character, side)
+    mesh, numbers = character.mesh, character.bones[side]
+    weights = np.zeros((len(mesh.vertices), N_JOINTS))
+    for joint, bone in enumerate(numbers):
+        if bone is not None:
+            weights[:, joint] = mesh.weights[:, bone]
+    follows = (weights > 0).any(axis=1)
+    return RestHand(
+        name=character.name,
+        side=side,
+        joints=_gathered(mesh.bone_heads, numbers),
+        vertices=mesh.vertices.astype(np.float64),
+        faces=mesh.faces[follows[mesh.faces].all(axis=1)],
+        weights=weights,
+        skin=skin,
+        bone_axes=None if mesh.bone_axes is None else _gathered(mesh.bone_axes, numbers),
+    )
+
+
+def mano_hand(hand: ManoHand) -> RestHand:
+    """The mean shape of a MANO hand, wrist at the origin; metres."""
+    shaped = hand.with_shape(torch.zeros(N_SHAPE, dtype=hand.dtype))
+    posed = shaped.at_rest()
+    joints, vertices = posed.joints.double().numpy(), posed.vertices().double().numpy()
+    weights = np.zeros((len(vertices), N_JOINTS))
+    order = [0, *(1 + JOINTS_PER_FINGER * f + k for f in range(N_FINGERS) for k in range(BONES_PER_FINGER))]
+    weights[:, order] = hand.model.lbs_weights[:, [0, *MANO_BONES]].double().numpy()
+    skin = HandMesh(vertices, hand.faces.astype(np.int64), weights, joints)
+    return RestHand(f"MANO {hand.side} hand", hand.side, joints, vertices, skin.faces, weights, skin)
+
+
+def finger_name(finger: int) -> str:
+    """``"middle"``, ``"ring"``, …"""
+    return FINGERS[finger]
+
+
+def _gathered(values: np.ndarray, numbers: Sequence[int | None]) -> np.ndarray:
+    """``values[numbers]`` as float64, NaN where the number is None."""
+    there = [number is not None for number in numbers]
+    result = np.full((len(numbers), *values.shape[1:]), np.nan)
+    result[there] = values[[number for number in numbers if number is not None]]
+    return result
+
+
+def _turns(axes: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    """Rotations ``(…, 3, 3)`` by ``angles (…)`` about unit ``axes (…, 3)`` (Rodrigues)."""
+    x, y, z = np.moveaxis(axes, -1, 0)
+    zero = np.zeros_like(x)
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)
+    sine, cosine = np.sin(angles)[..., None, None], np.cos(angles)[..., None, None]
+    return np.eye(3) + sine * cross + (1 - cosine) * cross @ cross
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)

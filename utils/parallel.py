@@ -1,0 +1,144 @@
+"""One function over many items, in this process, on all cores, or on a cluster, by naming the backend (joblib)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Generic, NamedTuple, TypeVar
+
+import joblib
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from utils.errors import InputError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+BACKENDS = ("loky", "dask", "ray")
+_SIZE_ON_CLUSTER = -1
+"""joblib's word for as many workers as the cluster has."""
+
+
+class Done(NamedTuple, Generic[Item, Result]):
+    """What became of one item: ``result``, or the message of the InputError that it ended with."""
+
+    item: Item
+    result: Result | None
+    failure: str | None
+
+
+def processors() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_unordered(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    jobs: int,
+    backend: str = "loky",
+    cluster: str | None = None,
+) -> Iterator[Done[Item, Result]]:
+    """Call ``function`` for each item and give what became of it, as soon as it is known, in any order.
+
+    An item that ends with an InputError does not stop the others; any other exception does.
+
+    Args:
+        function: taken to other processes by pickling; on a cluster the project must be importable there.
+        items: one call each, begun in this order.
+        jobs: how many at a time; 1 stays in this process, without the start of others.
+        backend: ``"loky"``: processes of this machine; ``"dask"`` and ``"ray"``: workers of a cluster.
+        cluster: address of the cluster; None: the one that Dask's or Ray's own settings name, or else a new one on
+            this machine with ``jobs`` workers.
+
+    Raises:
+        InputError: the backend is not known or not installed, its cluster cannot be reached, or a worker was killed.
+    """
+    if backend not in BACKENDS:
+        raise InputError(f"--backend: expected one of {', '.join(BACKENDS)}, found {backend!r}")
+    if jobs < 1:
+        raise InputError(f"--jobs: expected at least 1, found {jobs}")
+    if backend == "loky" and jobs == 1:
+        yield from (_attempt(function, item) for item in items)
+        return
+    calls = (joblib.delayed(_attempt)(function, item) for item in items)
+    with _workers(backend, jobs, cluster) as count:
+        # One item at a time: items are long, and whoever is free takes the next one.
+        parallel = joblib.Parallel(
+            n_jobs=count, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs"
+        )
+        try:
+            yield from parallel(calls)
+        except TerminatedWorkerError as error:
+            raise InputError(
+                "a worker process was killed, most likely because memory ran out; use fewer --jobs and run again: "
+                "what is finished will not be done again"
+            ) from error
+
+
+def _attempt(function: Callable[[Item], Result], item: Item) -> Done[Item, Result]:
+    try:
+        return Done(item, function(item), None)
+    except InputError as error:
+        return Done(item, None, str(error))
+
+
+@contextmanager
+def _workers(backend: str, jobs: int, cluster: str | None) -> Iterator[int]:
+    """Start or join the workers of a backend; gives joblib's number of jobs."""
+    if backend == "loky":
+        with joblib.parallel_config("loky", n_jobs=jobs):
+            yield jobs
+    elif backend == "dask":
+        with _dask_client(jobs, cluster), joblib.parallel_config("dask", n_jobs=_SIZE_ON_CLUSTER):
+            yield _SIZE_ON_CLUSTER
+    else:
+        with _ray_session(jobs, cluster), joblib.parallel_config("ray", n_jobs=jobs):
+            yield jobs
+
+
+@contextmanager
+def _dask_client(jobs: int, address: str | None) -> Iterator[None]:
+    try:
+        import dask
+        from distributed import Client
+    except ImportError as error:
+        raise InputError(
+            "--backend dask: Dask is not installed here; run `pip install 'dask[distributed]'` or use --backend loky"
+        ) from error
+    address = address or dask.config.get("scheduler-address", None)
+    new = {"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": None}
+    try:
+        client = Client(address) if address else Client(**new)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"--cluster {address}: no Dask scheduler answers there ({error}); check the address"
+        ) from error
+    with client:
+        yield
+
+
+@contextmanager
+def _ray_session(jobs: int, address: str | None) -> Iterator[None]:
+    try:
+        import ray
+        from ray.util.joblib import register_ray
+    except ImportError as error:
+        raise InputError(
+            "--backend ray: Ray is not installed here; run `pip install ray` or use --backend loky or dask"
+        ) from error
+    started = not ray.is_initialized()
+    if started:
+        address = address or os.environ.get("RAY_ADDRESS")
+        # On a cluster Ray knows the number of processors; here it would take all.
+        try:
+            ray.init(**({"address": address} if address else {"num_cpus": jobs}), include_dashboard=False)
+        except (ConnectionError, ValueError) as error:
+            raise InputError(f"--cluster {address}: no Ray cluster answers there ({error}); check it") from error
+    register_ray()
+    try:
+        yield
+    finally:
+        if started:
+            ray.shutdown()
