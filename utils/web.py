@@ -6,8 +6,10 @@ a browser needs no network but the connection to this program, for example throu
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import html
+import io
 import socket
 import sys
 import traceback
@@ -44,7 +46,9 @@ def serve(title: str, host: str, port: int, dark: bool = False):
     viser = import_viser()
     if not 0 <= port <= 65535:
         raise InputError(f"--port {port}: expected a number from 0 to 65535; choose another one")
-    server = viser.ViserServer(host=host, port=_free_port(host, port), label=title, verbose=False)
+    free = _free_port(host, port)
+    with contextlib.redirect_stdout(io.StringIO()):  # its banner; `address` says where the page is
+        server = viser.ViserServer(host=host, port=free, label=title, verbose=False)
     server.gui.configure_theme(dark_mode=dark, show_logo=False, show_share_button=False, brand_color=(38, 70, 83))
     server.gui.set_panel_label(title)
     return server

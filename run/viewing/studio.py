@@ -52,10 +52,10 @@ class Studio:
         if source is None:
             raise InputError(f"{shelf.folder}: expected a motion (.bvh) in the folder of a hand, found none")
         other = "mano" if shelf.domain(source) == "mixamo" else "mixamo"
-        # Of short hands onto long ones and the reverse is where methods differ; the last test hand is unlike the first.
-        target = shelf.first(other) or source
-        unlike = [name for name in shelf.names[:12] if shelf.domain(name) == other and "Short" in name]
-        self.choice = Choice(source, shelf.clips(source)[0], unlike[0] if unlike else target)
+        targets = [name for name in shelf.names if shelf.domain(name) == other] or shelf.names
+        # Methods differ most between unlike hands: the open data set's first source has long fingers.
+        target = next((name for name in targets if "Short" in name), targets[0])
+        self.choice = Choice(source, shelf.clips(source)[0], target)
         self.take = self._make(self.choice)
 
     # -- choosing --------------------------------------------------------------------------------------------------

@@ -28,8 +28,10 @@ RATE = 15.0
 """Frames per second that are worked out; surfaces in between are blended."""
 LONGEST = 600.0
 """Seconds of a motion that are shown."""
-PIECE = 45
-"""Frames of a piece."""
+PIECE = 48
+"""Frames of a piece. Networks see windows that begin every 12 frames, in a piece as in the whole motion."""
+MARGIN = 36
+"""Frames on either side of a piece that networks are shown besides: windows and filters reach no further."""
 SOURCE = "source"
 CLOSED = 3 * CONTACT
 """Fingertips nearer than this look closed."""
@@ -148,14 +150,14 @@ class Take:
 
     def _solve(self, column: str, number: int) -> None:
         first, last = number * PIECE, min((number + 1) * PIECE, self.source.frames)
-        margin = self.methods.margin(column, 1 / RATE)
+        margin = MARGIN if self.methods.looks_around(column) else 0
         start, end = max(0, first - margin), min(self.source.frames, last + margin)
         features = self.source.features[start:end]
         with torch.inference_mode():
             if column == SOURCE:
                 posed = self.source.hand.pose(self.source.shown.local[start:end])
             else:
-                posed = self.methods.pose(column, self.target, features, 1 / RATE)
+                posed = self.methods.pose(column, self.target, self.source.hand, features, RATE)
             posed = posed[first - start : last - start]
             piece = self._measured(posed, slice(first, last))
         with self._lock:
@@ -226,6 +228,20 @@ class Take:
             return None
         joined = [torch.cat([getattr(piece, name) for piece in pieces]) for name in ("s_finger", "s_palm", "gap")]
         return float(joined[0].mean()), float(joined[1].mean()), float(joined[2].nanmean())
+
+    def s_finger(self, column: str) -> np.ndarray:
+        """S_finger ``(frames,)`` of the whole motion, NaN where it is not known yet."""
+        values = np.full(self.source.frames, np.nan, dtype=np.float32)
+        for number in range(self.n_pieces):
+            if (column, number) in self._pieces:
+                piece = self._pieces[column, number].s_finger.numpy()
+                values[number * PIECE : number * PIECE + len(piece)] = piece
+        return values
+
+    @property
+    def known(self) -> int:
+        """How many pieces of all columns are known."""
+        return len(self._pieces)
 
     def matrix(self, column: str, time: float, kind: str) -> np.ndarray | None:
         """The semantic matrix of a column against the source's, ``(20, 20)``, at the frame before a time.
