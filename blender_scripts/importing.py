@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -19,20 +20,17 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from data.armature import Armature, Skin, merged, motion, unique_names, welded  # noqa: E402
+from data.armature import ORDER, Armature, Skin, as_bvh, merged, nearest_rotations, unique_names, welded  # noqa: E402
+from data.convert import GLTF_FPS, GLTF_SUFFIXES, SUFFIXES, check_kind, frame_count, up_to_date  # noqa: E402
+from data.gltf import read_gltf  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 
 try:
     import bpy
+    from mathutils import Euler, Matrix, Quaternion, Vector
 except ImportError:
     bpy = None
 
-GLTF_SUFFIXES = (".gltf", ".glb", ".vrm")
-SUFFIXES = (".fbx",) + GLTF_SUFFIXES
-GLTF_FPS = 60.0
-"""glTF holds seconds, not frames: its motions are sampled this often where no rate is asked for."""
-MAX_POSES = 4000000
-"""Frames times bones that a motion may have."""
 _TO_CHARACTER = 100.0 * np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 0.01]])
 """Blender's world (metres, z up, facing −y) → the character's frame (centimetres, y up, facing +z)."""
 
@@ -56,8 +54,20 @@ def guarded(main) -> None:
     except (InputError, OSError) as error:
         sys.stdout.flush()
         print(f"error: {error}", file=sys.stderr)
-        sys.stderr.flush()
-        sys.exit(2)
+        finish(2)
+    finish(0)
+
+
+def finish(code: int) -> None:
+    """End the process. The bpy wheel may crash while Python takes it apart, so that is not waited for."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if bpy is not None and not _inside_blender():
+        folder = Path(bpy.app.tempdir or ".")
+        if folder.name.startswith("blender_"):
+            shutil.rmtree(folder, ignore_errors=True)
+        os._exit(code)
+    sys.exit(code)
 
 
 def arguments() -> list:
@@ -65,36 +75,76 @@ def arguments() -> list:
     return sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else ([] if _inside_blender() else sys.argv[1:])
 
 
+def files_of(source: Path, target: Path, suffix: str) -> list:
+    """(input, output) pairs: the two as they are, or for a folder every file in it that can be imported.
+
+    Raises:
+        InputError: the input does not exist, holds nothing to convert, or the output does not fit to it.
+    """
+    if not source.is_dir():
+        check_kind(source)
+        return [(source, target / (source.stem + suffix) if target.is_dir() else target)]
+    if target.is_file():
+        raise InputError(f"{target}: expected a folder for what is made of the folder {source}, found a file")
+    files = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not files:
+        raise InputError(f"{source}: expected files {' '.join(SUFFIXES)} in this folder, found none")
+    stems = [path.stem for path in files]
+    return [(p, target / ((p.stem if stems.count(p.stem) == 1 else p.name.replace(".", "_")) + suffix)) for p in files]
+
+
+def convert_all(pairs: list, convert, force: bool) -> None:
+    """Run `convert(input, output) → text` for each pair; of several, one that fails does not stop the others.
+
+    Raises:
+        InputError: the only one failed, or some did, after the others were made.
+    """
+    skipped = []
+    for number, (source, target) in enumerate(pairs, start=1):
+        say = f"[{number}/{len(pairs)}] {source.name}: "
+        if not force and len(pairs) > 1 and up_to_date(source, target):
+            print(say + "up to date", flush=True)
+            continue
+        try:
+            print(say + convert(source, target), flush=True)
+        except InputError as error:
+            if len(pairs) == 1:
+                raise
+            skipped.append(str(error))
+            print(say + "skipped", flush=True)
+    if skipped:
+        print("skipped:\n  " + "\n  ".join(skipped), flush=True)
+        raise InputError(f"{len(skipped)} of {len(pairs)} files were skipped; the reasons are above")
+
+
 def _inside_blender() -> bool:
-    return bpy is not None and bool(bpy.app.binary_path)
+    return bpy is not None and not getattr(bpy.app, "module", False) and bool(bpy.app.binary_path)
 
 
 class Scene:
-    """One file, imported into an empty scene: `Scene(path)`; then `armature`, `skin`, `clips`, `motion`."""
+    """One file, imported into an empty scene, with the face of `data.convert.Source`."""
 
-    def __init__(self, path, armature=None, fps=None):
+    def __init__(self, path, armature=None):
         """Import a file.
 
         Args:
             path: .fbx, .gltf, .glb or .vrm.
             armature: which armature to take where there are several; None: the one with skin.
-            fps: frames a second of the motions; None: the rate of an FBX file, 60 for glTF.
 
         Raises:
             InputError: the file cannot be imported or has no armature, or several and none is named.
         """
         self.path = Path(path)
         check_kind(self.path)
-        if fps is not None and not 0 < fps <= 1000:
-            raise InputError(f"--fps: expected a number of frames a second from 0 to 1000, found {fps}")
         self.is_gltf = self.path.suffix.lower() in GLTF_SUFFIXES
         self.notes = []
         _import(self.path)
         self.object = self._choose(armature)
         self.file_fps = bpy.context.scene.render.fps / bpy.context.scene.render.fps_base
-        self.fps = float(fps or (GLTF_FPS if self.is_gltf else self.file_fps))
+        self.own_fps = GLTF_FPS if self.is_gltf else self.file_fps
         self._bases = [bone.matrix_basis.copy() for bone in self.object.pose.bones]
-        self.clips = self._find_clips()
+        self._clips = self._find_clips()
+        self.clips = unique_names([clip.name for clip in self._clips])
         self._rest()
         self.armature = self._read_armature()
         self.skin = self._read_skin()
@@ -145,8 +195,30 @@ class Scene:
         self.bone_names = [bone.name for bone in order]
         place = {name: number for number, name in enumerate(self.bone_names)}
         parents = [-1 if bone.parent is None else place[bone.parent.name] for bone in order]
-        rest = _TO_CHARACTER @ _array(self.object.matrix_world) @ np.array([_array(b.matrix_local) for b in order])
+        self._to_character = _snapped(_TO_CHARACTER @ _array(self.object.matrix_world))
+        if self.is_gltf:
+            self._to_character = self._stand(order[0])
+        rest = self._to_character @ np.array([_array(bone.matrix_local) for bone in order])
         return Armature(unique_names(self.bone_names), np.array(parents, np.int64), rest)
+
+    def _stand(self, root) -> np.ndarray:
+        """Armature space → character, so that the topmost bone rests where its node stands in the file.
+
+        The importer puts bones where the inverse bind matrices say, whatever stands above them, and leaves the objects
+        above them in the first frame of an animation.
+        """
+        gltf = read_gltf(self.path)
+        names = list(gltf.node_names)
+        if names.count(root.name) != 1 or root.parent is not None:
+            return self._to_character
+        node, world = names.index(root.name), Matrix.Identity(4)
+        while node >= 0:
+            world = _node_matrix(gltf, node) @ world
+            node = int(gltf.parents[node])
+        stands = _array(world)
+        stands[:3, :3] = nearest_rotations(stands[:3, :3])
+        stands[:3] *= 100.0
+        return _snapped(stands @ np.linalg.inv(_array(root.matrix_local)))
 
     # ------------------------------------------------------------------------------------------------
     # Skin
@@ -177,7 +249,8 @@ class Scene:
         mesh.vertices.foreach_get("co", vertices)
         faces = np.empty(3 * len(mesh.loop_triangles), np.int32)
         mesh.loop_triangles.foreach_get("vertices", faces)
-        to_character = _TO_CHARACTER @ _array(thing.matrix_world)
+        in_armature = np.linalg.inv(_array(self.object.matrix_world)) @ _array(thing.matrix_world)
+        to_character = _snapped(self._to_character @ in_armature)
         weights = np.zeros((len(mesh.vertices), len(self.bone_names)), np.float32)
         if rigid is not None:
             weights[:, rigid] = 1
@@ -227,36 +300,26 @@ class Scene:
         tail = "_" + self.object.name
         return action.name[: -len(tail)] if action.name.endswith(tail) else action.name
 
-    def motion(self, clip: Clip):
-        """The motion as `data.bvh.Bvh`.
+    def motion(self, number: int, fps=None):
+        """The motion number `number` as `data.bvh.Bvh`; `fps`: frames a second, None: the file's own rate.
 
         Raises:
             InputError: it is too long, or a pose is not finite.
         """
-        scene = bpy.context.scene
+        clip, scene, fps = self._clips[number], bpy.context.scene, fps or self.own_fps
         seconds = (clip.last - clip.first) / self.file_fps
-        if not seconds * self.fps * len(self.bone_names) < MAX_POSES:
-            raise InputError(
-                f"{self.path}: animation {clip.name}: expected at most {MAX_POSES // len(self.bone_names)} frames, "
-                f"found {seconds * self.fps:.0f}; give a lower --fps or cut it"
-            )
-        n_frames = int(seconds * self.fps + 1e-4) + 1
+        n_frames = frame_count(seconds, fps, len(self.bone_names), clip.name)
         self._without_meshes()
         self._assign(clip)
-        step = self.file_fps / self.fps
-
-        def pose(first: int, last: int) -> np.ndarray:
-            result = np.empty((last - first, len(self.bone_names), 4, 4))
-            bones = [self.object.pose.bones[name] for name in self.bone_names]
-            for frame in range(first, last):
-                time = clip.first + frame * step
-                whole = int(np.floor(time + 1e-6))
-                scene.frame_set(whole, subframe=float(min(max(time - whole, 0.0), 0.999999)))
-                world = _TO_CHARACTER @ _array(self.object.matrix_world)
-                result[frame - first] = world @ np.array([_array(bone.matrix) for bone in bones])
-            return result
-
-        return motion(self.armature, pose, n_frames, 1.0 / self.fps, self.skin)
+        angles = np.empty((n_frames, len(self.bone_names), 3))
+        positions = np.empty((n_frames, len(self.bone_names), 3))
+        poser = _Poser(self.object, self.bone_names, self._to_character)
+        for frame in range(n_frames):
+            time = clip.first + frame * self.file_fps / fps
+            whole = int(np.floor(time + 1e-6))
+            scene.frame_set(whole, subframe=float(min(max(time - whole, 0.0), 0.999999)))
+            poser.read(angles[frame], positions[frame])
+        return as_bvh(self.armature, np.degrees(angles), positions, 1.0 / fps, self.skin)
 
     def _without_meshes(self) -> None:
         """Frames are set several times faster when no skin follows."""
@@ -273,28 +336,72 @@ class Scene:
             animation.action_slot = clip.slot
 
 
+class _Poser:
+    """Reads the pose of the current frame as Euler angles.
+
+    In the armature's own space a bone's local rotation is F = R_p P_p⁻¹ P R⁻¹ (R rest, P pose, p its parent). This is
+    computed in Blender's own single precision and order, so that the digits are those of its BVH exporter.
+    """
+
+    def __init__(self, thing, names, to_character):
+        self.object = thing
+        self.bones = [thing.pose.bones[name] for name in names]
+        place = {name: number for number, name in enumerate(names)}
+        self.parents = [-1 if bone.parent is None else place[bone.parent.name] for bone in self.bones]
+        self.rest = [bone.bone.matrix_local.copy() for bone in self.bones]
+        self.inverse = [_inverse(matrix) for matrix in self.rest]
+        turn = nearest_rotations(to_character[:3, :3])
+        self.turn = None if (turn == np.eye(3)).all() else Matrix(turn.tolist()).to_4x4()
+        self.from_character = np.linalg.inv(to_character)
+        self.before = [Euler((0.0, 0.0, 0.0), ORDER[::-1]) for _ in self.bones]
+
+    def read(self, angles: np.ndarray, positions: np.ndarray) -> None:
+        """Fill (J, 3) angles in radians, in the order `ORDER`, and (J, 3) positions of the roots in centimetres."""
+        pose = [bone.matrix.copy() for bone in self.bones]
+        for bone, parent in enumerate(self.parents):
+            if parent >= 0:
+                local = self.rest[parent] @ _inverse(pose[parent]) @ pose[bone] @ self.inverse[bone]
+                if self.turn is not None:
+                    local = self.turn @ local.to_3x3().to_4x4() @ self.turn.transposed()
+            else:  # the armature as a whole may move too
+                moved = _snapped(_TO_CHARACTER @ _array(self.object.matrix_world)) @ _array(pose[bone])
+                positions[bone] = moved[:3, 3]
+                local = Matrix((moved @ _array(self.inverse[bone]) @ self.from_character).tolist())
+            euler = local.to_euler(ORDER[::-1], self.before[bone])  # Blender names orders from the right
+            self.before[bone] = euler
+            angles[bone] = euler[:]
+
+
+def _inverse(matrix):
+    """The inverse; for a bone scaled to nothing, the identity."""
+    try:
+        return matrix.inverted()
+    except ValueError:
+        return Matrix.Identity(4)
+
+
+def _node_matrix(gltf, node: int):
+    """The local transform of a glTF node."""
+    if node in gltf.matrices:
+        return Matrix(gltf.matrices[node].tolist())
+    x, y, z, w = gltf.rotations[node].tolist()
+    turn = Quaternion((w, x, y, z)).to_matrix().to_4x4()
+    size = Matrix.Diagonal(Vector((*gltf.scales[node].tolist(), 1.0)))
+    return Matrix.Translation(gltf.translations[node].tolist()) @ turn @ size
+
+
+def _snapped(matrix: np.ndarray) -> np.ndarray:
+    """A transform whose axes are those of the frame up to rounding, exactly so: data in the file keep their numbers."""
+    near = np.rint(matrix[:3, :3])
+    if np.abs(matrix[:3, :3] - near).max() < 1e-5 and abs(abs(np.linalg.det(near)) - 1) < 1e-9:
+        matrix = matrix.copy()
+        matrix[:3, :3] = near
+    return matrix
+
+
 # ----------------------------------------------------------------------------------------------------
 # Importing
 # ----------------------------------------------------------------------------------------------------
-
-
-def check_kind(path: Path) -> None:
-    """Refuse what Blender's importers cannot read, in one clear sentence.
-
-    Raises:
-        InputError: no file, an unknown suffix, or an FBX file that is not binary.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: expected a file, found {'a folder' if path.is_dir() else 'nothing'}; check the path")
-    if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path}: expected .fbx, .gltf, .glb or .vrm, found {path.suffix or 'no suffix'}")
-    if path.suffix.lower() == ".fbx":
-        with path.open("rb") as stream:
-            head = stream.read(64)
-        if not head.startswith(b"Kaydara FBX Binary"):
-            text = head.lstrip().startswith(b";") or b"FBX" in head
-            found = "an ASCII FBX file, which Blender cannot import" if text else "something else"
-            raise InputError(f"{path}: expected a binary FBX file, found {found}; export it as binary FBX")
 
 
 def _import(path: Path) -> None:

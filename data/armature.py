@@ -14,10 +14,12 @@ from typing import Callable, Sequence
 
 import numpy as np
 
-from data.bvh import Bvh
+from data.bvh import CHANNEL_NAMES, Bvh, euler_from_rotations
 from utils.errors import InputError
 from utils.files import atomic_write
 
+ORDER = "XYZ"
+"""Rotation channels of every joint: R = Rx Ry Rz."""
 TALLEST_CM, SMALLEST_CM = 1000.0, 5.0
 """A figure outside these bounds is most likely in another unit than its file says."""
 _CHUNK = 512
@@ -206,43 +208,57 @@ def motion(
     """
     parents = armature.parents
     inverse = np.linalg.inv(usable(armature.rest)[:, :3, :3])
-    leaves = np.setdiff1d(np.arange(len(parents)), parents)
-    ends = bone_tails(armature, skin) - armature.heads
-    parts = []
+    angles = np.empty((n_frames, len(parents), 3))
+    positions = np.empty((n_frames, len(parents), 3))
     for first in range(0, n_frames, _CHUNK):
-        posed = np.asarray(pose(first, min(first + _CHUNK, n_frames)), dtype=np.float64)
-        bad = np.argwhere(~np.isfinite(posed).all(axis=(-1, -2)))
-        if len(bad):
-            frame, joint = bad[0]
-            raise InputError(
-                f"motion: expected finite poses, found NaN or infinity in frame {first + frame}, "
-                f"joint {armature.names[joint]}"
-            )
+        last = min(first + _CHUNK, n_frames)
+        posed = np.asarray(pose(first, last), dtype=np.float64)
+        if not np.isfinite(posed).all():
+            frame, joint = np.argwhere(~np.isfinite(posed).all(axis=(-1, -2)))[0]
+            raise _not_finite(armature, first + frame, joint)
         turned = nearest_rotations(posed[..., :3, :3] @ inverse)
         above = np.where((parents >= 0)[:, None, None], turned[:, parents], np.eye(3))
-        parts.append(
-            Bvh.from_rotations(
-                armature.names,
-                parents,
-                armature.offsets,
-                np.swapaxes(above, -1, -2) @ turned,
-                frame_time=frame_time,
-                order="XYZ",
-                root_positions=None,
-                end_sites=[(int(leaf), ends[leaf]) for leaf in leaves],
-            )
-        )
-        _place_roots(parts[-1], posed[..., :3, 3])
-    return replace(parts[0], values=np.concatenate([part.values for part in parts]))
+        local = np.swapaxes(above, -1, -2) @ turned
+        angles[first:last] = np.degrees(euler_from_rotations(local, ORDER))
+        positions[first:last] = posed[..., :3, 3]
+    return as_bvh(armature, angles, positions, frame_time, skin)
 
 
-def _place_roots(bvh: Bvh, positions: np.ndarray) -> None:
-    """Write the heads (F, J, 3) of the roots into their position channels."""
-    column = 0
-    for joint, channels in enumerate(bvh.channels):
-        if bvh.parents[joint] < 0:
-            bvh.values[:, column : column + 3] = positions[:, joint]
-        column += len(channels)
+def as_bvh(
+    armature: Armature, angles: np.ndarray, positions: np.ndarray, frame_time: float, skin: Skin | None = None
+) -> Bvh:
+    """The BVH of Euler angles (F, J, 3) in degrees, in the order `ORDER`, and positions (F, J, 3) in centimetres, of
+    which those of roots are used.
+
+    Raises:
+        InputError: a number is not finite.
+    """
+    parents = armature.parents
+    turns = tuple(axis + "rotation" for axis in ORDER)
+    columns, channels = [], []
+    for joint, parent in enumerate(parents):
+        columns += [positions[:, joint]] if parent < 0 else []
+        columns.append(angles[:, joint])
+        channels.append((CHANNEL_NAMES[:3] if parent < 0 else ()) + turns)
+        if not np.isfinite(columns[-1]).all():
+            raise _not_finite(armature, np.argwhere(~np.isfinite(columns[-1]))[0][0], joint)
+    ends = bone_tails(armature, skin) - armature.heads
+    leaves = np.setdiff1d(np.arange(len(parents)), parents)
+    return Bvh(
+        joint_names=tuple(armature.names),
+        parents=parents,
+        offsets=armature.offsets,
+        channels=tuple(channels),
+        values=np.concatenate(columns, axis=1),
+        frame_time=frame_time,
+        end_sites=tuple((int(leaf), tuple(ends[leaf].tolist())) for leaf in leaves),
+    )
+
+
+def _not_finite(armature: Armature, frame: int, joint: int) -> InputError:
+    return InputError(
+        f"motion: expected finite poses, found NaN or infinity in frame {frame}, joint {armature.names[joint]}"
+    )
 
 
 def usable(rest: np.ndarray) -> np.ndarray:

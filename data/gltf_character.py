@@ -17,15 +17,13 @@ from torch import from_numpy
 
 from data.armature import Armature, Skin, merged, motion, unique_names, usable, welded
 from data.bvh import Bvh
+from data.convert import GLTF_FPS, frame_count
 from data.gltf import Animation, Gltf, Skinning, Track, explained, read_gltf, require
 from utils.errors import InputError
 
 CM = 100.0
 MAX_WEIGHTS = 100_000_000
 """Vertices times bones that a skin may have: 400 MB."""
-MAX_POSES = 4_000_000
-"""Frames times bones that a motion may have: 10 minutes at 60 frames per second of 100 bones."""
-
 
 @dataclass(frozen=True)
 class GltfCharacter:
@@ -43,13 +41,13 @@ class GltfCharacter:
     """(J,) node number of each bone."""
     animations: tuple[Animation, ...]
 
-    def motion(self, clip: int, fps: float) -> Bvh:
-        """The motion of animation number `clip`, sampled `fps` times a second from its first to its last key.
+    def motion(self, clip: int, fps: float | None = None) -> Bvh:
+        """The motion of animation number `clip`, sampled `fps` times a second (None: 60) from first to last key.
 
         Raises:
             InputError: it is too long, or a pose is not finite.
         """
-        tracks = self.animations[clip].tracks
+        tracks, fps = self.animations[clip].tracks, fps or GLTF_FPS
         start, end = min(track.times[0] for track in tracks), max(track.times[-1] for track in tracks)
         n_frames = frame_count(end - start, fps, len(self.nodes), self.clips[clip])
         times = start + np.arange(n_frames) / fps
@@ -60,19 +58,6 @@ class GltfCharacter:
             return world
 
         return motion(self.armature, pose, n_frames, 1.0 / fps, self.skin)
-
-
-def frame_count(seconds: float, fps: float, n_bones: int, clip: str) -> int:
-    """Frames from the first to the last key, both included.
-
-    Raises:
-        InputError: so many that they would not fit into memory.
-    """
-    frames = seconds * fps
-    if not frames * n_bones < MAX_POSES:
-        raise InputError(f"animation {clip}: expected at most {MAX_POSES // n_bones} frames, found {frames:.0f}; "
-                         f"give a lower --fps or cut it")  # fmt: skip
-    return int(frames + 1e-4) + 1
 
 
 def read_gltf_character(path: str | os.PathLike, armature: str | None = None) -> GltfCharacter:

@@ -25,9 +25,9 @@ WINDOW = 8
 """Frames of a window the networks were trained with."""
 RATE = 5.0
 """Frames per second of these windows."""
-PHASES = 4
-"""Grids laid one between the other, at most: 20 looks a second at the motion."""
-SIGMA = 0.05
+PHASES = 3
+"""Grids laid one between the other, at most: 15 looks a second at the motion."""
+SIGMA = 0.08
 """Seconds: width of the Gaussian that filters corrections; touches last longer."""
 _WIDE = 0.75
 """Width of that Gaussian, at least, in steps of the grid: it must reach over the gaps where frames lie between them."""

@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 
 from data.mixhand import MixHandDataModule
@@ -30,6 +29,7 @@ from run.command_line import LOGS
 from run.comparison import draw_comparison
 from run.methods import LineUp, load_network
 from run.results import write_results
+from run.splits import SPLITS, TITLES, read_splits
 from run.tables import count_note, print_table
 from utils.cli import guarded
 from utils.errors import InputError
@@ -37,11 +37,6 @@ from utils.files import atomic_write, content_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 METHODS = {"dm": (DM, "run.train_dm", "DM.yaml"), "asrn": (ASRN, "run.train_mixhand", "ASRN.yaml")}
-SPLITS = {"methods": "test_outside", "methods_inside": "test_inside"}
-TITLES = {
-    "methods": "Test hands outside the range of the training hands",
-    "methods_inside": "Test hands inside the range of the training hands",
-}
 ORDER = ("rotation_copy", "tbs_copy", "dm", "asrn")
 DONE = "finished.json"
 PROGRESS = ("epoch", "--ckpt_path", "note", "Written")  # how lines of the training programs begin that are passed on
@@ -175,30 +170,6 @@ def data_options(data: Path) -> list[str]:
         "--data.data_path", str(data), "--model.smplx_model_path", str(data / "models"),
         "--model.mano_axis_path", str(data / "finger_data" / "mano_finger_axis.pkl"),
     ]  # fmt: skip
-
-
-def read_splits(data: Path) -> dict[str, list[str]]:
-    """Characters of each split of the open data set, both domains in one list; in the test splits in such numbers that
-    every character meets every subject.
-
-    Raises InputError if splits.yaml is missing or of another form.
-    """
-    path = data / "splits.yaml"
-    try:
-        splits = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return {
-            name: everyone_with_everyone(sides["mixamo"], sides["mano"])
-            if name.startswith("test")
-            else [*sides["mixamo"], *sides["mano"]]
-            for name, sides in splits.items()
-        }
-    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: expected the splits of run.build_open_hands ({error}); build again") from None
-
-
-def everyone_with_everyone(characters: list[str], subjects: list[str]) -> list[str]:
-    """Entries of a character list that pair each character with each subject (clips of equal length)."""
-    return [*(f"{name}*{len(subjects)}" for name in characters), f"({'+'.join(subjects)})*{len(characters)}"]
 
 
 def test(checkpoints: dict[str, Path], data: Path, output: Path) -> dict[str, Any]:

@@ -21,6 +21,20 @@ ABANDONED = 600.0
 """Seconds after which a temporary file that does not grow belongs to nobody."""
 
 
+def check_writable(folder: str | os.PathLike) -> None:
+    """Say before long work that its results could not be kept. Creates nothing.
+
+    Raises:
+        InputError: `folder` is a file, or it (or the folder above that it would be made in) cannot be written to.
+    """
+    folder = Path(folder)
+    there = next((path for path in (folder, *folder.absolute().parents) if path.exists()), folder)
+    if not there.is_dir():
+        raise InputError(f"{there}: expected a folder to write to, found a file; choose another one")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{there}: no permission to write in this folder; choose another one")
+
+
 @contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """Give a temporary path to write to; rename it to `path` when the block succeeds, remove it when it

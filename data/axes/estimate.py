@@ -127,15 +127,16 @@ def combine(evidence: list[Evidence]) -> FingerEstimate:
 def closes(hand: RestHand, axes: np.ndarray) -> np.ndarray:
     """(5,) bool: whether a positive bend of all joints brings the tip of each finger to the palm's side.
 
-    A finger's tip must come to lie palmwards of where it was, and nearer to the wrist; the thumb's nearer to the far
-    edge of the palm.
+    Beginning with straight fingers, a finger's tip must come palmwards and nearer to the wrist; the thumb's nearer to
+    the far edge of the palm.
     """
-    _, joints = hand.posed(axes, fist_angles())
-    rest_tips, tips = _tips(hand.joints), _tips(joints)
+    _, straight = hand.bent_straight(axes, np.zeros_like(fist_angles()))
+    _, closed = hand.bent_straight(axes, fist_angles())
+    before, after = _tips(straight), _tips(closed)
     goals = np.tile(hand.joints[WRIST], (N_FINGERS, 1))
     goals[THUMB] = hand.fingers[hand.palm_fingers[1], 0]
-    nearer = np.linalg.norm(tips - goals, axis=-1) < np.linalg.norm(rest_tips - goals, axis=-1)
-    palmwards = (tips - rest_tips) @ hand.palm_normal < 0
+    nearer = np.linalg.norm(after - goals, axis=-1) < np.linalg.norm(before - goals, axis=-1)
+    palmwards = (after - before) @ hand.palm_normal < 0
     return nearer & (palmwards | (np.arange(N_FINGERS) == THUMB))
 
 

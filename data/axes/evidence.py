@@ -26,7 +26,7 @@ MITTEN_SPREAD = 25.0
 """Palm of a hand that has only one finger beside the thumb."""
 RIG_SPREAD, RIG_THUMB_SPREAD = 7.0, 15.0
 RIG_AGREES = 20.0
-"""If a rig's own axes lie further from the palm's (root mean square over the fingers), bones do not bend about them."""
+"""If a rig's own axes lie further from the palm's (root mean square of the fingers), bones do not bend about them."""
 MOTION_SPREAD = 4.0
 LEAST_MOTION = np.radians(8.0)
 """Root mean square angle that a joint must have turned before its motion tells a hinge."""

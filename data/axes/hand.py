@@ -8,14 +8,14 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 
 from data.character import Character, HandMesh, hand_mesh
-from model.hands import ManoHand
-from model.kinematics import finger_chain, finger_positions
-from model.skinning import linear_blend_skinning
+from model.hands import ManoHand, PosedHand, ShapedHand, offset_hand
+from model.kinematics import tbs_from_angles
+from model.skinning import skin_hand
 from model.topology import (
     BONES_PER_FINGER,
-    FINGERS,
     INDEX,
     JOINTS_PER_FINGER,
     MANO_BONES,
@@ -138,29 +138,50 @@ class RestHand:
         bend = _unit(bend - (bend * twist).sum(-1, keepdims=True) * twist)
         return np.stack([twist, bend, np.cross(twist, bend)], axis=-2)
 
-    def posed(self, axes: np.ndarray, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Skin and joints with every joint turned about its own axes, from the rest pose as it is.
+    def bent(self, axes: np.ndarray, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Skin and joints with every joint turned about its own bend axis, from the rest pose as it is modelled.
 
         Args:
-            axes: ``(5, 4, 3, 3)``; angles: ``(5, 3)`` radians about the bend axes.
+            axes: ``(5, 4, 3, 3)``; angles: ``(5, 3)`` radians.
 
         Returns:
             ``(V', 3)`` vertices of `skin` and ``(21, 3)`` joints, in the hand's frame and place.
         """
-        turns = _turns(axes[:, :BONES_PER_FINGER, 1], np.where(self.present[:, None], angles, 0.0))
-        rest = np.where(np.isfinite(self.joints), self.joints, self.joints[WRIST])
-        offsets = rest - rest[[max(parent, WRIST) for parent in PARENTS]]
-        local = torch.from_numpy(turns)
-        fingers = finger_chain(local)
-        joints = finger_positions(fingers, torch.from_numpy(offsets)).numpy() + rest[WRIST]
-        globals_ = torch.eye(3, dtype=torch.float64).repeat(N_JOINTS, 1, 1)
-        globals_[1:].unflatten(0, (N_FINGERS, JOINTS_PER_FINGER))[:, :BONES_PER_FINGER] = fingers
-        globals_[1:].unflatten(0, (N_FINGERS, JOINTS_PER_FINGER))[:, BONES_PER_FINGER] = fingers[:, -1]
-        skin = (self.skin.vertices, self.skin.weights, rest)
-        vertices = linear_blend_skinning(
-            *(torch.from_numpy(np.asarray(part, np.float64)) for part in skin), globals_, torch.from_numpy(joints)
-        )
-        return vertices.numpy(), np.where(np.isfinite(self.joints), joints, np.nan)
+        turns = Rotation.from_rotvec((angles[..., None] * axes[:, :BONES_PER_FINGER, 1]).reshape(-1, 3)).as_matrix()
+        return self._posed(self._shaped(axes).with_local_rotations(torch.from_numpy(turns.reshape(5, 3, 3, 3))))
+
+    def bent_straight(self, axes: np.ndarray, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `bent`, but from the canonical rest pose: fingers straight and side by side (SPEC §2)."""
+        tbs = torch.zeros(N_FINGERS, BONES_PER_FINGER, 3, dtype=torch.float64)
+        tbs[..., 1] = torch.from_numpy(angles)
+        return self._posed(self._shaped(axes).with_tbs(tbs_from_angles(tbs)))
+
+    @cached_property
+    def _whole_joints(self) -> np.ndarray:
+        """(21, 3): `joints` without gaps: a missing finger is its neighbour's copy, a missing tip is made up.
+
+        Only for posing: nothing of a missing finger is shown or written.
+        """
+        fingers = self.fingers.copy()
+        lengths = np.linalg.norm(fingers[:, 2] - fingers[:, 1], axis=-1)
+        ends = fingers[:, 2] + lengths[:, None] * self.bones[:, 2]
+        fingers[:, 3] = np.where(np.isfinite(fingers[:, 3]), fingers[:, 3], ends)
+        first, last = self.palm_fingers
+        for finger in np.flatnonzero(~self.present):
+            fingers[finger] = fingers[first if finger in (INDEX, MIDDLE) else last]
+        return np.concatenate([self.joints[:1], fingers.reshape(-1, 3)])
+
+    def _shaped(self, axes: np.ndarray) -> ShapedHand:
+        joints = self._whole_joints
+        offsets = joints - joints[[max(parent, WRIST) for parent in PARENTS]]
+        return offset_hand(torch.from_numpy(offsets), torch.from_numpy(np.ascontiguousarray(axes)), self.side)
+
+    def _posed(self, posed: PosedHand) -> tuple[np.ndarray, np.ndarray]:
+        skin = (np.asarray(part, np.float64) for part in (self.skin.vertices, self.skin.weights, self._whole_joints))
+        vertices = skin_hand(posed, *(torch.from_numpy(part) for part in skin)).numpy()
+        gaps = np.isfinite(self.joints)
+        wrist = self.joints[WRIST]
+        return vertices + wrist, np.where(gaps, posed.joints.numpy() + wrist, np.nan)
 
     def _replacement(self, finger: int, k: int, steps: np.ndarray) -> np.ndarray:
         """A direction for a bone that has none."""
@@ -211,26 +232,12 @@ def mano_hand(hand: ManoHand) -> RestHand:
     return RestHand(f"MANO {hand.side} hand", hand.side, joints, vertices, skin.faces, weights, skin)
 
 
-def finger_name(finger: int) -> str:
-    """``"middle"``, ``"ring"``, …"""
-    return FINGERS[finger]
-
-
 def _gathered(values: np.ndarray, numbers: Sequence[int | None]) -> np.ndarray:
     """``values[numbers]`` as float64, NaN where the number is None."""
     there = [number is not None for number in numbers]
     result = np.full((len(numbers), *values.shape[1:]), np.nan)
     result[there] = values[[number for number in numbers if number is not None]]
     return result
-
-
-def _turns(axes: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """Rotations ``(…, 3, 3)`` by ``angles (…)`` about unit ``axes (…, 3)`` (Rodrigues)."""
-    x, y, z = np.moveaxis(axes, -1, 0)
-    zero = np.zeros_like(x)
-    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)
-    sine, cosine = np.sin(angles)[..., None, None], np.cos(angles)[..., None, None]
-    return np.eye(3) + sine * cross + (1 - cosine) * cross @ cross
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Hinges of a hand's joints as its motions show them: the first principal direction of each joint's rotation vectors."""
+"""Hinges of a hand's joints as its motions show them: the principal direction of each joint's rotation vectors."""
 
 from __future__ import annotations
 

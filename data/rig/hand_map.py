@@ -1,0 +1,106 @@
+"""What is known of a hand in a file: which of its joints are the 21 of a hand (SPEC §1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.topology import FINGERS, JOINTS_PER_FINGER, N_JOINTS, PARENTS, ROOTS, TIPS, WRIST
+
+Chain = tuple[tuple[int, ...], tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class HandMap:
+    """Where the joints of one hand stand among the joints of a file."""
+
+    domain: str
+    """``"mixamo"`` (a character's rig, whatever its names) or ``"mano"``."""
+    side: str
+    """``"right"`` or ``"left"``."""
+    indices: tuple[int | None, ...]
+    """For each of the 21 joints in hand order, its number in the file; None where the file has no such joint."""
+    scheme: str = ""
+    """Whose way of naming bones it is, if it is known (see :mod:`data.rig.schemes`)."""
+    chains: tuple[Chain, ...] | None = None
+    """For each of the 21 joints (up, down): numbers in the file of the joints between it and the joint above it in the
+    hand. `down` leads to the joint itself, so that it holds nothing else where no joint was left out; `up` is empty
+    unless the file does not hang the one below the other. None: the hierarchy was not known."""
+
+    @property
+    def present(self) -> tuple[bool, ...]:
+        """For each of the 21 joints, whether the hand has it. A tip needs no joint of its own: it is where the last
+        bone of its finger ends."""
+        tips = {tip: self.indices[root] is not None for root, tip in zip(ROOTS, TIPS, strict=True)}
+        return tuple(tips.get(joint, index is not None) for joint, index in enumerate(self.indices))
+
+    @property
+    def complete(self) -> bool:
+        """All 21 joints have a number in the file."""
+        return None not in self.indices
+
+    @property
+    def missing_fingers(self) -> tuple[str, ...]:
+        """Names of the fingers that the hand does not have."""
+        return tuple(name for name, root in zip(FINGERS, ROOTS, strict=True) if self.indices[root] is None)
+
+    def last_bone(self, finger: int) -> int:
+        """Joint (hand order) of the last bone of a finger that the hand has."""
+        joints = range(ROOTS[finger], ROOTS[finger] + JOINTS_PER_FINGER - 1)
+        return max(joint for joint in joints if self.indices[joint] is not None)
+
+
+def chains_between(indices: Sequence[int | None], parents: Sequence[int]) -> tuple[Chain, ...]:
+    """The joints of a file between each joint of a hand and the one above it, see :attr:`HandMap.chains`.
+
+    Args:
+        indices: numbers of the 21 joints, None where there is none; a joint's "one above" is the nearest that exists.
+        parents: of the joints in the file, −1 for a root; no circles.
+    """
+    chains: list[Chain] = [((), ()) for _ in range(N_JOINTS)]
+    for joint, index in enumerate(indices):
+        if index is None or joint == WRIST:
+            continue
+        above = PARENTS[joint]
+        while indices[above] is None:
+            above = PARENTS[above]
+        chains[joint] = _between(int(indices[above]), index, parents)
+    return tuple(chains)
+
+
+def _between(top: int, bottom: int, parents: Sequence[int]) -> Chain:
+    """(joints from below the nearest common ancestor down to `top`, the same down to `bottom`)."""
+    over_top = [top, *ancestors(top, parents)]
+    down, joint = [], bottom
+    while joint >= 0 and joint not in over_top:
+        down.append(joint)
+        joint = int(parents[joint])
+    up = over_top[: over_top.index(joint)] if joint >= 0 else over_top
+    return tuple(reversed(up)), tuple(reversed(down))
+
+
+def ancestors(joint: int, parents: Sequence[int]) -> list[int]:
+    """The joints above `joint`, nearest first; stops where parents run in a circle."""
+    above, seen = [], {joint}
+    joint = int(parents[joint])
+    while 0 <= joint < len(parents) and joint not in seen:
+        above.append(joint)
+        seen.add(joint)
+        joint = int(parents[joint])
+    return above
+
+
+def depths(parents: Sequence[int]) -> np.ndarray:
+    """``(J,)`` number of joints above each."""
+    result = np.full(len(parents), -1)
+    for joint in range(len(parents)):
+        path = []
+        while 0 <= joint < len(parents) and result[joint] < 0 and len(path) <= len(parents):
+            path.append(joint)
+            joint = int(parents[joint])
+        start = result[joint] if 0 <= joint < len(parents) else -1
+        for step, member in enumerate(reversed(path), start=1):
+            result[member] = start + step
+    return result

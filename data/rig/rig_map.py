@@ -1,0 +1,132 @@
+"""Rig maps: a small YAML file in which a user says which joints a hand consists of.
+
+    right:
+      wrist: mixamorig:RightHand
+      thumb: [Thumb_A, Thumb_B, Thumb_C, Thumb_End]
+      index: [Point_A, Point_B, Point_C]
+      middle: [Mid_A, Mid_B, Mid_C]
+      ring: [Ring_A, Ring_B, Ring_C]
+      pinky: []
+    left:
+      …
+
+A finger lists its bones from the palm outwards, at most three that bend; a fourth name is the tip's. Without it, the
+tip is where the third bone ends. A finger with two bones has two joints and, if it has a joint at its end, a null
+between: ``[A, B, null, End]``. An empty list is a finger that the hand does not have. A side that is not mentioned is
+recognised by its names. The map is used for every file in which any of its names occurs; then all must.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from model.topology import FINGERS, INDEX, JOINTS_PER_FINGER, MIDDLE, N_JOINTS, PINKY, RING, ROOTS, SIDES, THUMB
+from utils.errors import InputError
+
+LARGEST = 1 << 18
+"""Bytes of a map; one of two hands has 2 kB."""
+_ORDER = (THUMB, INDEX, MIDDLE, RING, PINKY)
+_FORM = "see `python -m run.preprocess_mixhand --print_map` for the form"
+
+
+@dataclass(frozen=True)
+class RigMap:
+    """What a user says about hands: side → 21 names in hand order, None where the hand has no such joint."""
+
+    source: str
+    names: dict[str, tuple[str | None, ...]]
+
+    def names_occur(self, joint_names: Collection[str], side: str) -> bool:
+        """Any of the names that the map gives for a side is one of a file's."""
+        return not set(self.names.get(side, ())).isdisjoint(joint_names)
+
+
+def read_rig_map(path: str | os.PathLike) -> RigMap:
+    """Read a rig map (YAML, as above).
+
+    Raises:
+        InputError: the file is missing or does not have this form.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: expected a rig map, found {'a folder' if path.is_dir() else 'nothing'}; {_FORM}")
+    if path.stat().st_size > LARGEST:
+        raise InputError(f"{path}: expected a rig map of a few lines, found {path.stat().st_size} bytes; {_FORM}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{path}: this is not YAML ({reason}); {_FORM}") from error
+    if not isinstance(content, Mapping) or not content or not set(content) <= set(SIDES):
+        raise InputError(f"{path}: expected the keys right and left, found {_short(content)}; {_FORM}")
+    return RigMap(str(path), {side: _names(path, side, content[side]) for side in SIDES if side in content})
+
+
+def _names(path: Path, side: str, hand: object) -> tuple[str | None, ...]:
+    keys = ("wrist", *FINGERS)
+    if not isinstance(hand, Mapping) or not set(hand) <= set(keys):
+        raise InputError(f"{path}: {side}: expected the keys {', '.join(keys)}, found {_short(hand)}; {_FORM}")
+    wrist = hand.get("wrist")
+    if not isinstance(wrist, str):
+        raise InputError(f"{path}: {side}: expected the name of a joint as the wrist, found {_short(wrist)}; {_FORM}")
+    names: list[str | None] = [wrist] + [None] * (N_JOINTS - 1)
+    for finger, root in zip(FINGERS, ROOTS, strict=True):
+        bones = hand.get(finger)
+        bones = [] if bones is None else bones
+        where = f"{path}: {side}, {finger}"
+        if not isinstance(bones, list) or not all(bone is None or isinstance(bone, str) for bone in bones):
+            raise InputError(f"{where}: expected a list of names, found {_short(bones)}; {_FORM}")
+        if len(bones) > JOINTS_PER_FINGER:
+            raise InputError(
+                f"{where}: expected at most three bones that bend and a tip, found {len(bones)}; leave out those "
+                f"between wrist and finger, their motion is folded into the first one"
+            )
+        if any(bone is None and following is not None for bone, following in zip(bones[:2], bones[1:3], strict=False)):
+            raise InputError(f"{where}: expected bones from the palm outwards, found a gap; put null only at the end")
+        names[root : root + len(bones)] = bones
+    given = [name for name in names if name is not None]
+    double = sorted({name for name in given if given.count(name) > 1})
+    if double:
+        raise InputError(f"{path}: {side}: expected each joint once, found {', '.join(double)} several times")
+    return tuple(names)
+
+
+def as_yaml(names: Sequence[str], hands: Mapping[str, Sequence[int | None]], source: str = "") -> str:
+    """The text of a rig map.
+
+    Args:
+        names: of the file's joints.
+        hands: side → for each of the 21 joints in hand order its number, or None.
+        source: the file, for a remark.
+    """
+    lines = [f"# The hands of {source.splitlines()[0]}, as recognised by names and hierarchy."] if source else []
+    lines.append("# From the palm outwards: three bones that bend, then the tip if it has a joint. [] is no finger.")
+    for side, indices in hands.items():
+        label = [None if index is None else names[index] for index in indices]
+        lines += [f"{side}:", f"  wrist: {_scalar(label[0])}"]
+        for finger in _ORDER:
+            bones = label[ROOTS[finger] : ROOTS[finger] + JOINTS_PER_FINGER]
+            while bones and bones[-1] is None:
+                bones.pop()
+            lines.append(f"  {FINGERS[finger]}: [{', '.join(_scalar(bone) for bone in bones)}]")
+    return "\n".join(lines) + "\n"
+
+
+def _scalar(name: str | None) -> str:
+    """A name as YAML that reads back as the same text."""
+    if name is None:
+        return "null"
+    return yaml.safe_dump(name, default_style='"', allow_unicode=True, width=1 << 20).rstrip("\n")
+
+
+def _short(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, Mapping):
+        return ", ".join(str(key)[:40] for key in list(value)[:8]) or "nothing"
+    return f"a list of {len(value)}" if isinstance(value, list) else f"{type(value).__name__} {str(value)[:40]!r}"

@@ -1,0 +1,152 @@
+"""Find the twist, bend and splay axes of a character's fingers, without a human: no window, no display.
+
+python -m run.calculate_mixamo_axis --mesh_data artifact/MixHand/finger_data/Aj_mesh_data.npz
+python -m run.calculate_mixamo_axis --mesh_data artifact/MixHand/finger_data --motion artifact/MixHand
+
+Palm, bones, the rig's own axes, the mesh and (with --motion) the character's motions are weighed against each other,
+and a table says how sure each finger is. --picture shows the axes and the fist that they make; --annotate opens a page
+in the browser to look at them and to turn them by hand. Written is <character>_finger_axis.pkl: rhand, lhand
+(5,4,3,3), rows twist, bend, splay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jsonargparse import ActionYesNo, ArgumentParser
+from rich.console import Console
+from rich.progress import track
+
+from data.axes.annotation import Annotation
+from data.axes.estimate import METHODS, HandEstimate, estimate_axes
+from data.axes.files import axes_path, character_name, hand_key, mesh_files, read_preset, write_axes
+from data.axes.hand import character_hand
+from data.axes.motion import bvh_files, hinges_from_files
+from data.character import read_character
+from run.annotation_page import add_page_options, annotate
+from run.axis_reports import READING, draw, tell
+from utils.cli import guarded
+from utils.errors import InputError
+from utils.files import content_hash
+
+
+def argument_parser() -> ArgumentParser:
+    """The options."""
+    parser = ArgumentParser(prog="python -m run.calculate_mixamo_axis", description=__doc__)
+    parser.add_argument("--mesh_data", required=True, help="<character>_mesh_data.npz, or a folder of them")
+    parser.add_argument("--preset", help="earlier axes file (.pkl or .npz): the splay axes nearest to it are taken")
+    parser.add_argument(
+        "--output", help="axes file, or folder for several; default: <character>_finger_axis.pkl beside the mesh"
+    )
+    parser.add_argument(
+        "--method", choices=METHODS, default="combined", help="all evidence, or the published estimate from the mesh"
+    )
+    parser.add_argument(
+        "--motion",
+        nargs="+",
+        help="BVH files of the character, or folders of them (or of one folder for each character): their joints' "
+        "hinges are the best evidence there is",
+    )
+    parser.add_argument("--picture", help="PNG of axes and fist; a folder, if there are several characters")
+    parser.add_argument(
+        "--force", nargs="?", action=ActionYesNo, default=False, help="of a folder, also those that have axes already"
+    )
+    add_page_options(parser)
+    return parser
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is done with every character."""
+
+    method: str
+    preset: str | None
+    motion: Sequence[str]
+
+    def estimates(self, mesh: Path, console: Console) -> list[HandEstimate]:
+        """The hands of a character, right before left."""
+        character = read_character(mesh, None)
+        found = []
+        for side in character.sides:
+            hand = character_hand(character, side)
+            preset = None if self.preset is None else read_preset(self.preset, side)
+            motion = hinges_from_files(hand, bvh_files(self.motion, character.name))
+            for reason in motion.refused.values():
+                console.print(f"not used: {reason}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+            found.append(estimate_axes(hand, self.method, preset, motion.hinges))
+        return found
+
+
+def character_arrays(axes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What a character's axes file holds."""
+    return {hand_key(side): rows for side, rows in axes.items()}
+
+
+def calculate(options: Sequence[str] | None = None) -> None:
+    """Estimate the axes of one character or of a folder of them.
+
+    Raises:
+        InputError: bad input; in a folder, after the other characters were done.
+    """
+    config = argument_parser().parse_args(options)
+    job = Job(config.method, config.preset, config.motion or ())
+    folder = Path(config.mesh_data).is_dir()
+    files = mesh_files(config.mesh_data)
+    console = Console()
+    if config.annotate:
+        if len(files) > 1:
+            raise InputError(
+                f"--annotate: expected one mesh file in --mesh_data, found {len(files)}; name one of them"
+            )
+        return _annotate(config, job, files[0], console)
+    if not folder:
+        _one(config, job, files[0], folder, console)
+        console.print(READING, style="dim")
+        return None
+    return _all(config, job, files, console)
+
+
+def _one(config, job: Job, mesh: Path, folder: bool, console: Console) -> None:
+    estimates, output = job.estimates(mesh, console), axes_path(mesh, config.output, folder)
+    write_axes(output, character_arrays({each.hand.side: each.axes for each in estimates}))
+    tell(console, estimates, character_name(mesh))
+    if config.picture is not None:
+        picture = Path(config.picture)
+        draw(picture / f"{character_name(mesh)}.png" if folder else picture, estimates, character_name(mesh))
+    console.print(f"{output}: written", highlight=False, markup=False, soft_wrap=True)
+
+
+def _all(config, job: Job, files: list[Path], console: Console) -> None:
+    """Each of a folder; one that fails does not stop the others."""
+    failures, left = {}, 0
+    for mesh in track(files, "characters", console=console, transient=True):
+        if not config.force and axes_path(mesh, config.output, True).exists():
+            left += 1
+            continue
+        try:
+            _one(config, job, mesh, True, console)
+        except InputError as error:
+            failures[character_name(mesh)] = str(error)
+    console.print(READING, style="dim")
+    if left:
+        console.print(f"{left} of {len(files)} characters have axes already (--force makes them again)")
+    for name, reason in failures.items():
+        console.print(f"{name} failed: {reason}", style="red", highlight=False, markup=False, soft_wrap=True)
+    if failures:
+        raise InputError(f"{len(failures)} of {len(files)} characters failed ({', '.join(failures)}); see above")
+
+
+def _annotate(config, job: Job, mesh: Path, console: Console) -> None:
+    estimates, output = job.estimates(mesh, console), axes_path(mesh, config.output, False)
+    tell(console, estimates, character_name(mesh))
+    session = Annotation(estimates, output, character_arrays, content_hash(mesh))
+    annotate(session, character_name(mesh), config.host, config.port, console)
+    if config.picture is not None:
+        draw(Path(config.picture), session.as_estimates(), character_name(mesh))
+
+
+if __name__ == "__main__":
+    guarded(calculate)

@@ -1,0 +1,141 @@
+"""Turn characters into mesh and motion files: `python -m run.convert_character XBot.fbx --output_dir artifact/MixHand`.
+
+Takes FBX, glTF, GLB and VRM files, or folders of them. For each character it writes
+DIR/finger_data/<Name>_mesh_data.npz (if the file has a skin) and DIR/<Name>/<clip>.bvh, one for each animation: what
+run.calculate_mixamo_axis and run.preprocess_mixhand read. glTF is read directly; FBX needs Blender (`make blender`).
+What is up to date is skipped; a file that cannot be used is reported with the reason, and the others go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import queue
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from data.blender import ADVICE, BlenderWorker, find_blender
+from data.conversion import Job, convert_gltf, done_before, jobs_for, remember
+from data.convert import GLTF_SUFFIXES, Result
+from utils.cli import guarded
+from utils.errors import InputError
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    """The options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m run.convert_character",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="A character and its motions from separate files:\n"
+        "  python -m run.convert_character XBot.fbx motions/*.fbx --character XBot --output_dir artifact/MixHand",
+    )
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help=".fbx, .gltf, .glb, .vrm, or folders")
+    parser.add_argument("--output_dir", type=Path, required=True, metavar="DIR", help="folder of the data set")
+    parser.add_argument("--recursive", action="store_true", help="look into the folders inside folders too")
+    parser.add_argument("--character", metavar="NAME", help="all inputs belong to this character; default: each its own")
+    parser.add_argument("--fps", type=float, default=60.0, help="frames a second of the motions (60: what training takes)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="Blenders at work at the same time")
+    parser.add_argument("--blender", metavar="PATH", help="Blender, or a Python with bpy; default: found by itself")
+    parser.add_argument("--adjust_bone", action="store_true", help="move joints into the middle of the skin")
+    parser.add_argument("--armature", metavar="NAME", help="which armature to take where a file has several")
+    parser.add_argument("--timeout", type=float, default=600.0, metavar="S", help="seconds that Blender may take for a file")
+    parser.add_argument("--memory_gb", type=float, default=8.0, metavar="GB", help="memory that one Blender may take")
+    parser.add_argument("--force", action="store_true", help="convert again what is up to date")
+    return parser
+
+
+def convert(options: Sequence[str] | None = None) -> None:
+    """Convert all inputs; one that fails does not stop the others.
+
+    Raises:
+        InputError: some could not be converted, after the others were; or there is nothing to convert.
+    """
+    parser = argument_parser()
+    config = parser.parse_args(options)
+    if not 0 < config.fps <= 1000:
+        parser.error("--fps: expected a number of frames a second up to 1000")
+    if config.jobs < 1 or config.timeout <= 0:
+        parser.error("--jobs and --timeout: expected positive numbers")
+    jobs, refused = jobs_for(config)
+    pending = [job for job in jobs if config.force or not done_before(job)]
+    up_to_date = [job for job in jobs if job not in pending]
+    results = refused + (_run(config, pending) if pending else [])
+    _report(results, up_to_date)
+
+
+def _run(config: argparse.Namespace, jobs: list[Job]) -> list[Result]:
+    """Convert in threads: each has a Blender of its own, if it meets a file that needs one."""
+    needs_blender = any(Path(job.request.source).suffix.lower() not in GLTF_SUFFIXES for job in jobs)
+    command = find_blender(config.blender) if needs_blender else None
+    waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
+    for job in jobs:
+        waiting.put(job)
+    results: list[Result] = []
+    failures: list[BaseException] = []
+    lock = threading.Lock()
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(), transient=True) as progress:
+        bar = progress.add_task("converting", total=len(jobs))
+
+        def work() -> None:
+            try:
+                with BlenderWorker(command or [], config.timeout, config.memory_gb) as worker:
+                    while not failures:
+                        job = waiting.get_nowait()
+                        result = _convert(job, worker if command else None)
+                        with lock:
+                            results.append(result)
+                            if result.error is None:
+                                remember(job, result)
+                            progress.update(bar, advance=1, description=Path(result.source).name[:40])
+            except queue.Empty:
+                pass
+            except BaseException as error:  # handed to the main thread
+                failures.append(error)
+
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(min(config.jobs, len(jobs)))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    if failures:
+        raise failures[0]
+    return results
+
+
+def _convert(job: Job, worker: BlenderWorker | None) -> Result:
+    source = job.request.source
+    if Path(source).suffix.lower() in GLTF_SUFFIXES:
+        return convert_gltf(job.request)
+    if worker is None:
+        return Result(source, error=f"{source}: expected Blender, found none. {ADVICE}")
+    return worker.convert(job.request)
+
+
+def _report(results: list[Result], up_to_date: list[Job]) -> None:
+    console = Console()
+    made = sorted((result for result in results if result.error is None), key=lambda result: result.source)
+    if made:
+        table = Table("file", "vertices", "bones", "motions", "frames", "remarks")
+        for result in made:
+            vertices = str(result.vertices) if result.mesh else "–"
+            numbers = (vertices, str(result.bones), str(len(result.clips)), str(result.frames))
+            table.add_row(Path(result.source).name, *numbers, "; ".join(result.notes))
+        console.print(table)
+    if up_to_date:
+        console.print(f"{len(up_to_date)} files are up to date (--force converts them again)")
+    failed = [result for result in results if result.error is not None]
+    for result in sorted(failed, key=lambda result: result.source):
+        console.print(f"skipped {result.error}", style="red", highlight=False, markup=False, soft_wrap=True)
+    if failed:
+        total = len(results) + len(up_to_date)
+        raise InputError(f"{len(failed)} of {total} files could not be converted; the reasons are above")
+
+
+if __name__ == "__main__":
+    guarded(convert)
