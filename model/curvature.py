@@ -17,6 +17,7 @@ again; no Jacobian of the 580 pairs is ever written down. Frames are the last di
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, N_FINGER_JOINTS,
 
 N_BODIES = N_FINGERS * BONES_PER_FINGER
 """What moves together: for each of the 15 rotating joints, its finger from there on."""
+_FEW_FRAMES = 12
 _TIPS = slice(BONES_PER_FINGER, None, JOINTS_PER_FINGER)
 _TIP_POINTS = slice(BONES_PER_FINGER, N_FINGER_JOINTS, JOINTS_PER_FINGER)
 
@@ -33,10 +35,10 @@ _TIP_POINTS = slice(BONES_PER_FINGER, N_FINGER_JOINTS, JOINTS_PER_FINGER)
 class Pairs:
     """What is wanted of the pairs, frames last.
 
-    unit: ``(3, 20, 29, F)`` the source's directions; weight: ``(20, 29, F or 1)``, zero for pairs that do not
+    unit: ``(3, 20, 29, F)`` the source's directions, softened as below; weight: ``(20, 29, F or 1)``, zero for pairs that do not
     count; coords: ``(3, 5, 5, F)`` coordinates between the source's fingertips in palm lengths; contact:
     ``(5, 5, F)`` how much these count, or None. ``softening``: a distance, in palm lengths, under which the
-    direction between two points loses its meaning.
+    direction between two points loses its meaning: ``e = v / √(|v|² + softening²)``.
     """
 
     unit: Tensor
@@ -52,24 +54,26 @@ def objective(seen: Tensor, frames: Tensor, pairs: Pairs) -> Tensor:
 
 
 def linearised(
-    seen: Tensor, frames: Tensor, axes: Tensor, bodies: list[int], pairs: Pairs
+    seen: Tensor, frames: Tensor, axes: Tensor, per_joint: tuple[int, ...], pairs: Pairs
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Value ``(F,)``, gradient ``(U, F)`` and Gauss–Newton matrix ``(U, U, F)`` by U joint angles.
 
     Args:
         seen: ``(29, 3, F)`` finger joints and palm anchors in palm lengths, wrist at the origin.
         frames: ``(20, 3, 3, F)`` frames of the finger joints.
-        axes: ``(U, 3, F)`` the axis that each angle turns about, in the wrist's frame.
-        bodies: for each angle the rotating joint (0 to 14) it belongs to.
+        axes: ``(U, 3, F)`` the axis that each angle turns about, in the wrist's frame; finger by finger, from
+            the root outwards.
+        per_joint: how many angles belong to the first, second and third joint of a finger; alike in all fingers.
         pairs: the source's directions and the weights.
     """
     terms = _PairTerms(seen, frames, pairs)
-    forms = _between_moving_sets(_on_screws(terms.by_direction(), seen))
-    joints = seen[:N_FINGER_JOINTS].unflatten(0, (N_FINGERS, JOINTS_PER_FINGER))[:, :BONES_PER_FINGER].flatten(0, 1)
-    axes = axes.movedim(1, 0)  # (3, U, F)
-    screws = torch.stack([axes, torch.linalg.cross(joints[bodies].movedim(1, 0), axes, dim=0)])
-    gradient = (screws * forms.wrench[:, :, bodies]).flatten(0, 1).sum(0)
-    return terms.value(), gradient, _by_angles(forms.matrix, screws, bodies)
+    matrix, wrench = _between_moving_sets(_on_screws(terms.by_direction(), seen))
+    axes = axes.unflatten(0, (N_FINGERS, -1)).movedim(2, 0)  # (3, 5, angles, F)
+    joints = seen[:N_FINGER_JOINTS].unflatten(0, (N_FINGERS, JOINTS_PER_FINGER)).movedim(2, 0)
+    number = [joint for joint, angles in enumerate(per_joint) for _ in range(angles)]
+    screws = torch.cat([axes, torch.linalg.cross(joints[:, :, number], axes, dim=0)])
+    gradient = (screws * wrench.unflatten(1, (N_FINGERS, -1))[:, :, number]).sum(0).flatten(0, 1)
+    return terms.value(), gradient, _by_angles(matrix, screws, per_joint)
 
 
 class _PairTerms:
@@ -97,7 +101,7 @@ class _PairTerms:
     def value(self) -> Tensor:
         """``(F,)``."""
         pairs = self.pairs
-        # |e|² is not quite one where points nearly meet.
+        # |e|² is not quite one where points nearly meet; nor is |u|², but that does not change.
         misfit = (_dot(self.direction, self.direction) + 1).mul_(0.5).sub_(self.cosine)
         value = (misfit * pairs.weight).flatten(0, 1).sum(0)
         if self.contact_gap is not None:
@@ -152,49 +156,60 @@ def _on_screws(by_direction: Tensor, seen: Tensor) -> Tensor:
     return columns
 
 
-@dataclass(frozen=True)
-class _Forms:
-    """Summed over all pairs: ``matrix (2, 2, 3, 3, 15, 15, F)``, the 6×6 form of two joints' screws, its two
-    halves (angular, linear), columns before rows; ``wrench (2, 3, 15, F)``, the gradient by a joint's screw."""
-
-    matrix: Tensor
-    wrench: Tensor
-
-
-def _between_moving_sets(columns: Tensor) -> _Forms:
+def _between_moving_sets(columns: Tensor) -> tuple[Tensor, Tensor]:
     """Sums over pairs of which joint a moves one point and joint b one point, from ``(11, 3, 15, 29, F)``.
 
     If ``T[a, b]`` is the sum over observers that a moves and points that b moves, a pair's sign ``(B_j − B_i)`` for a
     and for b makes it ``−T[a, b] − T[b, a]``; for joints of one finger, of which the outer moves a part of what the
     inner does, the sums over all observers and over all points come on top.
+
+    Returns:
+        *Minus* the forms ``(6, 6, 15, 15, F)``, columns before rows, and the gradient by screws ``(6, 15, F)``.
     """
     fingers = columns[..., :N_FINGER_JOINTS, :].unflatten(-2, (N_FINGERS, JOINTS_PER_FINGER))
     moved = _cumulative(fingers, 4)  # (11, 3, 15, 5, 3, F)
     of_observers = moved[..., 0, :].sum(3) + columns[..., N_FINGER_JOINTS:, :].sum(3)
     of_points = moved[:, :, ::BONES_PER_FINGER].sum(2).flatten(2, 3)
     own = of_observers + of_points
-    wrench = (of_points - of_observers)[[_TORQUE, _FORCE]]
+    wrench = (of_points - of_observers)[_TORQUE :: _FORCE - _TORQUE].flatten(0, 1)
     moved = moved.flatten(3, 4)
 
     outer = torch.arange(BONES_PER_FINGER, device=columns.device)
     outer = torch.maximum(outer[:, None], outer)
-    matrix = columns.new_empty(2, 2, 3, 3, *moved.shape[2:])
-    for place, part in (((0, 0), _ANGULAR), ((1, 0), _MIXED), ((1, 1), _LINEAR)):
-        form = torch.add(moved[part], moved[part].transpose(2, 3), out=matrix[place]).neg_()
+    matrix = columns.new_empty(2, 3, 2, 3, *moved.shape[2:])
+    for half, other, part in ((0, 0, _ANGULAR), (1, 0, _MIXED), (1, 1, _LINEAR)):
+        form = torch.add(moved[part], moved[part].transpose(2, 3), out=matrix[half, :, other])
         within = form.unflatten(3, (N_FINGERS, -1)).unflatten(2, (N_FINGERS, -1)).diagonal(dim1=2, dim2=4)
-        within += own[part].unflatten(2, (N_FINGERS, -1))[:, :, :, outer].movedim(2, -1)
-    matrix[0, 1] = matrix[1, 0].transpose(0, 1)
-    return _Forms(matrix, wrench)
+        within -= own[part].unflatten(2, (N_FINGERS, -1))[:, :, :, outer].movedim(2, -1)
+    matrix[0, :, 1] = matrix[1, :, 0].transpose(0, 1)
+    return matrix.flatten(2, 3).flatten(0, 1), wrench
 
 
-def _by_angles(matrix: Tensor, screws: Tensor, bodies: list[int]) -> Tensor:
-    """``(U, U, F)`` from the forms ``(2, 2, 3, 3, 15, 15, F)`` and ``screws (2, 3, U, F)`` of the angles."""
-    screws = screws.flatten(0, 1)
-    matrix = matrix.transpose(1, 2).flatten(2, 3).flatten(0, 1)  # columns, rows: (6, 6, 15, 15, F)
-    pushed = 0
-    for column, screw in zip(matrix, screws, strict=True):
-        pushed = pushed + column[:, :, bodies] * screw  # (6, 15, U, F)
-    return (pushed[:, bodies] * screws.unsqueeze(2)).sum(0)
+def _by_angles(matrix: Tensor, screws: Tensor, per_joint: tuple[int, ...]) -> Tensor:
+    """``(U, U, F)`` from minus the forms ``(6, 6, 15, 15, F)`` and the angles' ``screws (6, 5, angles, F)``."""
+    n_frames, angles = screws.shape[-1], screws.shape[2]
+    pushed = screws.new_empty(6, N_BODIES, N_FINGERS, angles, n_frames)
+    result = screws.new_empty(N_FINGERS, angles, N_FINGERS, angles, n_frames)
+    ends = list(accumulate(per_joint))
+    of_joints = [slice(end - count, end) for end, count in zip(ends, per_joint, strict=True)]
+    for joint, part in enumerate(of_joints):
+        forms = matrix[:, :, :, joint::BONES_PER_FINGER].unsqueeze(4)  # (6, 6, 15, 5, 1, F)
+        _sum_of_products(forms, screws[:, None, None, :, part], out=pushed[:, :, :, part])
+    pushed.neg_()
+    for joint, part in enumerate(of_joints):
+        rows = pushed[:, joint::BONES_PER_FINGER].unsqueeze(2)  # (6, 5, 1, 5, angles, F)
+        _sum_of_products(rows, screws[:, :, part, None, None], out=result[:, part])
+    return result.flatten(2, 3).flatten(0, 1)
+
+
+def _sum_of_products(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """``out = Σ a · b`` over the first dimension: with few frames few calls count, with many a small memory."""
+    if a.shape[-1] < _FEW_FRAMES:
+        torch.sum(a * b, 0, out=out)
+        return
+    torch.mul(a[0], b[0], out=out)
+    for term, factor in zip(a[1:], b[1:], strict=True):
+        out.addcmul_(term, factor)
 
 
 def _cumulative(joints: Tensor, dim: int, out: Tensor | None = None) -> Tensor:

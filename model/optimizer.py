@@ -2,10 +2,10 @@
 
 Whole sequences are solved at once. Per frame the objective of :mod:`model.curvature` (one minus the cosines of S_finger
 and S_palm, and the contacts that the source has) is minimised over joint angles within their limits by
-Levenberg–Marquardt steps; every step is kept only if it lowers the frame's objective. Between neighbouring frames what
-is *changed* of the start pose should change little: the start, usually a copy of the source's twist-bend-splay
-rotations, brings the source's own smoothness along, and the same hand in and out stays as it is. Even and odd
-frames take turns, so that each step sees neighbours that stand still.
+Levenberg–Marquardt steps, frame by frame; a step is kept only if it lowers the frame's objective. A few Gauss–Newton
+steps of all frames together then make what was *changed* of the start pose smooth over time (:mod:`model.smoothing`):
+the start, usually a copy of the source's twist-bend-splay rotations, brings the source's own motion along, and the
+same hand in and out stays as it is.
 
 It is the upper bound of every table, and refines the result of a network. See SPEC §9 for its ancestor
 (:mod:`model.published_optimizer`).
@@ -13,7 +13,6 @@ It is the upper bound of every table, and refines the result of a network. See S
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -23,9 +22,10 @@ from model.curvature import Pairs, linearised, objective
 from model.hands import PosedHand, ShapedHand
 from model.kinematics import tbs_from_angles
 from model.layout import frames_last
-from model.limits import JointLimits, turning_axes
+from model.limits import BEND, TWIST, JointLimits, turning_axes
 from model.losses import finger_weights
 from model.semantics import SourceDirections, palm_anchors, palm_length
+from model.smoothing import smooth_step
 from model.topology import (
     BONES_PER_FINGER,
     N_ANCHORS,
@@ -40,6 +40,7 @@ _TIPS = [tip - 1 for tip in TIPS]
 _LONGEST_STEP = 0.4  # radians: beyond it the linear picture means little
 _DAMPING = 1e-3  # share of a diagonal element that is added to it at first
 _DAMPING_RANGE = (1e-5, 1e3)
+_COUPLED_STEPS = 3
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class OptimizerSettings:
         contact_weight: how much fingertips that touch in the source must touch; 0: not at all.
         contact_near: fingertips nearer than this in the source, in palm lengths, keep their distance in full,
         contact_far: beyond this not at all, and softly in between, so that motion does not jump.
-        smoothness: how little the change of the start pose may change from frame to frame, at 60 frames/s.
+        smoothness: how dear accelerations of what is changed of the start pose are, per (rad/frame²)² at 60 frames/s;
+            0: every frame for itself.
         frame_rate: of the motion, frames/s.
         iterations: Levenberg–Marquardt steps at most.
         tolerance: a frame is done when its step is under this many radians.
@@ -72,7 +74,7 @@ class OptimizerSettings:
     contact_far: float = 0.15
     smoothness: float = 0.0
     frame_rate: float = 60.0
-    iterations: int = 10
+    iterations: int = 8
     tolerance: float = 1e-3
     stay_bend: float = 0.02
     stay_twist: float = 0.5
@@ -95,11 +97,11 @@ class OptimizerSettings:
             raise ValueError(f"`iterations` must not be negative; got {self.iterations}")
 
     @property
-    def unknowns(self) -> list[int]:
-        """Numbers of the angles that move, among the 45 of (finger, joint, twist | bend | splay)."""
-        moving = torch.zeros(N_FINGERS, BONES_PER_FINGER, 3, dtype=torch.bool)
-        moving[:, 0], moving[..., 1] = True, True
-        return (moving | self.all_angles).flatten().nonzero()[:, 0].tolist()
+    def moving(self) -> Tensor:
+        """``(3, 3)`` which of twist, bend and splay of a finger's three joints move."""
+        moving = torch.full((BONES_PER_FINGER, 3), self.all_angles)
+        moving[0], moving[:, BEND] = True, True
+        return moving
 
 
 def optimise(
@@ -132,11 +134,15 @@ def optimise(
         angles = begin.clone()
         coords = finger_coords.reshape(-1, *finger_coords.shape[-3:]), palm_coords.reshape(-1, *palm_coords.shape[-3:])
         problem = _Problem(hand, batch, coords, begin, settings, joint_mask)
-        if settings.smoothness and batch and batch[-1] > 1:
-            problem.solve_coupled(angles)
-        else:
-            for frames in torch.arange(len(angles), device=start.device).split(_chunk(start)):
-                problem.part(frames, angles).iterate(settings.iterations)
+        coupled = settings.smoothness > 0 and len(batch) > 0 and batch[-1] > 2
+        parts = []
+        for frames in torch.arange(len(angles), device=start.device).split(_chunk(start)):
+            part = problem.part(frames, angles)
+            part.iterate(settings.iterations)
+            if coupled:
+                parts.append(part)
+        for _ in range(_COUPLED_STEPS if coupled else 0):
+            _step_together(parts, angles, begin, batch[-1], settings)
         return hand.with_tbs(tbs_from_angles(angles).reshape(start.shape))
 
 
@@ -159,7 +165,7 @@ def _chunk(like: Tensor) -> int:
     return CHUNK if like.device.type == "cpu" else 64 * CHUNK
 
 
-CHUNK = 96
+CHUNK = 128
 
 
 @dataclass(frozen=True)
@@ -180,20 +186,22 @@ class _Problem:
         hand = self.hand.of_frames(self.batch, frames)
         return _Part(hand, pairs, self.start, angles, frames, self.settings)
 
-    def solve_coupled(self, angles: Tensor) -> None:
-        """Even and odd frames in turn, each with its neighbours held."""
-        time = self.batch[-1]
-        number = torch.arange(len(angles), device=angles.device)
-        parts = [
-            self.part(frames, angles)
-            for parity in (0, 1)
-            for frames in number[number % time % 2 == parity].split(_chunk(angles))
-        ]
-        for part in parts:
-            part.couple(time, self.settings.smoothness * (self.settings.frame_rate / 60) ** 2)
-        for _ in range(self.settings.iterations):
-            for part in parts:
-                part.iterate(1)
+
+def _step_together(parts: list[_Part], angles: Tensor, begin: Tensor, time: int, settings: OptimizerSettings) -> None:
+    """One Gauss–Newton step of all frames with their accelerations; ``angles (F, 5, 3, 3)`` are changed in place."""
+    gradients, matrices, held = zip(*(part.quadratic() for part in parts), strict=True)
+    unknowns, low, high = parts[0].unknowns, parts[0].low, parts[0].high
+    change = (angles - begin).flatten(1)[:, unknowns]
+    step = smooth_step(
+        torch.cat(matrices).unflatten(0, (-1, time)),
+        torch.cat(gradients).unflatten(0, (-1, time)),
+        change.unflatten(0, (-1, time)),
+        torch.cat(held).unflatten(0, (-1, time)),
+        settings.smoothness * (settings.frame_rate / 60) ** 4,
+    ).flatten(0, 1)
+    step = step.clamp(-_LONGEST_STEP, _LONGEST_STEP)
+    flat = angles.view(len(angles), -1)
+    flat[:, unknowns] = (flat[:, unknowns] + step).clamp(low, high)
 
 
 def wanted_pairs(
@@ -210,7 +218,9 @@ def wanted_pairs(
         finger_coords = finger_coords.masked_fill(~present[:, :N_FINGER_JOINTS, None], 0)
         palm_coords = palm_coords.masked_fill(~present[:, N_FINGER_JOINTS:, None], 0)
     directions = SourceDirections(finger_coords, palm_coords)
-    unit = directions.unit.contiguous()
+    # Softened as the result's directions are, so that the source's own pose is without error.
+    distance = frames_last(directions.distance, 2)
+    unit = directions.unit * (distance * (distance.square() + settings.softening**2).rsqrt())
     palm_share = settings.palm_weight * N_FINGER_JOINTS / N_ANCHORS
     weight = unit.new_ones(N_FINGER_JOINTS, N_FINGER_JOINTS + N_ANCHORS, 1)
     weight[:, N_FINGER_JOINTS:] = palm_share
@@ -257,72 +267,74 @@ class _Part:
     ) -> None:
         self.hand, self.pairs, self.settings, self.frames = hand, pairs, settings, frames
         self.all_start, self.all_angles = start, angles
-        self.unknowns = settings.unknowns
-        self.bodies = [unknown // 3 for unknown in self.unknowns]
+        moving = settings.moving
+        self.per_joint = tuple(moving.sum(1).tolist())
+        self.unknowns = moving.expand(N_FINGERS, -1, -1).flatten().nonzero()[:, 0].to(angles.device)
         self.angles = angles[frames]
         low, high = settings.limits.like(angles)
         self.low, self.high = (bound.flatten()[self.unknowns] for bound in (low, high))
-        twists = torch.tensor([unknown % 3 == 0 for unknown in self.unknowns], device=angles.device)
-        self.stay = torch.where(twists, settings.stay_twist, settings.stay_bend).to(angles)
+        self.stay = torch.where(self.unknowns % 3 == TWIST, settings.stay_twist, settings.stay_bend).to(angles)
         self.damping = angles.new_full((len(frames),), _DAMPING)
-        self.neighbours: Iterable[tuple[Tensor, Tensor]] = ()
         self.state: tuple[Tensor, Tensor, Tensor] | None = None
         self.begin = start[frames].flatten(1)[:, self.unknowns]
 
-    def couple(self, time: int, weight: float) -> None:
-        """Tie the change of each frame to that of its neighbours within sequences of ``time`` frames."""
-        moment = self.frames % time
-        self.neighbours = [
-            (self.frames + step, weight * ((moment + step >= 0) & (moment + step < time)).to(self.angles))
-            for step in (-1, 1)
-        ]
-
     def iterate(self, iterations: int) -> None:
         """Take steps, and write the angles back."""
-        if self.state is None:
-            self.state = self._evaluate(self.angles)
-        pull, goal = self._ties()
-        for _ in range(iterations):
-            step, unknown = self._step(pull, goal)
+        self.state = self._evaluate(self.angles)
+        for iteration in range(iterations):
+            step, unknown = self._step()
             trial = self.angles.flatten(1).clone()
             trial[:, self.unknowns] = (unknown + step).clamp(self.low, self.high)
             trial = trial.view_as(self.angles)
+            if iteration == iterations - 1:  # nothing follows that needs the derivatives
+                value = objective(*self._posed(trial)[:2], self.pairs)
+                better = self._total(value, trial) <= self._total(self.state[0], self.angles)
+                self.angles = torch.where(better[:, None, None, None], trial, self.angles)
+                break
             state = self._evaluate(trial)
-            better = self._total(state[0], trial, pull, goal) <= self._total(self.state[0], self.angles, pull, goal)
-            self.angles = torch.where(better[:, None, None, None], trial, self.angles)
-            self.state = tuple(
-                torch.where(better.view(-1, *[1] * (new.ndim - 1)), new, old)
-                for new, old in zip(state, self.state, strict=True)
-            )
+            better = self._total(state[0], trial) <= self._total(self.state[0], self.angles)
+            if better.all():
+                self.angles, self.state = trial, state
+            else:
+                self.angles, *state = (
+                    torch.where(better.view(-1, *[1] * (new.ndim - 1)), new, old)
+                    for new, old in zip((trial, *state), (self.angles, *self.state), strict=True)
+                )
+                self.state = tuple(state)
             self.damping = torch.where(better, self.damping * 0.25, self.damping * 8).clamp(*_DAMPING_RANGE)
             if step.abs().max() < self.settings.tolerance:
                 break
         self.all_angles[self.frames] = self.angles
 
-    def _ties(self) -> tuple[Tensor, Tensor]:
-        """Quadratic pull ``(n, U)`` towards ``goal (n, U)``: the start, and neighbours' changes of theirs."""
-        pull, towards = self.stay.expand(len(self.frames), -1), self.stay * self.begin
-        for number, weight in self.neighbours:
-            number = number.clamp(0, len(self.all_angles) - 1)
-            change = (self.all_angles[number] - self.all_start[number]).flatten(1)[:, self.unknowns]
-            pull, towards = pull + weight[:, None], towards + weight[:, None] * (self.begin + change)
-        return pull, towards / pull.clamp_min(1e-12)
+    def quadratic(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradient ``(n, U)`` and matrix ``(n, U, U)`` at the angles as they are now, and which ``(n, U)`` are held."""
+        self.angles = self.all_angles[self.frames]
+        self.state = self._evaluate(self.angles)
+        gradient, held, _ = self._pulled()
+        matrix = self.state[2]
+        matrix.diagonal(dim1=-2, dim2=-1).add_(self.stay)
+        return gradient, matrix, held
 
-    def _total(self, value: Tensor, angles: Tensor, pull: Tensor, goal: Tensor) -> Tensor:
-        away = angles.flatten(1)[:, self.unknowns] - goal
-        return value + 0.5 * (pull * away.square()).sum(-1)
+    def _total(self, value: Tensor, angles: Tensor) -> Tensor:
+        away = angles.flatten(1)[:, self.unknowns] - self.begin
+        return value + 0.5 * (self.stay * away.square()).sum(-1)
 
-    def _step(self, pull: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
-        """The damped Gauss–Newton step ``(n, U)``, and the angles ``(n, U)`` it starts from."""
-        _, gradient, matrix = self.state
+    def _pulled(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The gradient ``(n, U)`` with the pull to the start, the angles ``(n, U)`` that their limits hold, and all."""
         unknown = self.angles.flatten(1)[:, self.unknowns]
-        gradient = gradient + pull * (unknown - goal)
+        gradient = self.state[1] + self.stay * (unknown - self.begin)
         # Angles at a limit that would be pushed beyond it stay there, and the others take over.
         held = ((unknown <= self.low) & (gradient > 0)) | ((unknown >= self.high) & (gradient < 0))
+        return gradient, held, unknown
+
+    def _step(self) -> tuple[Tensor, Tensor]:
+        """The damped Gauss–Newton step ``(n, U)``, and the angles ``(n, U)`` it starts from."""
+        gradient, held, unknown = self._pulled()
+        matrix = self.state[2]
         free = (~held).to(gradient)
         diagonal = matrix.diagonal(dim1=-2, dim2=-1)
         matrix = matrix * free.unsqueeze(-1) * free.unsqueeze(-2)
-        more = torch.where(held, 1.0, pull + self.damping[:, None] * (diagonal + 1))
+        more = torch.where(held, 1.0, self.stay + self.damping[:, None] * (diagonal + 1))
         matrix.diagonal(dim1=-2, dim2=-1).add_(more)
         factor, _ = torch.linalg.cholesky_ex(matrix)
         step = torch.cholesky_solve((-gradient * free).unsqueeze(-1), factor)[..., 0]
@@ -333,8 +345,8 @@ class _Part:
     def _evaluate(self, angles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Value ``(n,)``, gradient ``(n, U)`` and matrix ``(n, U, U)`` of the semantic objective."""
         seen, frames, axes = self._posed(angles)
-        value, gradient, matrix = linearised(seen, frames, axes, self.bodies, self.pairs)
-        return value, gradient.mT.contiguous(), matrix.movedim(-1, 0).contiguous()
+        value, gradient, matrix = linearised(seen, frames, axes, self.per_joint, self.pairs)
+        return value, gradient.mT.contiguous(), matrix.flatten(0, 1).mT.contiguous().unflatten(1, matrix.shape[:2])
 
     def _posed(self, angles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Points, frames and turning axes, frames last; see :func:`model.curvature.linearised`."""
