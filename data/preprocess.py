@@ -137,7 +137,7 @@ class Preprocessor:
         """A character with a mesh is a Mixamo character; otherwise its first motion tells."""
         if (self._finger_data / f"{character}_mesh_data.npz").is_file():
             return "mixamo"
-        return find_hand_of(read_skeleton(motions[0]), self.side, motions[0]).domain
+        return _find_hand(read_skeleton(motions[0]), self.side, motions[0]).domain
 
     def _fingerprint(self, character: str, domain: str, motions: list[Path]) -> str:
         shapes = [path for motion in motions if (path := motion.with_suffix(".npy")).is_file()]
@@ -207,7 +207,7 @@ def _motions(folder: Path) -> list[Path]:
 def _read_clip(path: Path, domain: str, side: str) -> tuple[np.ndarray, np.ndarray | None, float]:
     """Local rotations ``(frames, 21, 3, 3)`` and MANO shapes ``(frames, 10)`` of a motion file, and its frame time."""
     motion = read_bvh(path)
-    found = find_hand_of(motion, side, path)
+    found = _find_hand(motion, side, path)
     if found.domain != domain:
         raise InputError(
             f"{path}: expected a {domain} hand as {path.parent.name} has, found a {found.domain} hand; "
@@ -244,7 +244,7 @@ def _summed(
         yield rows
 
 
-def find_hand_of(motion: Bvh, side: str, path: Path) -> HandMap:
+def _find_hand(motion: Bvh, side: str, path: Path) -> HandMap:
     """The hand of a motion. Some exporters end a finger with an ``End Site`` instead of its fourth joint, which
     never turns: it is found under the name that the joint would have, and a number past the joints'."""
     names = list(motion.joint_names)

@@ -1,9 +1,9 @@
-"""The hands of a data set, each with a surface and changeable proportions, and the motions that they have."""
+"""The hands that can be chosen, each with a surface and changeable proportions: of a data set, and dropped in."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,15 +12,20 @@ import torch
 import yaml
 from torch import Tensor
 
-from data.character import hand_mesh, load_character
+from data.avatar.avatar import Avatar, mano_avatar
+from data.avatar.avatar import Hand as AvatarHand
+from data.avatar.hand_rig import HandRig, Skeleton
+from data.avatar.motion import read_motions
+from data.avatar.reading import Reading, read_avatar
 from data.features import HandFeatures, compute_features, split
-from model.hands import ManoHand, PosedHand, ShapedHand, offset_hand
+from model.hands import ManoHand, PosedHand, ShapedHand
 from model.mano import find_model_file
 from model.proportions import Proportions, stretch_offsets, stretch_surface
 from model.semantics import palm_length
 from model.skinning import skin_hand
-from model.topology import N_JOINTS, N_SHAPE, hand_joint_names
-from run.viewing.motions import Motion, read_motion
+from model.topology import N_JOINTS, N_SHAPE, PARENTS, TIPS, WRIST
+from run.surfaces import bone_hand
+from run.viewing.motions import HandMotion
 from utils.errors import InputError
 from utils.trusted import read_npy
 
@@ -43,13 +48,15 @@ class Hand:
     side: str
     shaped: ShapedHand
     static: HandFeatures
-    """``(1,)`` its row at rest: what networks are told of it."""
+    """``(1,)`` its row at rest."""
     faces: np.ndarray
     """(F, 3) triangles."""
-    joint_names: tuple[str, ...]
-    """21 names, for motion files."""
+    rig: HandRig
+    """How it hangs in its skeleton."""
+    skeleton: Skeleton
+    """With the same proportions."""
     skin: tuple[Tensor, Tensor, Tensor] | None = None
-    """Vertices (V, 3), weights (V, 21) and joints (21, 3) at rest, of a hand driven by offsets."""
+    """Vertices (V, 3), weights (V, 21) and joints (21, 3) at rest; None: a MANO hand, or bones without skin."""
 
     def pose(self, local: Tensor) -> PosedHand:
         """The hand with local rotations ``(frames, 5, 3, 3, 3)``."""
@@ -57,7 +64,11 @@ class Hand:
 
     def vertices(self, posed: PosedHand) -> Tensor:
         """The surface ``(frames, V, 3)`` in a pose, wrist at the origin, in the hand's own unit."""
-        return posed.vertices() if self.skin is None else skin_hand(posed, *self.skin)
+        if self.shaped.surface is not None:
+            return posed.vertices()
+        if self.skin is not None:
+            return skin_hand(posed, *self.skin)
+        return torch.from_numpy(bone_hand(posed.joints, self.palm_length)[0]).float()
 
     @property
     def palm_length(self) -> float:
@@ -65,13 +76,13 @@ class Hand:
         return float(palm_length(self.shaped.at_rest().joints))
 
     @property
-    def centimetres(self) -> float:
-        """The hand's own unit of length, in centimetres."""
-        return 100.0 if self.domain == "mano" else 1.0
+    def shape(self) -> Tensor | None:
+        """``(10,)`` of a MANO hand."""
+        return None if self.shaped.surface is None else self.shaped.surface.betas
 
 
 class Shelf:
-    """The hands of one side in a data set folder laid out as DATA.md says.
+    """The hands of one side in a data set folder laid out as DATA.md says, and those of files that are added.
 
     Args:
         data_path: folder of the data set.
@@ -91,20 +102,18 @@ class Shelf:
                 + "\n  ".join(command.format(self.folder) for command in BUILD_COMMANDS)
             )
         own = self.folder / "models"
-        self._mano_path = Path(mano_path or (own if own.is_dir() else "artifact/smplx/models"))
+        self.reading = Reading(self.folder, Path(mano_path or (own if own.is_dir() else "artifact/smplx/models")))
         meshes = {path.name.removesuffix(_MESH_END) for path in (self.folder / "finger_data").glob(f"*{_MESH_END}")}
-        moving = {path.parent.name for path in self.folder.glob("*/*.[bB][vV][hH]")}
+        moving = {path.parent.name for path in self.folder.glob("*/*") if path.suffix.lower() == ".bvh"}
         self._domains = {name: "mixamo" if name in meshes else "mano" for name in meshes | moving}
-        if not self._domains:
-            raise InputError(f"{self.folder}: expected hands (finger_data/*{_MESH_END}, folders of .bvh), found none")
-        self.names = self._ordered()
         self.mano = self._load_mano() if "mano" in self._domains.values() else None
-        if self.mano is None:
-            self.names = [name for name in self.names if self._domains[name] == "mixamo"]
+        self.names = [name for name in self._ordered() if self._domains[name] == "mixamo" or self.mano is not None]
         if not self.names:
-            raise InputError(f"{self._mano_path}: expected a MANO model for the subjects of {self.folder}, found none")
+            raise InputError(f"{self.folder}: expected hands (finger_data/*{_MESH_END}, or subjects and a MANO model "
+                             f"in {self.reading.models}), found none")  # fmt: skip
+        self._guests: dict[str, Avatar] = {}
         self._built = lru_cache(_KEPT)(self._build)
-        self._character = lru_cache(_KEPT)(load_character)
+        self._avatar = lru_cache(_KEPT)(self._read)
 
     def _ordered(self) -> list[str]:
         """Hands that were kept for testing first: they are what one wants to see."""
@@ -122,69 +131,127 @@ class Shelf:
 
     def _load_mano(self) -> ManoHand | None:
         """The parametric hand; None where there is no model (a data set of characters needs none)."""
-        axes = [self.folder / "finger_data" / f"mano_finger_axis{end}" for end in (".pkl", ".npz")]
-        found = [path for path in axes if path.is_file()]
         try:
-            find_model_file(self._mano_path, self.side)
+            find_model_file(self.reading.models, self.side)
         except InputError:
             return None
-        return ManoHand.load(self._mano_path, found[0], self.side) if found else None
+        return self.reading.mano(self.side)
+
+    # -- hands -----------------------------------------------------------------------------------------------------
 
     def domain(self, name: str) -> str:
-        """``"mixamo"`` for a character, ``"mano"`` for a subject with the parametric hand."""
+        """``"mixamo"`` for a hand driven by its bones, ``"mano"`` for the parametric hand."""
         return self._domains[name]
 
-    def first(self, domain: str, moving: bool = False) -> str | None:
-        """The first hand of a domain (with a motion), None if there is none."""
-        return next((n for n in self.names if self.domain(n) == domain and (not moving or self.clips(n))), None)
+    def add(self, name: str, avatar: Avatar) -> str:
+        """Put a hand on the shelf; returns the name it has there.
 
-    def clips(self, name: str) -> list[str]:
-        """Names of a hand's motions."""
-        folder = self.folder / name
-        return sorted(path.stem for path in folder.glob("*") if path.suffix.lower() == ".bvh")
+        Raises:
+            InputError: it has no hand of this side.
+        """
+        domain, base, number = avatar.hand(self.side).domain, name, 2
+        while name in self._domains:
+            name, number = f"{base} ({number})", number + 1
+        self._guests[name], self._domains[name] = avatar, domain
+        self.names = [name, *self.names]
+        return name
 
-    def motion(self, name: str, clip: str) -> Motion:
-        """A motion of a hand. Raises InputError if its file cannot be used."""
-        paths = [path for path in (self.folder / name).glob("*") if path.suffix.lower() == ".bvh"]
-        path = next((path for path in paths if path.stem == clip), self.folder / name / f"{clip}.bvh")
-        return read_motion(path, self.side, self.domain(name))
+    def discard(self, name: str) -> None:
+        """Take away a hand that was added."""
+        del self._guests[name], self._domains[name]
+        self.names = [each for each in self.names if each != name]
+
+    def hand(self, name: str, proportions: Proportions | None = None, shape: Sequence[float] | None = None) -> Hand:
+        """A hand, with other `proportions` (driven by bones) or shape components (parametric) than its own."""
+        if self.domain(name) == "mano":
+            return self._built(name, None, tuple(self.shape(name) if shape is None else map(float, shape)))
+        return self._built(name, proportions or Proportions(), None)
 
     def shape(self, name: str) -> tuple[float, ...]:
-        """Shape components of a subject: those of the first frame of its first motion that has some, else zeros."""
+        """Shape components of a parametric hand: of a subject, those of the first frame of its first motion that has
+        some, else zeros."""
+        if name in self._guests:
+            return tuple(self._guests[name].hand(self.side).shape.tolist())
         for path in sorted((self.folder / name).glob("*.npy")) if self.domain(name) == "mano" else ():
             shapes = read_npy(path)
             if shapes.ndim == 2 and shapes.shape[1] == N_SHAPE and len(shapes) and np.isfinite(shapes[0]).all():
                 return tuple(map(float, shapes[0]))
         return (0.0,) * N_SHAPE
 
-    def hand(self, name: str, proportions: Proportions | None = None, shape: Sequence[float] | None = None) -> Hand:
-        """A hand, with other `proportions` (a character) or shape components (a subject) than its own."""
-        if self.domain(name) == "mano":
-            return self._built(name, None, tuple(self.shape(name) if shape is None else map(float, shape)))
-        return self._built(name, proportions or Proportions(), None)
+    def _read(self, name: str, shape: tuple[float, ...] | None) -> Avatar:
+        if shape is not None:
+            guest = self._guests.get(name)
+            model = self.mano if guest is None else guest.hand(self.side).model
+            return mano_avatar(model, np.array(shape), self.folder / name)
+        return self._guests[name] if name in self._guests else read_avatar(name, self.reading)
 
     def _build(self, name: str, proportions: Proportions | None, shape: tuple[float, ...] | None) -> Hand:
-        build = self._build_character if shape is None else self._build_subject
-        return build(name, proportions if shape is None else shape)
+        avatar = self._avatar(name, shape)
+        own = avatar.hand(self.side)
+        if shape is None:
+            return _bone_hand(name, own, avatar.skeletons[self.side], proportions)
+        static = _rest_row("mano", own.model, np.array([shape]))
+        return Hand(name, "mano", self.side, own.shaped, static, own.model.faces, own.rig, avatar.skeletons[self.side])
 
-    def _build_character(self, name: str, proportions: Proportions) -> Hand:
-        character = self._character(self.folder / "finger_data", name)
-        mesh = hand_mesh(character, self.side)
-        offsets, axes = (torch.from_numpy(part[self.side]).float() for part in (character.offsets, character.axes))
-        shaped = offset_hand(stretch_offsets(offsets, proportions), axes, self.side)
-        vertices, weights, joints = (
-            torch.as_tensor(part).float() for part in (mesh.vertices, mesh.weights, mesh.joint_positions)
+    # -- motions ---------------------------------------------------------------------------------------------------
+
+    def clips(self, name: str) -> list[str]:
+        """Names of a hand's motions in the data set."""
+        return sorted(path.stem for path in self._motion_files(name))
+
+    def motion(self, name: str, clip: str) -> HandMotion:
+        """A motion of a hand of the data set. Raises InputError if its file cannot be used."""
+        path = next((path for path in self._motion_files(name) if path.stem == clip), None)
+        if path is None:
+            raise InputError(f"{self.folder / name}: expected the motion {clip}.bvh, found nothing")
+        shape = self.shape(name) if self.domain(name) == "mano" else None
+        motion = next(read_motions(path, self.reading, own_hand=self._avatar(name, shape)))
+        return hand_motion(motion, self.side)
+
+    def _motion_files(self, name: str) -> list[Path]:
+        return [path for path in (self.folder / name).glob("*") if path.suffix.lower() == ".bvh"]
+
+
+def hand_motion(motion, side: str) -> HandMotion:
+    """One hand of a `data.avatar.motion.Motion`. Raises InputError if it moves the other one alone."""
+    if side not in motion.tracks:
+        found = " and ".join(motion.tracks)
+        raise InputError(
+            f"{motion.path}: expected a {side} hand, found only the {found} hand; start with --side {found}"
         )
-        vertices, joints = stretch_surface(vertices, weights, joints, proportions)
-        names = tuple(character.mesh.bone_names[bone] for bone in character.bones[self.side])
-        static = _rest_row("mixamo", shaped, None)
-        return Hand(name, "mixamo", self.side, shaped, static, mesh.faces, names, (vertices, weights, joints))
+    return HandMotion(motion.tracks[side].local, motion.frame_rate, motion)
 
-    def _build_subject(self, name: str, shape: tuple[float, ...]) -> Hand:
-        shaped = self.mano.with_shape(torch.tensor(shape))
-        names = hand_joint_names("mano", self.side)
-        static = _rest_row("mano", self.mano, np.array([shape]))
-        return Hand(name, "mano", self.side, shaped, static, self.mano.faces, names)
+
+def _bone_hand(name: str, own: AvatarHand, skeleton: Skeleton, proportions: Proportions) -> Hand:
+    """A hand driven by its bones, stretched with all that hangs on it."""
+    shaped = replace(own.shaped, offsets=stretch_offsets(own.shaped.offsets, proportions))
+    joints = torch.from_numpy(own.rig.joints).float()
+    if own.surface is None:
+        skin, faces = None, bone_hand(shaped.at_rest().joints, 1.0)[1]
+        moved = stretch_surface(joints, torch.eye(N_JOINTS), joints, proportions)[1]
+    else:
+        vertices, weights = (torch.from_numpy(part).float() for part in (own.surface.vertices, own.surface.weights))
+        vertices, moved = stretch_surface(vertices, weights, joints, proportions)
+        skin, faces = (vertices, weights, moved), own.surface.faces
+    static = _rest_row("mixamo", shaped, None)
+    rig, skeleton = _stretched(own.rig, skeleton, moved.double().numpy())
+    return Hand(name, "mixamo", own.side, shaped, static, faces, rig, skeleton, skin)
+
+
+def _stretched(rig: HandRig, skeleton: Skeleton, joints: np.ndarray) -> tuple[HandRig, Skeleton]:
+    """Rig and skeleton with the hand's joints (21, 3) elsewhere in the canonical frame."""
+    if np.abs(joints - rig.joints).max() < 1e-4 * rig.palm:
+        return rig, skeleton
+    shift = (joints - rig.joints) @ rig.turn  # back into the character's frame
+    heads, tails = skeleton.heads.copy(), dict(skeleton.tails)
+    for joint, index in enumerate(rig.indices):
+        if index is not None and index < len(heads):
+            heads[index] += shift[joint]
+            if index in tails:
+                # A bone ends where the next joint is: the tip of a finger that has no joint of its own.
+                following = next((j for j in range(1, N_JOINTS) if PARENTS[j] == joint != WRIST), joint)
+                tails[index] = tails[index] + shift[joint if joint in TIPS else following]
+    return replace(rig, joints=joints), replace(skeleton, heads=heads, tails=tails)
 
 
 def _rest_row(domain: str, hand: ManoHand | ShapedHand, shapes: np.ndarray | None) -> HandFeatures:

@@ -49,8 +49,7 @@ class Methods:
         if method == "rotation_copy":
             return hand.pose(local)
         if method in self._networks:
-            shape = hand.static.shape[0] if hand.domain == "mano" else None
-            streaming = StreamingNetwork(self._networks[method], hand.shaped, shape)
+            streaming = StreamingNetwork(self._networks[method], hand.shaped, hand.shape)
             return hand.shaped.with_tbs(streaming.tbs(source.shaped, local, frame_rate))
         tbs = quaternion_to_matrix(features.tbs)
         if method == "tbs_copy":

@@ -1,48 +1,40 @@
-"""Motions of one hand: reading them from files, and another frame rate for them."""
+"""The motion of one hand, and another frame rate for it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from pytorch3d.transforms import matrix_to_quaternion, quaternion_to_matrix
 from torch import Tensor
 
-from data.bvh import read_bvh
-from data.preprocess import find_hand_of
-from model.kinematics import finger_part
-from model.topology import N_JOINTS, TIPS
-from utils.errors import InputError
-
-_TURNING = [joint for joint in range(N_JOINTS) if joint not in TIPS]
-USUAL_FRAME_TIME = 1 / 30
-"""Seconds, where a file gives none."""
+from data.avatar.motion import Motion
 
 
 @dataclass(frozen=True)
-class Motion:
+class HandMotion:
     """Local rotations of one hand over time."""
 
-    domain: str
     local: Tensor
-    """``(frames, 5, 3, 3, 3)`` float32; one frame at least."""
-    frame_time: float
-    """Seconds; above zero."""
+    """``(frames, 5, 3, 3, 3)`` float32, in the canonical frame; one frame at least."""
+    frame_rate: float
+    """Frames per second; above zero."""
+    whole: Motion | None = None
+    """The motion that it is a part of: with the body, and the other hand."""
 
     @property
     def duration(self) -> float:
         """Seconds from the first frame to the last."""
-        return (len(self.local) - 1) * self.frame_time
+        return (len(self.local) - 1) / self.frame_rate
 
-    def at_rate(self, rate: float, longest: float = float("inf")) -> Motion:
+    def at_rate(self, rate: float, longest: float = float("inf")) -> HandMotion:
         """The motion at `rate` frames per second, cut after `longest` seconds.
 
         Between frames, rotations are interpolated along the shortest way; a frame that both rates have is kept.
         """
         count = int(np.floor(min(self.duration, longest) * rate + 1e-6)) + 1
-        place = torch.arange(count, dtype=torch.float64) / (rate * self.frame_time)
+        place = torch.arange(count, dtype=torch.float64) * (self.frame_rate / rate)
         whole = place.round()
         place = torch.where((place - whole).abs() < 1e-6, whole, place)  # no interpolation for rounding errors
         before = place.floor().long().clamp(max=len(self.local) - 1)
@@ -52,7 +44,7 @@ class Motion:
         between = share.flatten() > 0
         if between.any():
             local[between] = _slerp(local[between], self.local[after[between]], share[between])
-        return Motion(self.domain, local, 1 / rate)
+        return replace(self, local=local, frame_rate=rate)
 
 
 def _slerp(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
@@ -66,27 +58,3 @@ def _slerp(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
     sine = torch.where(near, torch.ones_like(angle), angle.sin())
     weights = [torch.where(near, part, (part * angle).sin() / sine) for part in (1 - share, share)]
     return quaternion_to_matrix(torch.nn.functional.normalize(weights[0] * a + weights[1] * b, dim=-1))
-
-
-def read_motion(path: str | Path, side: str, domain: str | None = None) -> Motion:
-    """The motion of a hand in a BVH file.
-
-    Args:
-        path: the file.
-        side: ``"right"`` or ``"left"``.
-        domain: whose joints are expected (``"mixamo"`` or ``"mano"``); None takes what is there.
-
-    Raises:
-        InputError: the file is missing or damaged, or has no such hand or no frame.
-    """
-    path = Path(path)
-    bvh = read_bvh(path)
-    found = find_hand_of(bvh, side, path)
-    if domain is not None and found.domain != domain:
-        raise InputError(f"{path}: expected the joints of a {domain} hand, found those of a {found.domain} hand")
-    if bvh.n_frames == 0:
-        raise InputError(f"{path}: expected at least one frame, found none; export it again")
-    local = torch.eye(3).repeat(bvh.n_frames, N_JOINTS, 1, 1)
-    rotations = bvh.rotations([found.indices[joint] for joint in _TURNING])
-    local[:, _TURNING] = torch.from_numpy(rotations).float()
-    return Motion(found.domain, finger_part(local).contiguous(), bvh.frame_time or USUAL_FRAME_TIME)

@@ -14,7 +14,7 @@ from model.topology import FINGERS, N_SHAPE
 from run.methods import METHODS
 from run.viewing.pictures import heat_map, marked, timeline
 from run.viewing.stage import Stage, color_of
-from run.viewing.studio import Studio
+from run.viewing.studio import DROPPED, Studio
 from run.viewing.take import RATE, SOURCE, Take
 from utils.errors import InputError
 from utils.render import COLORS
@@ -27,6 +27,7 @@ _SPEEDS = {"¼": 0.25, "½": 0.5, "1": 1.0, "2": 2.0, "4": 4.0}
 _VIEWS = {"three-quarter": "three_quarter", "palm": "palm", "back": "back", "thumb side": "side"}
 _MATRICES = {"cosine of directions": "cosine", "difference of places": "difference", "distances alone": "distance"}
 _HIDDEN_AT_FIRST = "optimizer"
+_DROP_HINT = "A motion (.bvh, .glb, MANO .npz) becomes the source, a character without motion (.glb) the target"
 
 
 class Page:
@@ -58,11 +59,11 @@ class Page:
     def _build_controls(self) -> None:
         gui, studio = self.server.gui, self.studio
         gui.main_panel.dock_right()
-        gui.main_panel.set_width(330)
+        gui.main_panel.set_width(320)
         with gui.add_folder("Hands"):
             self._source = gui.add_dropdown("source", studio.sources, initial_value=studio.choice.source)
             self._clip = gui.add_dropdown("motion", self._clips(), initial_value=studio.choice.clip)
-            self._upload = gui.add_upload_button("Drop in a motion (.bvh)", mime_type=".bvh")
+            self._upload = gui.add_upload_button("Drop in a file", mime_type=",".join(DROPPED), hint=_DROP_HINT)
             self._target = gui.add_dropdown("target", studio.targets, initial_value=studio.choice.target)
             self._view = gui.add_dropdown("seen from", list(_VIEWS), initial_value="three-quarter")
         with gui.add_folder("Playback"):
@@ -118,7 +119,7 @@ class Page:
         for control in (self._compared, self._matrix):
             control.on_update(self._guard(lambda e: self._refresh()))
         panel.dock_left()
-        panel.set_width(340)
+        panel.set_width(370)
 
     def _build_sliders(self) -> None:
         """Sliders that fit the kind of the target, at its values."""
@@ -130,7 +131,9 @@ class Page:
                 values = choice.shape or self.studio.shelf.shape(choice.target)
                 bound = max(3.0, *map(abs, values))
                 names = [f"shape {number + 1}" for number in range(N_SHAPE)]
-                parts = [gui.add_slider(n, -bound, bound, 0.05, v) for n, v in zip(names, values, strict=True)]
+                parts = [
+                    gui.add_slider(n, -bound, bound, 0.01, round(v, 2)) for n, v in zip(names, values, strict=True)
+                ]
             else:
                 p = choice.proportions
                 parts = [gui.add_slider("all fingers", 0.6, 1.6, 0.01, p.finger_length),
@@ -226,6 +229,7 @@ class Page:
             self._source.options = self.studio.sources
             self._source.value = choice.source
             self._clip.options = self._clips()
+            self._target.options = self.studio.targets
             self._clip.value, self._target.value = choice.clip, choice.target
             self._slider.max = max(round(take.duration, 3), 1 / RATE)
             self.time = min(self.time, take.duration)
@@ -359,12 +363,12 @@ def _table(take: Take, moments: dict) -> str:
     )
 
 
-_SHORT = {"rotation_copy": "rotation", "tbs_copy": "tw-b-splay", "optimizer_contacts": "Opt., contacts"}
+_SHORT = {"tbs_copy": "T-B-S copy", "optimizer_contacts": "Opt. contacts"}
 _STYLE = """<style>
-.s2h{width:calc(100% - 20px);margin:4px 10px;border-collapse:collapse;font-size:11.5px;line-height:1.6;
+.s2h{width:calc(100% - 26px);margin:4px 16px 4px 10px;border-collapse:collapse;font-size:11.5px;line-height:1.6;
   font-variant-numeric:tabular-nums}
 .s2h th{font-weight:600;text-align:center} .s2h tr.h th{font-weight:400;opacity:.6}
-.s2h td{white-space:nowrap;padding:1px 0} .s2h .n{text-align:right!important;padding-left:6px}
+.s2h td{white-space:nowrap;padding:1px 0} .s2h .n{text-align:right!important;padding-left:5px}
 .s2h i{display:inline-block;width:9px;height:9px;border-radius:5px;margin-right:5px}
 </style>"""
 

@@ -12,10 +12,10 @@ from model.topology import N_FINGERS
 from run.viewing.take import Moment
 from utils.render import CLOSED, COLORS, OPEN, camera
 
-CELL_WIDTH, CELL_HEIGHT = 2.75, 3.65
+CELL_WIDTH, CELL_HEIGHT = 2.35, 3.2
 """Room for a hand, palm lengths."""
 _MIDDLE = 1.12  # of a hand above its wrist, palm lengths
-_TIP_RADIUS = 0.115
+_TIP_RADIUS = 0.09
 _FIELD_OF_VIEW = radians(24.0)
 _HIDDEN = np.zeros((1, 2, 3), dtype=np.float32)
 
@@ -64,7 +64,7 @@ class Stage:
     def aim(self, view, aspect: float) -> None:
         """Point a camera so that all hands fill its picture, which is `aspect` times as wide as high."""
         width, height = self._extent
-        distance = max(height, width / max(aspect, 0.1)) / (2 * tan(_FIELD_OF_VIEW / 2)) + 1.2
+        distance = max(height, width / max(aspect, 0.1)) / (2 * tan(_FIELD_OF_VIEW / 2)) + 1.0
         view.position = (0.0, 0.0, distance)
         view.look_at = (0.0, 0.0, 0.0)
 
@@ -96,11 +96,11 @@ class _HandNodes:
         self._mesh = None
         self._tips: list = []
         self._lines = None
-        below = self._place - [0.0, CELL_HEIGHT / 2 - 0.52, 0.0]
+        below = self._place - [0.0, CELL_HEIGHT / 2 - 0.55, 0.0]
         label = {"anchor": "top-center", "font_size_mode": "scene", "depth_test": False}
-        self._title = server.scene.add_label(f"/titles/{name}", title, position=below, font_scene_height=0.19, **label)
+        self._title = server.scene.add_label(f"/titles/{name}", title, position=below, font_scene_height=0.17, **label)
         self._caption = server.scene.add_label(
-            f"/captions/{name}", "…", position=below - [0.0, 0.25, 0.0], font_scene_height=0.15, **label
+            f"/captions/{name}", "…", position=below - [0.0, 0.22, 0.0], font_scene_height=0.125, **label
         )
 
     def remove(self) -> None:
@@ -110,7 +110,7 @@ class _HandNodes:
     def turn(self, turn: np.ndarray) -> None:
         self._frame.wxyz = _quaternion(turn)
         # Hands are turned about their middle, not about the wrist.
-        self._frame.position = self._place + [0.0, 0.25 - _MIDDLE, 0.0]
+        self._frame.position = self._place + [0.0, 0.33 - _MIDDLE, 0.0]
 
     def say(self, text: str) -> None:
         if self._caption.text != text:
@@ -165,7 +165,7 @@ class _HandNodes:
 def describe(moment: Moment) -> str:
     """The caption of a hand."""
     gap = "" if isnan(moment.gap) else f"   gap {moment.gap:.2f}"
-    return f"S_finger {moment.s_finger:.3f}   S_palm {moment.s_palm:.3f}{gap}"
+    return f"S {moment.s_finger:.3f}   palm {moment.s_palm:.3f}{gap}"
 
 
 def _set(node, name: str, value) -> None:

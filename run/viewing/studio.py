@@ -6,16 +6,21 @@ import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
+from data.avatar.motion import read_motions
+from data.avatar.reading import read_avatar
+from data.gltf_character import read_gltf_character
 from model.proportions import Proportions
 from run.viewing.export import motion_file
-from run.viewing.hands import Shelf
+from run.viewing.hands import Shelf, hand_motion
 from run.viewing.methods import Methods
-from run.viewing.motions import Motion, read_motion
+from run.viewing.motions import HandMotion
 from run.viewing.take import LONGEST, SOURCE, SourceTake, Take
 from utils.errors import InputError
 
 LARGEST_FILE = 256 << 20
-"""Bytes of a motion file that the page takes."""
+"""Bytes of a file that the page takes."""
+DROPPED = (".bvh", ".glb", ".npz")
+"""Files that the page takes: motions, characters with or without one, MANO parameters."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class Studio:
 
     def __init__(self, shelf: Shelf, methods: Methods) -> None:
         self.shelf, self.methods = shelf, methods
-        self._dropped: dict[tuple[str, str], Motion] = {}
+        self._dropped: dict[tuple[str, str], HandMotion] = {}
         self._source: SourceTake | None = None
         self.failures: dict[str, str] = {}
         """Column → why it could not be worked out."""
@@ -106,40 +111,55 @@ class Studio:
         return take
 
     def drop(self, file_name: str, content: bytes) -> str:
-        """Take a motion file, show it, and say what was found in it.
+        """Take a file with a motion or a character, choose it, and say what was found in it.
 
-        It moves the source hand that is chosen or, if it is of the other kind, the first one of its kind.
+        A motion brings a hand of its own, which moves as the source; a character without motion becomes the target.
 
         Raises:
-            InputError: the file is no motion of such a hand.
+            InputError: the file cannot be read, or has no such hand.
         """
-        name = PurePath(file_name.replace("\\", "/")).name or "motion"
+        name = PurePath(file_name.replace("\\", "/")).name or "file"
         if len(content) > LARGEST_FILE:
             raise InputError(f"{name}: expected at most {LARGEST_FILE >> 20} MB, found {len(content) >> 20}; cut it")
+        suffix = PurePath(name).suffix.lower()
+        if suffix not in DROPPED:
+            raise InputError(f"{name}: expected one of {', '.join(DROPPED)}, found {suffix or 'no suffix'}")
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "motion.bvh"  # never the name that came with it
+            path = Path(folder) / f"dropped{suffix}"  # never the name that came with it
             path.write_bytes(content)
             try:
-                motion = read_motion(path, self.shelf.side)
+                return self._take_in(path, PurePath(name).stem)
             except InputError as error:
                 raise InputError(str(error).replace(str(path), name)) from None
-        source = self.choice.source
-        if self.shelf.domain(source) != motion.domain:
-            source = self.shelf.first(motion.domain)
-            if source is None:
-                raise InputError(f"{name}: holds the motion of a {motion.domain} hand, but this data set has none")
-        clip, number = name, 2
-        while clip in self.clips(source):
-            clip, number = f"{name} ({number})", number + 1
-        self._dropped[source, clip] = motion
+
+    def _take_in(self, path: Path, name: str) -> str:
+        still = None
+        if path.suffix == ".glb":
+            avatar = read_avatar(str(path), self.shelf.reading)
+            if not read_gltf_character(path).clips:
+                still = avatar
+        if still is not None:
+            added = self.shelf.add(name, still)
+            self._choose_added(added, target=added)
+            return f"a character with a {self.shelf.side} hand; it is the target now"
+        motions = list(read_motions(path, self.shelf.reading))
+        tracks = [hand_motion(motion, self.shelf.side) for motion in motions]
+        added = self.shelf.add(name, motions[0].avatar)
+        clips = [name] if len(motions) == 1 else [motion.name for motion in motions]
+        for clip, track in zip(clips, tracks, strict=True):
+            self._dropped[added, clip] = track
+        self._choose_added(added, source=added, clip=clips[0])
+        first = tracks[0]
+        cut = f"; the first {LONGEST / 60:.0f} minutes are shown" if first.duration > LONGEST else ""
+        return f"{len(first.local)} frames at {first.frame_rate:.4g} per second, {self.shelf.side} hand{cut}"
+
+    def _choose_added(self, name: str, **changes) -> None:
         try:
-            self.choose(source=source, clip=clip)
+            self.choose(**changes)
         except Exception:
-            del self._dropped[source, clip]
+            self.shelf.discard(name)
+            self._dropped = {key: motion for key, motion in self._dropped.items() if key[0] != name}
             raise
-        cut = f"; the first {LONGEST / 60:.0f} minutes are shown" if motion.duration > LONGEST else ""
-        count, rate = len(motion.local), 1 / motion.frame_time
-        return f"{count} frames at {rate:.4g} per second, {self.shelf.side} hand, moving {source}{cut}"
 
     # -- work ------------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from model.semantics import SourceDirections
 from model.topology import TIPS
 from run.viewing.hands import Hand
 from run.viewing.methods import Methods
-from run.viewing.motions import Motion
+from run.viewing.motions import HandMotion
 
 RATE = 15.0
 """Frames per second that are worked out; surfaces in between are blended."""
@@ -47,7 +47,7 @@ class SourceTake:
         name: for the page and for file names.
     """
 
-    def __init__(self, hand: Hand, motion: Motion, name: str) -> None:
+    def __init__(self, hand: Hand, motion: HandMotion, name: str) -> None:
         self.hand, self.motion, self.name = hand, motion, name
         self.shown = motion.at_rate(RATE, LONGEST)
         self.features = features_of(hand, self.shown.local)
