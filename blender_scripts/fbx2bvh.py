@@ -31,7 +31,9 @@ def main() -> None:
     parser.add_argument("--output_bvh", type=Path, required=True, help="the .bvh to write, or a folder")
     parser.add_argument("--fps", type=float, help="frames a second; default: the rate of the FBX file, 60 for glTF")
     parser.add_argument("--animation", help="which animation to take where a file has several; a folder gets them all")
-    parser.add_argument("--armature", help="which armature to take where a file has several; default: the one with skin")
+    parser.add_argument(
+        "--armature", help="which armature to take where a file has several; default: the one with skin"
+    )
     parser.add_argument("--force", action="store_true", help="of a folder, convert what is up to date too")
     options = parser.parse_args(arguments())
     if options.fps is not None and not 0 < options.fps <= 1000:

@@ -34,7 +34,9 @@ def main() -> None:
         help="move each joint, at right angles to its bone, into the middle of the skin that bends there: for rigs "
         "whose joints lie at the surface. Bones keep their directions at rest as the file has them",
     )
-    parser.add_argument("--armature", help="which armature to take where a file has several; default: the one with skin")
+    parser.add_argument(
+        "--armature", help="which armature to take where a file has several; default: the one with skin"
+    )
     parser.add_argument("--force", action="store_true", help="of a folder, convert what is up to date too")
     options = parser.parse_args(arguments())
 

@@ -26,7 +26,11 @@ from data.gltf import read_gltf  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 
 try:
+    # isort: off
     import bpy
+    import addon_utils  # the wheel has it only once bpy is there
+
+    # isort: on
     from mathutils import Euler, Matrix, Quaternion, Vector
 except ImportError:
     bpy = None
@@ -159,7 +163,9 @@ class Scene:
             raise InputError(f"{self.path}: expected an armature, found none; export the skeleton too")
         skinned = {_armature_of(mesh) for mesh in _meshes()} - {None}
         if wanted is not None:
-            fitting = [thing for thing in found if wanted in [thing.name, *(b.name for b in thing.data.bones if not b.parent)]]
+            fitting = [
+                thing for thing in found if wanted in [thing.name, *(b.name for b in thing.data.bones if not b.parent)]
+            ]
         else:
             fitting = [thing for thing in found if thing in skinned]
             fitting = fitting or [thing for thing in found if thing.animation_data] or found
@@ -269,7 +275,7 @@ class Scene:
     # ------------------------------------------------------------------------------------------------
 
     def _find_clips(self) -> list:
-        bones = set(bone.name for bone in self.object.data.bones)
+        bones = {bone.name for bone in self.object.data.bones}
         clips, seen = [], set()
         for action in bpy.data.actions:
             for slot, curves in _curves(action):
@@ -391,7 +397,7 @@ def _node_matrix(gltf, node: int):
 
 
 def _snapped(matrix: np.ndarray) -> np.ndarray:
-    """A transform whose axes are those of the frame up to rounding, exactly so: data in the file keep their numbers."""
+    """A transform whose axes are the frame's up to rounding, exactly so: what the file holds keeps its numbers."""
     near = np.rint(matrix[:3, :3])
     if np.abs(matrix[:3, :3] - near).max() < 1e-5 and abs(abs(np.linalg.det(near)) - 1) < 1e-9:
         matrix = matrix.copy()
@@ -438,8 +444,6 @@ def _gltf_options(path: Path) -> dict:
 
 
 def _enable(addon: str) -> None:
-    import addon_utils
-
     if not addon_utils.check(addon)[1]:
         addon_utils.enable(addon)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Callable, Sequence
 
 import numpy as np
 
@@ -22,6 +22,8 @@ ORDER = "XYZ"
 """Rotation channels of every joint: R = Rx Ry Rz."""
 TALLEST_CM, SMALLEST_CM = 1000.0, 5.0
 """A figure outside these bounds is most likely in another unit than its file says."""
+_FAR_CM = 1e9
+"""Numbers beyond are damage; squares of numbers below it are far from the end of double precision."""
 _CHUNK = 512
 """Frames handled at once."""
 _SHARED = 0.2
@@ -213,8 +215,9 @@ def motion(
     for first in range(0, n_frames, _CHUNK):
         last = min(first + _CHUNK, n_frames)
         posed = np.asarray(pose(first, last), dtype=np.float64)
-        if not np.isfinite(posed).all():
-            frame, joint = np.argwhere(~np.isfinite(posed).all(axis=(-1, -2)))[0]
+        good = (np.abs(posed) < _FAR_CM).all(axis=(-1, -2))
+        if not good.all():
+            frame, joint = np.argwhere(~good)[0]
             raise _not_finite(armature, first + frame, joint)
         turned = nearest_rotations(posed[..., :3, :3] @ inverse)
         above = np.where((parents >= 0)[:, None, None], turned[:, parents], np.eye(3))
@@ -257,7 +260,8 @@ def as_bvh(
 
 def _not_finite(armature: Armature, frame: int, joint: int) -> InputError:
     return InputError(
-        f"motion: expected finite poses, found NaN or infinity in frame {frame}, joint {armature.names[joint]}"
+        f"motion: expected finite poses, found NaN, infinity or nearly so in frame {frame}, "
+        f"joint {armature.names[joint]}; export it again"
     )
 
 

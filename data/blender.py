@@ -44,7 +44,9 @@ def find_blender(wanted: str | os.PathLike | None = None) -> list[str] | None:
         program = shutil.which(str(named))
         if program is None:
             where = "--blender" if wanted else ENVIRONMENT
-            raise InputError(f"{where}: expected Blender or a Python with bpy, found no program {named}; check the path")
+            raise InputError(
+                f"{where}: expected Blender or a Python with bpy, found no program {named}; check the path"
+            )
         return _command(program)
     on_path = shutil.which("blender")
     if on_path:
@@ -128,7 +130,9 @@ class BlenderWorker:
         except (EOFError, TimeoutError):
             self.stop()
             said = next((line for line in reversed(self.last_words) if line.strip()), "it says nothing").strip()
-            raise InputError(f"{self.command[0]}: expected a Blender that starts, but: {said[:200]}; {ADVICE}") from None
+            raise InputError(
+                f"{self.command[0]}: expected a Blender that starts, but: {said[:200]}; {ADVICE}"
+            ) from None
 
     def _listen(self, stream, lines: queue.Queue[str | None]) -> None:
         with stream:

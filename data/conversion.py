@@ -46,7 +46,9 @@ def jobs_for(config: argparse.Namespace) -> tuple[list[Job], list[Result]]:
         name = wanted or file_name(path.stem, "character")
         other = names.setdefault((name, path.stem.lower()) if wanted else name.lower(), path)
         if other != path:
-            raise InputError(f"{path}: expected another name than {other} has; rename one, or convert into two folders")
+            raise InputError(
+                f"{path}: expected another name than {other} has; rename one, or convert into two folders"
+            )
         jobs.append(_job(path, name, config))
     return jobs, refused
 

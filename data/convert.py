@@ -19,9 +19,10 @@ GLTF_SUFFIXES = (".gltf", ".glb", ".vrm")
 SUFFIXES = (".fbx",) + GLTF_SUFFIXES
 GLTF_FPS = 60.0
 """glTF holds seconds, not frames: its motions are sampled this often where no rate is asked for."""
-MAX_POSES = 4000000
-"""Frames times bones that a motion may have: 10 minutes at 60 frames per second of 100 bones."""
-_STILL_DEGREES = 1e-3
+MAX_POSES = 2500000
+"""Frames times bones that a motion may have: 10 minutes at 60 frames per second of 69 bones."""
+_STILL_SECONDS, _STILL_DEGREES = 0.1, 1e-3
+"""An animation shorter and steadier than this is an exporter's way to say that there is none."""
 
 
 @dataclass
@@ -88,7 +89,8 @@ def write_character(source, request: Request) -> Result:
     names = _clip_names(source.clips, request)
     for number, name in enumerate(names):
         bvh = source.motion(number, request.fps)
-        if len(bvh.values) <= 2 and np.ptp(bvh.values, axis=0).max() < _STILL_DEGREES:
+        seconds = (len(bvh.values) - 1) * bvh.frame_time
+        if seconds < _STILL_SECONDS and np.ptp(bvh.values, axis=0).max() < _STILL_DEGREES:
             result.notes.append(f"animation {source.clips[number]} holds still: no motion file")
             continue
         path = Path(request.folder) / (name + ".bvh")
@@ -143,7 +145,9 @@ def check_kind(path: str | os.PathLike) -> None:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: expected a file, found {'a folder' if path.is_dir() else 'nothing'}; check the path")
+        raise InputError(
+            f"{path}: expected a file, found {'a folder' if path.is_dir() else 'nothing'}; check the path"
+        )
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: expected .fbx, .gltf, .glb or .vrm, found {path.suffix or 'no suffix'}")
     if path.suffix.lower() == ".fbx":

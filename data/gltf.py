@@ -26,10 +26,10 @@ import numpy as np
 from utils.errors import InputError
 
 SUFFIXES = (".gltf", ".glb", ".vrm")
-MAX_NUMBERS = 30_000_000
-"""Numbers that all accessors of a file may hold together: 500,000 vertices with everything are a tenth of it. A few
-lines of JSON can ask for any amount of memory."""
-MAX_NODES = 20_000
+MAX_NUMBERS = 12_000_000
+"""Numbers that the accessors of a file may hold together, and its surfaces: enough for 500,000 vertices. A few lines
+of JSON could ask for any amount of memory."""
+MAX_NODES, MAX_SURFACES = 20_000, 10_000
 MAX_FILE_BYTES = 1 << 30
 _GLB_MAGIC, _JSON_CHUNK, _BINARY_CHUNK = 0x46546C67, 0x4E4F534A, 0x004E4942
 _TYPES = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
@@ -189,7 +189,11 @@ class _Reader:
         nodes = self._list("nodes")
         require(0 < len(nodes) <= MAX_NODES, f"expected 1 to {MAX_NODES} nodes, found {len(nodes)}")
         parents = self._parents(nodes)
-        translations, rotations, scales = np.zeros((len(nodes), 3)), np.zeros((len(nodes), 4)), np.ones((len(nodes), 3))
+        translations, rotations, scales = (
+            np.zeros((len(nodes), 3)),
+            np.zeros((len(nodes), 4)),
+            np.ones((len(nodes), 3)),
+        )
         rotations[:, 3] = 1
         matrices = {}
         for number, node in enumerate(nodes):
@@ -313,7 +317,9 @@ class _Reader:
         code = sparse["indices"]["componentType"]
         require(code in (5121, 5123, 5125), f"expected unsigned sparse indices in accessor {number}")
         places = self._view(sparse["indices"], np.dtype(_COMPONENTS[code]), count, 1)[:, 0]
-        require(bool((places < len(values)).all()), f"expected sparse indices below {len(values)} in accessor {number}")
+        require(
+            bool((places < len(values)).all()), f"expected sparse indices below {len(values)} in accessor {number}"
+        )
         values[places] = self._view(sparse["values"], values.dtype, count, values.shape[1])
 
     # ------------------------------------------------------------------------------------------------
@@ -331,12 +337,14 @@ class _Reader:
 
     def _surfaces(self, nodes: list[dict], skins: tuple[Skinning, ...]) -> Iterator[Surface]:
         meshes = self._list("meshes")
-        total = 0
+        total = count = 0
         for number, node in enumerate(nodes):
             if "mesh" not in node:
                 continue
             skin = _index(node["skin"], len(skins), "skin") if "skin" in node else -1
             for primitive in meshes[_index(node["mesh"], len(meshes), "mesh")]["primitives"]:
+                count += 1
+                require(count <= MAX_SURFACES, f"expected at most {MAX_SURFACES} primitives, found more")
                 if any(extension in _UNREADABLE for extension in primitive.get("extensions", {})):
                     raise InputError("expected plain buffers, found compressed meshes; export without compression")
                 surface = self._surface(primitive, number, skin, skins)
@@ -360,18 +368,20 @@ class _Reader:
         joints, weights = np.zeros((len(vertices), 0), np.int64), np.zeros((len(vertices), 0))
         layer = 0
         while skin >= 0 and f"JOINTS_{layer}" in attributes:
-            joints = np.hstack([joints, self.accessor(attributes[f"JOINTS_{layer}"], "VEC4", floats=False)])
-            weights = np.hstack([weights, self.accessor(attributes[f"WEIGHTS_{layer}"], "VEC4")])
-            require(len(joints) == len(weights) == len(vertices), "expected joints and weights for every vertex")
+            places = self.accessor(attributes[f"JOINTS_{layer}"], "VEC4", floats=False)
+            shares = self.accessor(attributes[f"WEIGHTS_{layer}"], "VEC4")
+            require(len(places) == len(shares) == len(vertices), "expected joints and weights for every vertex")
+            joints, weights = np.hstack([joints, places]), np.hstack([weights, shares])
             layer += 1
+        used, faces = np.unique(faces, return_inverse=True)  # primitives may share one list of vertices
+        faces = faces.reshape(-1, 3).astype(np.int64)
+        vertices, joints, weights = vertices[used], joints[used], weights[used]
         if joints.size:
             weights = np.maximum(weights, 0)
             joints = np.where(weights > 0, joints, 0)
             limit = len(skins[skin].joints)
             require(joints.min() >= 0 and joints.max() < limit, f"expected joint numbers below {limit} in a mesh")
-        used, faces = np.unique(faces, return_inverse=True)  # primitives may share one list of vertices
-        faces = faces.reshape(-1, 3).astype(np.int64)
-        return Surface(node, skin, vertices[used], faces, joints[used], weights[used])
+        return Surface(node, skin, vertices, faces, joints, weights)
 
     def _animations(self, n_nodes: int) -> Iterator[Animation]:
         for number, animation in enumerate(self._list("animations")):
@@ -408,7 +418,9 @@ def _parse(data: bytes) -> dict:
     try:
         return json.loads(data.decode("utf-8-sig"), parse_constant=refuse)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"expected glTF (JSON or GLB), found something else ({str(error)[:80]}); give another file") from None
+        raise InputError(
+            f"expected glTF (JSON or GLB), found something else ({str(error)[:80]}); give another file"
+        ) from None
 
 
 def _index(value: object, limit: int, what: str) -> int:
@@ -416,7 +428,8 @@ def _index(value: object, limit: int, what: str) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     good = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < limit
-    require(good, f"expected a whole number from 0 to {limit - 1} as {what}, found {str(value)[:40]}")
+    wish = f"a whole number from 0 to {limit - 1}" if limit > 0 else "none, because the file has none,"
+    require(good, f"expected {wish} as {what}, found {str(value)[:40]}")
     return int(value)  # type: ignore[call-overload]
 
 
@@ -433,7 +446,9 @@ def _decoded(values: np.ndarray, normalized: bool, floats: bool, number: int) ->
         require(values.dtype.kind in "iu", f"expected whole numbers in accessor {number}")
         return values.astype(np.int64)
     if values.dtype.kind == "f":
-        require(bool(np.isfinite(values).all()), f"expected finite numbers in accessor {number}, found NaN or infinity")
+        require(
+            bool(np.isfinite(values).all()), f"expected finite numbers in accessor {number}, found NaN or infinity"
+        )
         return values.astype(np.float64)
     scale = float(np.iinfo(values.dtype).max) if normalized else 1.0
     return np.maximum(values / scale, -1.0) if normalized else values.astype(np.float64)
@@ -451,3 +466,15 @@ def _triangles(order: np.ndarray, mode: int) -> np.ndarray:
         odd = first % 2
         corners = np.stack([first, first + 1 + odd, first + 2 - odd], axis=1)
     return order[corners]
+
+
+def read_container(path: str | os.PathLike) -> tuple[dict, list[bytes]]:
+    """The JSON of a glTF file as it stands, and the bytes of each of its buffers.
+
+    Raises:
+        InputError: as :func:`read_gltf` does.
+    """
+    path = Path(path)
+    with explained(path):
+        reader = _Reader(path)
+        return reader.json, [bytes(reader._buffer(number)) for number in range(len(reader._list("buffers")))]

@@ -22,8 +22,10 @@ from data.gltf import Animation, Gltf, Skinning, Track, explained, read_gltf, re
 from utils.errors import InputError
 
 CM = 100.0
+MAX_BONES = 2000
 MAX_WEIGHTS = 100_000_000
 """Vertices times bones that a skin may have: 400 MB."""
+
 
 @dataclass(frozen=True)
 class GltfCharacter:
@@ -41,6 +43,14 @@ class GltfCharacter:
     """(J,) node number of each bone."""
     animations: tuple[Animation, ...]
 
+    def above(self) -> np.ndarray:
+        """(J, 4, 4) where the node above each bone stands in the file, metres; the identity where there is none."""
+        above = self.gltf.parents[self.nodes]
+        world = np.tile(np.eye(4), (len(above), 1, 1))
+        there = above >= 0
+        world[there] = _world(self.gltf, above[there])
+        return world
+
     def motion(self, clip: int, fps: float | None = None) -> Bvh:
         """The motion of animation number `clip`, sampled `fps` times a second (None: 60) from first to last key.
 
@@ -54,7 +64,8 @@ class GltfCharacter:
 
         def pose(first: int, last: int) -> np.ndarray:
             world = _world(self.gltf, self.nodes, _sampled(self.gltf, tracks, times[first:last]))
-            world[..., :3, 3] *= CM
+            with np.errstate(over="ignore", invalid="ignore"):
+                world[..., :3, 3] *= CM
             return world
 
         return motion(self.armature, pose, n_frames, 1.0 / fps, self.skin)
@@ -79,6 +90,7 @@ def read_gltf_character(path: str | os.PathLike, armature: str | None = None) ->
     with explained(path):
         groups = _groups(gltf)
         nodes = _chosen(gltf, groups, armature)
+        require(len(nodes) <= MAX_BONES, f"expected at most {MAX_BONES} bones, found {len(nodes)}")
         names = unique_names([gltf.node_names[node] or f"node{node}" for node in nodes])
         place = {int(node): bone for bone, node in enumerate(nodes)}
         parents = np.array([place.get(int(gltf.parents[node]), -1) for node in nodes], np.int64)
@@ -180,7 +192,9 @@ def _chosen(gltf: Gltf, groups: Sequence[np.ndarray], wanted: str | None) -> np.
     if len(fitting) != 1:
         listed = ", ".join(dict.fromkeys(own or parent or "(no name)" for own, parent in names))
         wish = "one armature" if wanted is None else f"one armature named {wanted}"
-        raise InputError(f"expected {wish}, found {len(fitting)} of {len(groups)}: {listed[:300]}; name it with --armature")
+        raise InputError(
+            f"expected {wish}, found {len(fitting)} of {len(groups)}: {listed[:300]}; name it with --armature"
+        )
     return fitting[0]
 
 
@@ -385,7 +399,9 @@ def _cubic(values, before, after, t, span):
 def _slerp(a: np.ndarray, b: np.ndarray, share: np.ndarray) -> np.ndarray:
     dot = (a * b).sum(axis=-1, keepdims=True)
     b = np.where(dot < 0, -b, b)
-    angle = np.arctan2(np.linalg.norm(a - b, axis=-1, keepdims=True), np.linalg.norm(a + b, axis=-1, keepdims=True)) * 2
+    angle = (
+        np.arctan2(np.linalg.norm(a - b, axis=-1, keepdims=True), np.linalg.norm(a + b, axis=-1, keepdims=True)) * 2
+    )
     small = angle < 1e-6
     sine = np.where(small, 1.0, np.sin(angle))
     first = np.where(small, 1 - share, np.sin((1 - share) * angle) / sine)

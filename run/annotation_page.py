@@ -5,8 +5,11 @@ All decisions are taken in `data.axes.annotation`; here are only the scene, the 
 
 from __future__ import annotations
 
+import contextlib
+import io
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from jsonargparse import ActionYesNo, ArgumentParser
@@ -21,17 +24,18 @@ from model.topology import BONES_PER_FINGER, FINGERS, JOINTS_PER_FINGER, N_FINGE
 from utils.errors import InputError
 
 PORT = 8080
+# The page's own camera already listens to w, a, s, d, e and the arrows, and a focused button to space and enter.
 KEYS = (
     (",", "Turn splay 1° back"),
     (".", "Turn splay 1° forward"),
-    ("A", "Accept this finger"),
+    ("Y", "Accept this finger"),
     ("N", "Next finger"),
     ("B", "Finger before"),
     ("Q", "Finish"),
 )
-_SKIN, _CURRENT = (228, 225, 220), (250, 127, 111)
-_AXIS_LENGTH = 0.28
-_FADED = 0.35
+_SKIN = (214, 208, 200)
+_AXIS_LENGTH = 0.32
+_FADED = 0.4
 
 
 def add_page_options(parser: ArgumentParser) -> None:
@@ -89,7 +93,8 @@ class AnnotationPage:
                 "--annotate: expected the package viser, found it missing; pip install 'viser>=1.1,<2'"
             ) from None
         try:
-            self._server = viser.ViserServer(host=host, port=port, label=f"{title}: axes", verbose=False)
+            with _hushed():
+                self._server = viser.ViserServer(host=host, port=port, label=f"{title}: axes", verbose=False)
         except (OSError, OverflowError) as error:
             raise InputError(f"--port {port}: cannot listen there ({error}); choose another one") from error
         self.session, self.title = session, title
@@ -102,7 +107,7 @@ class AnnotationPage:
         self._add_controls()
         self._add_keys()
         camera = self._server.initial_camera
-        camera.position, camera.look_at, camera.up = (0.6, 1.2, 3.2), (0.0, 0.9, 0.0), (0.0, 1.0, 0.0)
+        camera.position, camera.look_at, camera.up = (1.2, 1.6, 2.2), (0.1, 0.85, 0.0), (0.0, 1.0, 0.0)
         self.refresh()
 
     @property
@@ -117,7 +122,8 @@ class AnnotationPage:
 
     def close(self) -> None:
         """Stop serving."""
-        self._server.stop()
+        with _hushed():
+            self._server.stop()
 
     # -- controls ----------------------------------------------------------------------------------------
 
@@ -125,10 +131,12 @@ class AnnotationPage:
         gui, session = self._server.gui, self.session
         self._status = gui.add_markdown("")
         self._bar = gui.add_progress_bar(0.0)
-        self._choice = gui.add_dropdown("finger", [str(task) for task in session.tasks], initial_value="")
+        self._choice = gui.add_dropdown(
+            "finger", [str(task) for task in session.tasks], initial_value=str(session.current)
+        )
         self._choice.on_update(lambda _: self._do(self._choose))
         for label, action, color in (
-            ("Accept (a)", self._accept, "green"),
+            ("Accept (y)", self._accept, "green"),
             ("Next finger (n)", lambda: session.step(1), None),
             ("Finger before (b)", lambda: session.step(-1), None),
         ):
@@ -235,7 +243,7 @@ class AnnotationPage:
             f"### {self.title}: {task}\n{mark}; {done} of {total} accepted\n\n"
             f"turned **{session.degrees():+.0f}°** from the estimate, which is {finger.word} (±{finger.error:.0f}°)"
             f"\n\n"
-            f"Keys: `,` `.` turn splay (blue) by 1°, `a` accept, `n` next, `b` before, `q` finish. Green is the bend "
+            f"Keys: `,` `.` turn splay (blue) by 1°, `y` accept, `n` next, `b` before, `q` finish. Green is the bend "
             f"axis; move *bend*: the finger must close towards the palm.{last}"
         )
 
@@ -260,15 +268,22 @@ class AnnotationPage:
         colors[~current] = 255 - _FADED * (255 - colors[~current])
         with self._server.atomic():
             scene.add_mesh_simple(
-                "/hand", place(vertices).astype(np.float32), hand.skin.faces, color=_SKIN, opacity=0.75, side="double"
+                "/hand", place(vertices).astype(np.float32), hand.skin.faces, color=_SKIN, opacity=0.5
             )
-            for name, chosen, thickness in (("/axes/others", ~current, 0.008), ("/axes/current", current, 0.02)):
+            for name, chosen, thickness in (("/axes/others", ~current, 0.006), ("/axes/current", current, 0.022)):
                 scene.add_line_segments(
                     name,
                     points[chosen].astype(np.float32),
                     np.repeat(colors[chosen][:, None], 2, axis=1).astype(np.uint8),
                     thickness=thickness,
                 )
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Without what viser prints when it starts and stops: we say that ourselves, and where to open it."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
 
 
 def _into_view(hand: RestHand) -> Callable[[np.ndarray], np.ndarray]:

@@ -1,4 +1,4 @@
-"""Turn characters into mesh and motion files: `python -m run.convert_character XBot.fbx --output_dir artifact/MixHand`.
+"""Characters to mesh and motion files: `python -m run.convert_character XBot.fbx --output_dir artifact/MixHand`.
 
 Takes FBX, glTF, GLB and VRM files, or folders of them. For each character it writes
 DIR/finger_data/<Name>_mesh_data.npz (if the file has a skin) and DIR/<Name>/<clip>.bvh, one for each animation: what
@@ -37,13 +37,19 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help=".fbx, .gltf, .glb, .vrm, or folders")
     parser.add_argument("--output_dir", type=Path, required=True, metavar="DIR", help="folder of the data set")
     parser.add_argument("--recursive", action="store_true", help="look into the folders inside folders too")
-    parser.add_argument("--character", metavar="NAME", help="all inputs belong to this character; default: each its own")
-    parser.add_argument("--fps", type=float, default=60.0, help="frames a second of the motions (60: what training takes)")
+    parser.add_argument(
+        "--character", metavar="NAME", help="all inputs belong to this character; default: each its own"
+    )
+    parser.add_argument(
+        "--fps", type=float, default=60.0, help="frames a second of the motions (60: what training takes)"
+    )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="Blenders at work at the same time")
     parser.add_argument("--blender", metavar="PATH", help="Blender, or a Python with bpy; default: found by itself")
     parser.add_argument("--adjust_bone", action="store_true", help="move joints into the middle of the skin")
     parser.add_argument("--armature", metavar="NAME", help="which armature to take where a file has several")
-    parser.add_argument("--timeout", type=float, default=600.0, metavar="S", help="seconds that Blender may take for a file")
+    parser.add_argument(
+        "--timeout", type=float, default=600.0, metavar="S", help="seconds that Blender may take for a file"
+    )
     parser.add_argument("--memory_gb", type=float, default=8.0, metavar="GB", help="memory that one Blender may take")
     parser.add_argument("--force", action="store_true", help="convert again what is up to date")
     return parser
@@ -78,7 +84,12 @@ def _run(config: argparse.Namespace, jobs: list[Job]) -> list[Result]:
     results: list[Result] = []
     failures: list[BaseException] = []
     lock = threading.Lock()
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(), transient=True) as progress:
         bar = progress.add_task("converting", total=len(jobs))
 

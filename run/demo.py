@@ -1,7 +1,8 @@
 """From nothing to the table: `python -m run.demo` (what `make demo` runs after the set-up).
 
 Builds MixHand-Open, computes its features, trains ASRN and DM side by side (a process each, one thread each), tests
-both on hands outside and inside the range of the training hands, and writes results.json, results.csv and hands.png.
+all methods on hands outside and inside the range of the training hands, and writes results.json, tables.md, plots and
+hands.png.
 Steps whose inputs have not changed are skipped or, if they were interrupted, continued.
 """
 
@@ -17,7 +18,6 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -27,17 +27,16 @@ from model.dm import DM
 from run.checkpoints import CHECKPOINT_FOLDER, LAST, display_path, last_training
 from run.command_line import LOGS
 from run.comparison import draw_comparison
-from run.methods import LineUp, load_network
-from run.results import write_results
-from run.splits import SPLITS, TITLES, read_splits
-from run.tables import count_note, print_table
+from run.evaluate import Settings, evaluate, open_groups
+from run.methods import LineUp, available, load_network
+from run.report import print_tables, write_report
+from run.splits import TITLES, read_splits
 from utils.cli import guarded
 from utils.errors import InputError
 from utils.files import atomic_write, content_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 METHODS = {"dm": (DM, "run.train_dm", "DM.yaml"), "asrn": (ASRN, "run.train_mixhand", "ASRN.yaml")}
-ORDER = ("rotation_copy", "tbs_copy", "dm", "asrn")
 DONE = "finished.json"
 PROGRESS = ("epoch", "--ckpt_path", "note", "Written")  # how lines of the training programs begin that are passed on
 
@@ -172,33 +171,6 @@ def data_options(data: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def test(checkpoints: dict[str, Path], data: Path, output: Path) -> dict[str, Any]:
-    """Test both methods on both groups of hands and put the figures together."""
-    splits = read_splits(data)
-    tests = output / "tests"
-    folders = {(group, m): tests / f"{m}-{split}" for group, split in SPLITS.items() for m in METHODS}
-    for group, split in SPLITS.items():
-        jobs = {}
-        for method, (_, module, _) in METHODS.items():
-            checkpoint, folder = checkpoints[method], folders[group, method]
-            (folder / "results.json").unlink(missing_ok=True)
-            jobs[f"{method.upper()} {split.removeprefix('test_')}"] = (module, [
-                "test", "--config", str(checkpoint.parents[1] / "config.yaml"), "--ckpt_path", str(checkpoint),
-                *data_options(data), "--data.test_characters", json.dumps(splits[split]), "--data.protocol", "cross",
-                "--trainer.default_root_dir", str(folder), "--trainer.logger", "false",
-            ])  # fmt: skip
-        run_together(jobs)
-    results: dict[str, Any] = {}
-    for group in SPLITS:
-        found = {method: json.loads((folders[group, method] / "results.json").read_text()) for method in METHODS}
-        together = {**found["dm"]["methods"], **found["asrn"]["methods"]}
-        results[group] = {method: together[method] for method in ORDER}
-        suffix = group.removeprefix("methods")
-        results[f"windows{suffix}"], results[f"frames{suffix}"] = found["asrn"]["windows"], found["asrn"]["frames"]
-        results[f"test_characters{suffix}"] = splits[SPLITS[group]]
-    return results
-
-
 def demo(output: Path, data: Path, overrides: Sequence[str], build_options: Sequence[str]) -> None:
     """Everything, from the building of the data to the picture."""
     steps = Steps()
@@ -209,21 +181,21 @@ def demo(output: Path, data: Path, overrides: Sequence[str], build_options: Sequ
     steps.start("train", "Training DM and ASRN at the same time")
     checkpoints = train(output, data, overrides)
     steps.start("test", "Testing on hands that no training has seen")
-    results = test(checkpoints, data, output)
+    networks = {method: load_network(checkpoints[method], method) for method in METHODS}
+    line_up = LineUp(available(networks), networks, networks["asrn"].hand_models)
+    results = evaluate(line_up, data, open_groups(data), Settings())
     steps.start("draw", "Drawing the gestures on which the methods differ most")
     picture = output / "hands.png"
-    module = MixHandDataModule(str(data), num_workers=0, test_characters=read_splits(data)["test_outside"])
-    networks = {method: load_network(checkpoints[method], method) for method in METHODS}
-    draw_comparison(LineUp(ORDER, networks, networks["asrn"].hand_models), module, picture)
+    module = MixHandDataModule(str(data), num_workers=0, test_characters=results["test_characters"])
+    draw_comparison(line_up, module, picture)
     steps.close()
     results["seconds"] = steps.seconds
     results["checkpoints"] = {method: display_path(path) for method, path in checkpoints.items()}
-    written = write_results(output, results)
-    for group, title in reversed(TITLES.items()):
-        suffix = group.removeprefix("methods")
-        print_table(results[group], title, count_note(results[f"windows{suffix}"], results[f"frames{suffix}"]))
+    write_report(output, results, TITLES)
+    print_tables(results, dict(reversed(TITLES.items())))
     total = time.monotonic() - steps.began
-    print(f"Written in {total:.0f} s: {', '.join(display_path(path) for path in [*written, picture])}", flush=True)
+    shown = [output / "results.json", output / "tables.md", output / "figures", picture]
+    print(f"Written in {total:.0f} s: {', '.join(display_path(path) for path in shown)}", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

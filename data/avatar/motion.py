@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from data.avatar.avatar import Avatar, Hand, mano_avatar
+from data.avatar.fbx import converted_fbx
 from data.avatar.hand_rig import HandRig, Skeleton, donor_finger
 from data.avatar.mano_file import is_mano_motion, read_mano_motion
-from data.avatar.reading import MESH_SUFFIX, Reading, bvh_skeleton, gltf_avatar, skeleton_avatar
+from data.avatar.reading import MESH_SUFFIX, Reading, bvh_skeleton, gltf_avatar, read_avatar, skeleton_avatar
+from data.armature import file_name
 from data.bvh import Bvh, read_bvh
 from data.gltf import SUFFIXES as GLTF_SUFFIXES
 from data.gltf_character import read_gltf_character
@@ -113,8 +115,16 @@ def read_motions(
         avatar = gltf_avatar(character, path, reading, scale)
         for number, clip in enumerate(character.clips):
             bvh = character.motion(number, fps or reading.fps or GLTF_FPS)
-            name = path.stem if len(character.clips) == 1 else f"{path.stem}_{clip}"
+            name = path.stem if len(character.clips) == 1 else f"{path.stem}_{file_name(clip)}"
             yield _of_bvh(name, path, bvh, avatar, reading, own_hand, scale, None, shape)
+    elif kind == ".fbx":
+        made = converted_fbx(path, fps or reading.fps, reading.blender)
+        if not made.clips:
+            raise InputError(f"{path}: expected an animation, found none; export it with its animation")
+        avatar = None if made.mesh is None else replace(read_avatar(str(made.mesh), reading, scale=scale), path=path)
+        for clip in made.clips:
+            name = path.stem if len(made.clips) == 1 else f"{path.stem}_{clip.stem}"
+            yield _of_bvh(name, path, read_bvh(clip), avatar, reading, own_hand, scale, None, shape)
     else:
         raise InputError(f"{path}: expected a motion ({', '.join(SOURCES)}), found {path.suffix or 'no suffix'}")
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from data.avatar.avatar import Avatar, Hand, HandSurface, Skin, character_hand, hand_surface, mano_avatar
 from data.avatar.hand_rig import HandRig, Skeleton, hand_rig
+from data.avatar.fbx import converted_fbx
 from data.axes.estimate import estimate_axes
 from data.axes.hand import RestHand
 from data.bvh import Bvh, read_bvh
@@ -35,7 +36,8 @@ class Reading:
         smplx_path: MANO model file or folder; None: ``<data_path>/models``.
         mano_axes: axes of the MANO hand; None: ``<data_path>/finger_data/mano_finger_axis.pkl``.
         rig_map: which joints are which, for rigs whose names tell nothing.
-        fps: frames a second at which glTF animations are sampled; None: 60.
+        fps: frames a second at which glTF and FBX animations are sampled; None: 60 for glTF, FBX's own.
+        blender: Blender, or a Python with bpy, for FBX; None: found by itself.
     """
 
     data_path: Path
@@ -43,6 +45,7 @@ class Reading:
     mano_axes: Path | None = None
     rig_map: RigMap | None = None
     fps: float | None = None
+    blender: str | None = None
 
     @property
     def finger_data(self) -> Path:
@@ -97,7 +100,10 @@ def read_avatar(what: str, reading: Reading, shape: np.ndarray | None = None, sc
         if suffix == ".npz":
             return _mesh_avatar(path, None, reading, scale)
         if suffix == ".fbx":
-            raise InputError(f"{path}: FBX is read by way of Blender")
+            mesh = converted_fbx(path, reading.fps, reading.blender).mesh
+            if mesh is None:
+                raise InputError(f"{path}: expected a skinned character, found bones alone; give the character's file")
+            return replace(_mesh_avatar(mesh, None, reading, scale), path=path)
         return gltf_avatar(read_gltf_character(path), path, reading, scale)
     if path.is_dir() and (path / "mano").is_dir():
         return _mano(replace(reading, smplx_path=path), shape)

@@ -12,6 +12,8 @@ from PIL import Image
 
 from run import demo
 from run.comparison import most_different
+from run.methods import available
+from run.splits import read_splits
 from tests.run.conftest import ROOT, run_process
 from utils.errors import InputError
 
@@ -30,7 +32,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_results_compare_all_methods(finished):
     results = json.loads((finished / "out" / "results.json").read_text())
     for group in ("methods", "methods_inside"):
-        assert list(results[group]) == ["rotation_copy", "tbs_copy", "dm", "asrn"]
+        assert list(results[group]) == available()
         for entry in results[group].values():
             for direction in ("mano2mixamo", "mixamo2mano"):
                 assert {"S_finger", "S_palm", "pinch_error", "S_finger_se"} <= set(entry[direction])
@@ -70,7 +72,7 @@ def test_a_failing_step_stops_the_demo(tmp_path, capfd):
         demo.run_together({"DM": ("run.train_dm", ["fit", "--config", "nowhere.yaml"])})
     assert "nowhere.yaml" in capfd.readouterr().err
     with pytest.raises(InputError, match="splits.yaml"):
-        demo.read_splits(tmp_path)
+        read_splits(tmp_path)
 
 
 def test_command_line_module_finds_the_repository():

@@ -1,0 +1,233 @@
+"""All methods on all test hands: `python -m run.evaluate --data_path D --asrn CKPT --dm CKPT --output_dir O`.
+
+Writes the table of every method and both directions (results.json, results.csv, tables.md, tables.tex), broken down by
+character and by gesture (breakdown.csv and the same tables), and plots (figures/*.png, *.svg). On MixHand-Open that is
+everything that the README shows; on another data set the characters are those of --test_characters.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from data.mixhand import INTRA_SOURCE, INTRA_TARGET, TEST_CHARACTERS, MixHandDataModule
+from data.windows import BatchRequest, PairedWindows
+from model.retargeting import HandModels
+from run.checkpoints import display_path
+from run.comparison import window_names
+from run.methods import METHODS, NETWORKS, LineUp, available, check_side, load_network
+from run.progress import progress
+from run.report import print_tables, results_of, write_report
+from run.scores import DirectionScores, merged, score
+from run.splits import SPLITS, TITLES, each_with_the_others, read_sides, read_splits, splits_file
+from utils.cli import guarded
+from utils.errors import InputError
+from utils.files import check_writable
+
+PROTOCOLS = ("cross", "intra", "both")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Test hands that are reported together: across domains, and within Mixamo (targets, sources)."""
+
+    title: str
+    cross: list[str]
+    intra: tuple[list[str], list[str]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How windows are cut and how many are used.
+
+    protocol: "cross", "intra" or "both"; max_windows: of each protocol, evenly spread; None: all.
+    """
+
+    protocol: str = "cross"
+    batch_size: int = 64
+    window_size: int = 8
+    frame_stride: int = 12
+    max_windows: int | None = None
+    protocols: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "protocols", ("cross", "intra") if self.protocol == "both" else (self.protocol,))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m run.evaluate",
+        description="Compare all methods on test hands: tables, breakdowns and plots.",
+        epilog="Without a checkpoint the copies (and the optimiser) are compared. Lists of characters are written as "
+        "in the configurations: NAME, 'NAME*4', '(A+B)*2', Hand00..07.",
+        allow_abbrev=False,
+    )
+    add = made.add_argument
+    add("--data_path", type=Path, default=Path("artifact/MixHandOpen"), metavar="FOLDER", help="preprocessed data set")
+    add("--output_dir", type=Path, default=Path("artifact/evaluation"), metavar="FOLDER", help="where the tables go")
+    for name in NETWORKS:
+        add(f"--{name}", type=Path, metavar="FILE", help=f"checkpoint of {METHODS[name]}")
+    add("--methods", metavar="A,B", help=f"which of {', '.join(METHODS)} (default: all that can be had)")
+    add("--protocol", choices=PROTOCOLS, default="cross", help="across domains (default), within Mixamo, or both")
+    add("--test_characters", nargs="+", metavar="NAME", help="of both domains (default: the data set's test "
+        "splits, or the published ones)")  # fmt: skip
+    add("--intra_target", nargs="+", metavar="NAME", help="whose hands are posed within Mixamo")
+    add("--intra_source", nargs="+", metavar="NAME", help="whose motion is copied within Mixamo")
+    add("--is_rhand", type=boolean, metavar="true|false", help="which hand the data must show (default: either)")
+    add("--max_windows", type=int, metavar="N", help="use N windows of each protocol, evenly spread")
+    add("--batch_size", type=int, default=64, metavar="N", help="windows at once (default 64)")
+    add("--window_size", type=int, default=8, metavar="N", help="frames of a window (default 8)")
+    add("--frame_stride", type=int, default=12, metavar="N", help="of Mixamo motion, use each N-th frame (default 12)")
+    add("--smplx_path", type=Path, metavar="FOLDER", help="MANO model (default: FOLDER/models of the data set, or "
+        "artifact/smplx/models)")  # fmt: skip
+    add("--mano_axis_path", type=Path, metavar="FILE", help="MANO axes (default: finger_data of the data set)")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the options, evaluate, write."""
+    options = parser().parse_args(arguments)
+    if options.max_windows is not None and options.max_windows < 1:
+        raise InputError(f"--max_windows: expected at least 1, found {options.max_windows}")
+    check_writable(options.output_dir)
+    settings = Settings(
+        options.protocol, options.batch_size, options.window_size, options.frame_stride, options.max_windows
+    )
+    groups = groups_for(options)
+    paths = model_paths(options)
+    networks = {name: load_network(file, name, **paths) for name in NETWORKS if (file := getattr(options, name))}
+    line_up = LineUp(
+        options.methods.split(",") if options.methods is not None else available(networks),
+        networks,
+        HandModels(**paths, side=side_of(options, groups, settings, networks)),
+    )
+    results = evaluate(line_up, options.data_path, groups, settings)
+    results["checkpoints"] = {name: display_path(getattr(options, name)) for name in networks}
+    titles = {key: group.title for key, group in groups.items()}
+    written = write_report(options.output_dir, results, titles)
+    print_tables(results, titles)
+    print(f"Written: {len(written)} files in {display_path(options.output_dir)}; read tables.md first", flush=True)
+
+
+def boolean(text: str) -> bool:
+    """An option's "true" or "false"."""
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"expected true or false, found {text!r}")
+    return text.lower() == "true"
+
+
+def model_paths(options: argparse.Namespace) -> dict[str, str]:
+    """Where MANO's model and axes are."""
+    own = options.data_path / "models"
+    model = options.smplx_path or (own if own.is_dir() else Path("artifact/smplx/models"))
+    axes = options.mano_axis_path or options.data_path / "finger_data" / "mano_finger_axis.pkl"
+    return {"smplx_model_path": str(model), "mano_axis_path": str(axes)}
+
+
+def groups_for(options: argparse.Namespace) -> dict[str, Group]:
+    """The groups of test hands by their key in results.json: those asked for, or the data set's own test splits."""
+    own = options.test_characters or options.intra_target or options.intra_source
+    if own or not splits_file(options.data_path).is_file():
+        target = options.intra_target or INTRA_TARGET
+        source = options.intra_source or INTRA_SOURCE
+        return {"methods": Group("Test hands", options.test_characters or TEST_CHARACTERS, (target, source))}
+    return open_groups(options.data_path)
+
+
+def open_groups(data: Path) -> dict[str, Group]:
+    """The test hands of MixHand-Open, outside and inside the range of the training hands; everyone with everyone."""
+    lists, sides = read_splits(data), read_sides(data)
+    return {
+        key: Group(TITLES[key], lists[split], each_with_the_others(sides[split]["mixamo"]))
+        for key, split in SPLITS.items()
+    }
+
+
+def module_of(data_path: Path, group: Group, protocol: str, settings: Settings) -> MixHandDataModule:
+    """The data of a group."""
+    return MixHandDataModule(
+        str(data_path),
+        window_size=settings.window_size,
+        batch_size=settings.batch_size,
+        frame_stride=settings.frame_stride,
+        num_workers=0,
+        test_characters=group.cross,
+        protocol=protocol,
+        intra_target=group.intra[0],
+        intra_source=group.intra[1],
+    )
+
+
+def side_of(
+    options: argparse.Namespace, groups: Mapping[str, Group], settings: Settings, networks: Mapping[str, Any]
+) -> str:
+    """The side of the hands in the data. Raises InputError if --is_rhand or a checkpoint asks for the other one."""
+    side = (
+        module_of(options.data_path, next(iter(groups.values())), settings.protocols[0], settings).windows("test").side
+    )
+    if options.is_rhand is not None and options.is_rhand != (side == "right"):
+        raise InputError(f"--is_rhand {str(options.is_rhand).lower()}: {options.data_path} has features of the {side} "
+                         "hand; preprocess it for the other one")  # fmt: skip
+    check_side(networks, side, options.data_path)
+    return side
+
+
+def evaluate(line_up: LineUp, data_path: Path, groups: Mapping[str, Group], settings: Settings) -> dict[str, Any]:
+    """Everything that results.json holds: `run.report.results_of` for each group, keys with the group's suffix.
+
+    Raises InputError if characters or files are missing or do not fit.
+    """
+    work = []
+    for key, group in groups.items():
+        for protocol in settings.protocols:
+            windows = module_of(data_path, group, protocol, settings).windows("test")
+            work.append((key, windows, chosen_windows(len(windows), settings.max_windows)))
+    scores: dict[str, list[DirectionScores]] = {key: [] for key in groups}
+    with progress("Comparing", sum(len(chosen) for _, _, chosen in work), "windows") as advance:
+        for key, windows, chosen in work:
+            scores[key] += score_windows(line_up, windows, chosen, settings.batch_size, advance)
+    results: dict[str, Any] = {}
+    for key, group in groups.items():
+        found = results_of(scores[key])
+        found["test_characters"] = group.cross if "cross" in settings.protocols else None
+        found["intra"] = list(group.intra) if "intra" in settings.protocols else None
+        suffix = key.removeprefix("methods")
+        results.update({f"{name}{suffix}": value for name, value in found.items()})
+    # The order of a reader's interest, and of the demo: figures first.
+    first = [key for key in results if key.startswith("methods")]
+    return {**{key: results[key] for key in first}, **{k: v for k, v in results.items() if k not in first}}
+
+
+def chosen_windows(count: int, at_most: int | None) -> np.ndarray:
+    """Numbers of the windows to use, evenly spread."""
+    if at_most is None or at_most >= count:
+        return np.arange(count)
+    return np.linspace(0, count - 1, at_most).round().astype(int)
+
+
+@torch.no_grad()
+def score_windows(
+    line_up: LineUp, windows: PairedWindows, chosen: np.ndarray, batch_size: int, advance: Callable[..., None]
+) -> list[DirectionScores]:
+    """Scores of some windows in every direction they offer; `advance(n)` is called after each batch of n."""
+    within = windows.groups[0].domain == windows.groups[1].domain
+    parts: dict[str, list[DirectionScores]] = {}
+    for start in range(0, len(chosen), batch_size):
+        batch = windows.batch(BatchRequest(0, chosen[start : start + batch_size]))
+        first, second = zip((batch.first, batch.second), window_names(windows, batch), strict=True)
+        for source, target in [(second, first)] if within else [(second, first), (first, second)]:
+            found, _ = score(line_up, source[0], target[0], (source[1], target[1]), truth=within)
+            parts.setdefault(found.name, []).append(found)
+        advance(len(batch.index))
+    return [merged(found) for found in parts.values()]
+
+
+if __name__ == "__main__":
+    guarded(main)
