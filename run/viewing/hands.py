@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +12,16 @@ import torch
 import yaml
 from torch import Tensor
 
-from data.avatar.avatar import Avatar, mano_avatar
+from data.avatar.avatar import Avatar, Skin, mano_avatar
 from data.avatar.avatar import Hand as AvatarHand
-from data.avatar.hand_rig import HandRig, Skeleton
 from data.avatar.motion import read_motions
 from data.avatar.reading import Reading, read_avatar
-from data.features import HandFeatures, compute_features, split
 from model.hands import ManoHand, PosedHand, ShapedHand
 from model.mano import find_model_file
 from model.proportions import Proportions, stretch_offsets, stretch_surface
 from model.semantics import palm_length
 from model.skinning import skin_hand
-from model.topology import N_JOINTS, N_SHAPE, PARENTS, TIPS, WRIST
+from model.topology import N_JOINTS, N_SHAPE, TIPS, WRIST
 from run.surfaces import bone_hand
 from run.viewing.motions import HandMotion
 from utils.errors import InputError
@@ -44,23 +42,23 @@ class Hand:
     """A hand of known proportions with its surface, float32, without leading dimensions."""
 
     name: str
-    domain: str
-    side: str
-    shaped: ShapedHand
-    static: HandFeatures
-    """``(1,)`` its row at rest."""
+    avatar: Avatar
+    """With this hand alone, and with these proportions."""
+    own: AvatarHand
     faces: np.ndarray
     """(F, 3) triangles."""
-    rig: HandRig
-    """How it hangs in its skeleton."""
-    skeleton: Skeleton
-    """With the same proportions."""
     skin: tuple[Tensor, Tensor, Tensor] | None = None
     """Vertices (V, 3), weights (V, 21) and joints (21, 3) at rest; None: a MANO hand, or bones without skin."""
 
-    def pose(self, local: Tensor) -> PosedHand:
-        """The hand with local rotations ``(frames, 5, 3, 3, 3)``."""
-        return self.shaped.with_local_rotations(local)
+    @property
+    def side(self) -> str:
+        """``"right"`` or ``"left"``."""
+        return self.own.side
+
+    @property
+    def shaped(self) -> ShapedHand:
+        """Its proportions, ready for poses."""
+        return self.own.shaped
 
     def vertices(self, posed: PosedHand) -> Tensor:
         """The surface ``(frames, V, 3)`` in a pose, wrist at the origin, in the hand's own unit."""
@@ -70,15 +68,10 @@ class Hand:
             return skin_hand(posed, *self.skin)
         return torch.from_numpy(bone_hand(posed.joints, self.palm_length)[0]).float()
 
-    @property
+    @cached_property
     def palm_length(self) -> float:
         """From the wrist to the root of the middle finger at rest, in the hand's own unit."""
         return float(palm_length(self.shaped.at_rest().joints))
-
-    @property
-    def shape(self) -> Tensor | None:
-        """``(10,)`` of a MANO hand."""
-        return None if self.shaped.surface is None else self.shaped.surface.betas
 
 
 class Shelf:
@@ -188,10 +181,10 @@ class Shelf:
     def _build(self, name: str, proportions: Proportions | None, shape: tuple[float, ...] | None) -> Hand:
         avatar = self._avatar(name, shape)
         own = avatar.hand(self.side)
-        if shape is None:
-            return _bone_hand(name, own, avatar.skeletons[self.side], proportions)
-        static = _rest_row("mano", own.model, np.array([shape]))
-        return Hand(name, "mano", self.side, own.shaped, static, own.model.faces, own.rig, avatar.skeletons[self.side])
+        avatar = replace(avatar, hands={self.side: own})
+        if shape is not None:
+            return Hand(name, avatar, own, own.model.faces)
+        return _bone_hand(name, avatar, own, proportions)
 
     # -- motions ---------------------------------------------------------------------------------------------------
 
@@ -222,10 +215,10 @@ def hand_motion(motion, side: str) -> HandMotion:
     return HandMotion(motion.tracks[side].local, motion.frame_rate, motion)
 
 
-def _bone_hand(name: str, own: AvatarHand, skeleton: Skeleton, proportions: Proportions) -> Hand:
+def _bone_hand(name: str, avatar: Avatar, own: AvatarHand, proportions: Proportions) -> Hand:
     """A hand driven by its bones, stretched with all that hangs on it."""
-    shaped = replace(own.shaped, offsets=stretch_offsets(own.shaped.offsets, proportions))
     joints = torch.from_numpy(own.rig.joints).float()
+    shaped = replace(own.shaped, offsets=stretch_offsets(own.shaped.offsets, proportions))
     if own.surface is None:
         skin, faces = None, bone_hand(shaped.at_rest().joints, 1.0)[1]
         moved = stretch_surface(joints, torch.eye(N_JOINTS), joints, proportions)[1]
@@ -233,27 +226,31 @@ def _bone_hand(name: str, own: AvatarHand, skeleton: Skeleton, proportions: Prop
         vertices, weights = (torch.from_numpy(part).float() for part in (own.surface.vertices, own.surface.weights))
         vertices, moved = stretch_surface(vertices, weights, joints, proportions)
         skin, faces = (vertices, weights, moved), own.surface.faces
-    static = _rest_row("mixamo", shaped, None)
-    rig, skeleton = _stretched(own.rig, skeleton, moved.double().numpy())
-    return Hand(name, "mixamo", own.side, shaped, static, faces, rig, skeleton, skin)
+    if proportions != Proportions():
+        own = replace(own, shaped=shaped, rig=replace(own.rig, joints=moved.double().numpy()))
+        avatar = _stretched(avatar, own, skin, faces)
+    return Hand(name, avatar, own, faces, skin)
 
 
-def _stretched(rig: HandRig, skeleton: Skeleton, joints: np.ndarray) -> tuple[HandRig, Skeleton]:
-    """Rig and skeleton with the hand's joints (21, 3) elsewhere in the canonical frame."""
-    if np.abs(joints - rig.joints).max() < 1e-4 * rig.palm:
-        return rig, skeleton
-    shift = (joints - rig.joints) @ rig.turn  # back into the character's frame
+def _stretched(avatar: Avatar, own: AvatarHand, skin: tuple | None, faces: np.ndarray) -> Avatar:
+    """An avatar whose hand has become `own`. Its skin is that of the hand alone: the rest has not been stretched."""
+    rig, skeleton = own.rig, avatar.skeletons[own.side]
+    shift = (rig.joints - avatar.hand(own.side).rig.joints) @ rig.turn  # in the character's frame
     heads, tails = skeleton.heads.copy(), dict(skeleton.tails)
     for joint, index in enumerate(rig.indices):
         if index is not None and index < len(heads):
             heads[index] += shift[joint]
             if index in tails:
-                # A bone ends where the next joint is: the tip of a finger that has no joint of its own.
-                following = next((j for j in range(1, N_JOINTS) if PARENTS[j] == joint != WRIST), joint)
-                tails[index] = tails[index] + shift[joint if joint in TIPS else following]
-    return replace(rig, joints=joints), replace(skeleton, heads=heads, tails=tails)
-
-
-def _rest_row(domain: str, hand: ManoHand | ShapedHand, shapes: np.ndarray | None) -> HandFeatures:
-    rest = np.broadcast_to(np.eye(3), (1, N_JOINTS, 3, 3)).copy()
-    return split(domain, torch.from_numpy(compute_features(hand, rest, shapes)), hand.side)
+                # A bone ends where the next joint is, also where that one, a tip, has no bone of its own.
+                ends = joint if joint in (WRIST, *TIPS) else joint + 1
+                tails[index] = tails[index] + shift[ends]
+    mesh = None
+    if skin is not None:
+        weights = np.zeros((len(skin[0]), len(heads)), np.float32)
+        for joint, index in enumerate(rig.indices):
+            owner = rig.indices[WRIST] if index is None else index
+            weights[:, owner] += skin[1][:, joint].numpy()
+        place = skin[0].double().numpy() @ rig.turn + skeleton.heads[rig.indices[WRIST]]
+        mesh = Skin(place, faces, weights)
+    skeletons = {own.side: replace(skeleton, heads=heads, tails=tails)}
+    return replace(avatar, path=Path(avatar.name), skeletons=skeletons, hands={own.side: own}, skin=mesh)

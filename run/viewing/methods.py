@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from pytorch3d.transforms import quaternion_to_matrix
 
-from data.features import HandFeatures
 from model.hands import PosedHand
-from model.kinematics import finger_part
-from model.optimizer import OptimizerSettings, optimise
 from model.retargeting import Retargeting
 from model.streaming import StreamingNetwork
+from model.transfer import SourceMotion, Transfer
 from run.methods import METHODS, NETWORKS
 from run.viewing.hands import Hand
 
-CONTACT_WEIGHT = 1.0
+_REACH = {"dm": 36, "asrn": 36, "optimizer": 12, "optimizer_contacts": 12}
+"""Frames on either side (at 15 a second) that a method is shown besides those that are asked for: windows and filters
+of networks reach no further, and what the optimiser smooths over time fades before."""
 
 
 class Methods:
@@ -30,30 +29,23 @@ class Methods:
         self._networks = dict(networks)
         self.names = [name for name in METHODS if name in networks or name not in NETWORKS]
 
-    def looks_around(self, method: str) -> bool:
-        """Whether a frame's result depends on the frames around it."""
-        return method in self._networks
+    def reach(self, method: str) -> int:
+        """Frames around a part of a motion that change its result."""
+        return _REACH.get(method, 0)
 
     @torch.inference_mode()
-    def pose(self, method: str, hand: Hand, source: Hand, features: HandFeatures, frame_rate: float) -> PosedHand:
+    def pose(self, method: str, hand: Hand, source: SourceMotion, joint_mask: torch.Tensor) -> PosedHand:
         """The poses ``(frames,)`` in which `hand` means what the source means.
 
         Args:
             method: one of :attr:`names`.
             hand: the target.
-            source: the hand that moves.
-            features: ``(frames,)`` of its motion, one frame after the other.
-            frame_rate: frames per second.
+            source: the motion, one frame after the other.
+            joint_mask: ``(21,)`` bool, joints that both hands have.
         """
-        local = finger_part(quaternion_to_matrix(features.local_rotations))
-        if method == "rotation_copy":
-            return hand.pose(local)
+        network = None
         if method in self._networks:
-            streaming = StreamingNetwork(self._networks[method], hand.shaped, hand.shape)
-            return hand.shaped.with_tbs(streaming.tbs(source.shaped, local, frame_rate))
-        tbs = quaternion_to_matrix(features.tbs)
-        if method == "tbs_copy":
-            return hand.shaped.with_tbs(tbs)
-        weight = CONTACT_WEIGHT if method == "optimizer_contacts" else 0.0
-        settings = OptimizerSettings(contact_weight=weight, frame_rate=frame_rate)
-        return optimise(hand.shaped, features.finger_coords, features.palm_coords, tbs, settings)
+            network = StreamingNetwork(self._networks[method], hand.shaped, hand.own.shape)
+        name = "optimize" if method.startswith("optimizer") else method
+        contacts = method != "optimizer"
+        return Transfer(name, hand.shaped, joint_mask, network, contacts=contacts)(source)

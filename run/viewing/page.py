@@ -12,10 +12,11 @@ import numpy as np
 from model.proportions import Proportions
 from model.topology import FINGERS, N_SHAPE
 from run.methods import METHODS
+from run.viewing.export import FORMATS, formats
 from run.viewing.pictures import heat_map, marked, timeline
 from run.viewing.stage import Stage, color_of
 from run.viewing.studio import DROPPED, Studio
-from run.viewing.take import RATE, SOURCE, Take
+from run.viewing.take import SOURCE, Take
 from utils.errors import InputError
 from utils.render import COLORS
 from utils.web import guarded_callback, tell, text
@@ -68,14 +69,16 @@ class Page:
             self._view = gui.add_dropdown("seen from", list(_VIEWS), initial_value="three-quarter")
         with gui.add_folder("Playback"):
             self._play = gui.add_button("Play")
-            self._slider = gui.add_slider("seconds", 0.0, 1.0, 1 / RATE, 0.0)
+            self._slider = gui.add_slider("seconds", 0.0, 1.0, 0.01, 0.0)
             self._jump = gui.add_button_group("touches", ["previous", "next"])
             self._speed = gui.add_dropdown("speed", list(_SPEEDS), initial_value="1")
             self._loop = gui.add_checkbox("loop", True)
         self._proportions = gui.add_folder("Target's proportions")
         with gui.add_folder("Download"):
-            self._wanted = gui.add_dropdown("hand", [self._title(name) for name in studio.take.columns[1:]])
-            self._download = gui.add_button("Download BVH")
+            names = [self._title(name) for name in studio.take.columns]
+            self._wanted = gui.add_dropdown("hand", names, initial_value=self._title(self._best()))
+            self._format = gui.add_dropdown("as", list(FORMATS))
+            self._download = gui.add_button("Download")
         with gui.add_folder("Shown", expand_by_default=False):
             self._shown = {
                 name: gui.add_checkbox(METHODS[name], name != _HIDDEN_AT_FIRST) for name in studio.methods.names
@@ -93,6 +96,7 @@ class Page:
         self._slider.on_update(on(self._only_user(lambda e: self.seek(e.target.value))))
         self._jump.on_click(on(lambda e: self._jump_to(e.target.value == "next")))
         self._download.on_click(on(self._send))
+        self._wanted.on_update(on(lambda e: self._offer_formats()))
         for box in self._shown.values():
             box.on_update(on(lambda e: self._show_take()))
 
@@ -109,10 +113,8 @@ class Page:
             self._curves = gui.add_image(
                 np.full((220, 680, 3), 255, np.uint8), label="S_finger over time", format="png"
             )
-            methods = self.studio.methods.names
-            best = "asrn" if "asrn" in methods else methods[-1]
-            names = [self._title(name) for name in methods]
-            self._compared = gui.add_dropdown("matrix of", names, initial_value=self._title(best))
+            names = [self._title(name) for name in self.studio.methods.names]
+            self._compared = gui.add_dropdown("matrix of", names, initial_value=self._title(self._best()))
             self._matrix = gui.add_dropdown("shows", list(_MATRICES))
             blank = heat_map(np.full((20, 20), np.nan), "cosine")
             self._heat = gui.add_image(blank, label="Semantic matrix against the source's", format="png")
@@ -173,7 +175,7 @@ class Page:
         tell(event.client, file.name, found)
 
     def _send(self, event) -> None:
-        name, content = self.studio.download(self._column(self._wanted.value))
+        name, content = self.studio.download(self._column(self._wanted.value), self._format.value)
         (event.client or self.server).send_file_download(name, content, save_immediately=True)
         tell(event.client or self.server, name, f"{len(content) / 1e6:.1f} MB, every frame at the source's own rate")
 
@@ -202,12 +204,16 @@ class Page:
             goal = next((t for t in reversed(times) if t < self.time - 1e-3), times[-1])
         self.play(False)
         self.seek(goal)
-        self._slider.value = goal
+        self._slider.value = round(goal, 2)
 
     # -- showing ---------------------------------------------------------------------------------------------------
 
     def _title(self, column: str) -> str:
         return "Source" if column == SOURCE else METHODS[column]
+
+    def _best(self) -> str:
+        """The method that one most likely wants."""
+        return "asrn" if "asrn" in self.studio.methods.names else self.studio.methods.names[-1]
 
     def _column(self, title: str) -> str:
         return next(name for name in self.studio.take.columns if self._title(name) == title)
@@ -231,16 +237,21 @@ class Page:
             self._clip.options = self._clips()
             self._target.options = self.studio.targets
             self._clip.value, self._target.value = choice.clip, choice.target
-            self._slider.max = max(round(take.duration, 3), 1 / RATE)
+            self._slider.max = max(round(take.duration, 2), 0.01)
             self.time = min(self.time, take.duration)
-            self._slider.value = self.time
+            self._slider.value = round(self.time, 2)
             titles = {SOURCE: f"{choice.source} (source)"}
             self.stage.arrange([
                 (name, titles.get(name, METHODS.get(name, name)), take.hand(name).faces) for name in self.columns()
             ])  # fmt: skip
+            self._offer_formats()
             if new_target:
                 self._build_sliders()
             self._refresh(new_take=True)
+
+    def _offer_formats(self) -> None:
+        """Only what the chosen hand can be written as."""
+        self._format.options = formats(self.studio.take.hand(self._column(self._wanted.value)))
 
     def _refresh(self, new_take: bool = False) -> None:
         self._dirty, self._slow_at = True, 0.0
@@ -256,13 +267,13 @@ class Page:
             moments = {name: take.moment(name, time) for name in self.columns()}
             with self.server.atomic():
                 for name, moment in moments.items():
-                    if name in self.studio.failures:
-                        self.stage.say(name, f"failed: {self.studio.failures[name][:60]}")
+                    if name in take.failures:
+                        self.stage.say(name, f"failed: {take.failures[name][:60]}")
                     else:
                         self.stage.draw(name, moment, caption=slow)
                 if slow:
                     self._slow_at = now + _SLOW
-                    self._slider.value = round(time * RATE) / RATE
+                    self._slider.value = round(time, 2)
                     self._draw_figures(take, time, moments)
             self.server.flush()
             self.updates += 1

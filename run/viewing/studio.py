@@ -10,7 +10,7 @@ from data.avatar.motion import read_motions
 from data.avatar.reading import read_avatar
 from data.gltf_character import read_gltf_character
 from model.proportions import Proportions
-from run.viewing.export import motion_file
+from run.viewing.export import FORMATS, motion_file
 from run.viewing.hands import Shelf, hand_motion
 from run.viewing.methods import Methods
 from run.viewing.motions import HandMotion
@@ -51,8 +51,8 @@ class Studio:
         self.shelf, self.methods = shelf, methods
         self._dropped: dict[tuple[str, str], HandMotion] = {}
         self._source: SourceTake | None = None
-        self.failures: dict[str, str] = {}
-        """Column → why it could not be worked out."""
+        self._folder = tempfile.TemporaryDirectory(prefix="s2h_view_")
+        self._count = 0
         source = next((name for name in shelf.names if shelf.clips(name)), None)
         if source is None:
             raise InputError(f"{shelf.folder}: expected a motion (.bvh) in the folder of a hand, found none")
@@ -95,7 +95,7 @@ class Studio:
         choice = replace(self.choice, **changes)
         if choice != self.choice:
             take = self._make(choice)
-            self.choice, self.take, self.failures = choice, take, {}
+            self.choice, self.take = choice, take
         return self.take
 
     def _make(self, choice: Choice) -> Take:
@@ -124,13 +124,18 @@ class Studio:
         suffix = PurePath(name).suffix.lower()
         if suffix not in DROPPED:
             raise InputError(f"{name}: expected one of {', '.join(DROPPED)}, found {suffix or 'no suffix'}")
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"dropped{suffix}"  # never the name that came with it
-            path.write_bytes(content)
-            try:
-                return self._take_in(path, PurePath(name).stem)
-            except InputError as error:
-                raise InputError(str(error).replace(str(path), name)) from None
+        # The name that came with a file never becomes a path. Files stay: results are written into glTF characters.
+        self._count += 1
+        path = Path(self._folder.name) / f"{self._count}{suffix}"
+        path.write_bytes(content)
+        try:
+            return self._take_in(path, PurePath(name).stem)
+        except InputError as error:
+            path.unlink()
+            raise InputError(str(error).replace(str(path), name)) from None
+        except Exception:
+            path.unlink()
+            raise
 
     def _take_in(self, path: Path, name: str) -> str:
         still = None
@@ -174,25 +179,28 @@ class Studio:
             numbers = (now, following) if urgent else range(take.n_pieces)
             for number in numbers:
                 for column in columns:
-                    if column in self.failures or take.ready(column, number, surface=urgent):
+                    if column in take.failures or take.ready(column, number, surface=urgent):
                         continue
                     try:
                         take.work_out(column, number, surface=urgent)
                     except (ValueError, ArithmeticError, RuntimeError) as error:
-                        self.failures[column] = f"{type(error).__name__}: {error}"
+                        take.failures[column] = f"{type(error).__name__}: {error}"
                     return True
         return False
 
     # -- results ---------------------------------------------------------------------------------------------------
 
-    def download(self, column: str) -> tuple[str, bytes]:
-        """Name and content of a BVH file of a column, all frames at the source's own rate.
+    def download(self, column: str, wanted: str) -> tuple[str, bytes]:
+        """Name and content of a file of a column, all frames at the source's own rate.
+
+        Args:
+            column: a method, or the source.
+            wanted: one of `run.viewing.export.FORMATS`.
 
         Raises:
-            InputError: the result cannot be written.
+            InputError: such a hand cannot be written in this form.
         """
-        take = self.take
-        name = (
-            f"{take.hand(column).name}_{PurePath(take.source.name).stem}_{column if column != SOURCE else 'own'}.bvh"
-        )
-        return name.replace(" ", "_"), motion_file(take, column)
+        take, how = self.take, "own" if column == SOURCE else column
+        kind, ending = FORMATS[wanted]
+        name = f"{take.hand(column).name}_{PurePath(take.source.name).stem}_{how}{ending}"
+        return name.replace(" ", "_"), motion_file(take, column, kind)

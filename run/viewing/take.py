@@ -14,12 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.features import HandFeatures, compute_features, split
-from model.hands import PosedHand
-from model.kinematics import with_wrist_and_tips
-from model.metrics import CONTACT, TIP_PAIRS, fingertip_contacts, fingertip_gaps, joint_similarity
-from model.semantics import SourceDirections
+from model.metrics import CONTACT, TIP_PAIRS, fingertip_contacts, fingertip_gaps
+from model.quality import frame_quality
 from model.topology import TIPS
+from model.transfer import SourceMotion
 from run.viewing.hands import Hand
 from run.viewing.methods import Methods
 from run.viewing.motions import HandMotion
@@ -30,8 +28,6 @@ LONGEST = 600.0
 """Seconds of a motion that are shown."""
 PIECE = 48
 """Frames of a piece. Networks see windows that begin every 12 frames, in a piece as in the whole motion."""
-MARGIN = 36
-"""Frames on either side of a piece that networks are shown besides: windows and filters reach no further."""
 SOURCE = "source"
 CLOSED = 3 * CONTACT
 """Fingertips nearer than this look closed."""
@@ -43,16 +39,22 @@ class SourceTake:
 
     Args:
         hand: of the source.
-        motion: at its own rate.
+        track: the motion at its own rate.
         name: for the page and for file names.
     """
 
-    def __init__(self, hand: Hand, motion: HandMotion, name: str) -> None:
-        self.hand, self.motion, self.name = hand, motion, name
-        self.shown = motion.at_rate(RATE, LONGEST)
-        self.features = features_of(hand, self.shown.local)
-        self.contacts = fingertip_contacts(self.features.finger_coords)
+    def __init__(self, hand: Hand, track: HandMotion, name: str) -> None:
+        self.hand, self.track, self.name = hand, track, name
+        self.shown = SourceMotion(hand.shaped, track.at_rate(RATE, LONGEST).local, RATE)
+        tips = [bool(hand.own.present[tip]) for tip in TIPS]
+        pairs = torch.tensor([tips[first] and tips[second] for first, second in TIP_PAIRS])
+        self.contacts = fingertip_contacts(self.shown.coords[0]) & pairs
         """``(frames, 10)`` bool: which fingertips touch."""
+
+    @property
+    def original(self) -> SourceMotion:
+        """The whole motion at its own rate."""
+        return SourceMotion(self.hand.shaped, self.track.local, self.track.frame_rate)
 
     @property
     def frames(self) -> int:
@@ -60,22 +62,11 @@ class SourceTake:
         return len(self.shown.local)
 
     def contact_times(self) -> list[float]:
-        """Seconds at which fingertips that did not touch before begin to, in the middle of their touch."""
+        """Seconds at which fingertips touch: the middle of every touch."""
         touching = self.contacts.any(-1).int()
         edges = torch.diff(touching, prepend=touching.new_zeros(1), append=touching.new_zeros(1))
         starts, ends = (edges == 1).nonzero()[:, 0], (edges == -1).nonzero()[:, 0]
         return [float(middle) / RATE for middle in (starts + ends - 1) // 2]
-
-
-def features_of(hand: Hand, local: Tensor) -> HandFeatures:
-    """Features ``(frames,)`` of poses ``(frames, 5, 3, 3, 3)`` of a hand."""
-    rotations = with_wrist_and_tips(local).numpy()
-    if hand.shaped.surface is None:
-        rows = compute_features(hand.shaped, rotations)
-    else:
-        surface = hand.shaped.surface
-        rows = compute_features(surface.hand, rotations, surface.betas.expand(len(local), -1).numpy())
-    return split(hand.domain, torch.from_numpy(rows), hand.side)
 
 
 @dataclass(frozen=True)
@@ -115,6 +106,10 @@ class Take:
         self.source, self.target, self.methods = source, target, methods
         self.columns = [SOURCE, *methods.names]
         self._scale = scale
+        self.joint_mask = torch.from_numpy(source.hand.own.present & target.own.present)
+        """``(21,)`` bool: joints that both hands have."""
+        self.failures: dict[str, str] = {}
+        """Column → why it could not be worked out."""
         self._pieces: dict[tuple[str, int], Piece] = {}
         self._surfaces: OrderedDict[tuple[str, int], np.ndarray] = OrderedDict()
         self._lock = Lock()
@@ -127,7 +122,7 @@ class Take:
     @property
     def duration(self) -> float:
         """Seconds from the first shown frame to the last."""
-        return self.source.shown.duration
+        return (self.source.frames - 1) / RATE
 
     def hand(self, column: str) -> Hand:
         """The hand of a column."""
@@ -150,26 +145,19 @@ class Take:
 
     def _solve(self, column: str, number: int) -> None:
         first, last = number * PIECE, min((number + 1) * PIECE, self.source.frames)
-        margin = MARGIN if self.methods.looks_around(column) else 0
+        margin = self.methods.reach(column)
         start, end = max(0, first - margin), min(self.source.frames, last + margin)
-        features = self.source.features[start:end]
+        around = self.source.shown.at(torch.arange(start, end))
         with torch.inference_mode():
             if column == SOURCE:
-                posed = self.source.hand.pose(self.source.shown.local[start:end])
+                posed = around.posed
             else:
-                posed = self.methods.pose(column, self.target, self.source.hand, features, RATE)
+                posed = self.methods.pose(column, self.target, around, self.joint_mask)
             posed = posed[first - start : last - start]
-            piece = self._measured(posed, slice(first, last))
+            quality = frame_quality(around.at(torch.arange(first - start, last - start)), posed, self.joint_mask)
+        piece = Piece(posed.local, posed.joints, quality.s_finger, quality.s_palm, quality.pinch)
         with self._lock:
             self._pieces[column, number] = piece
-
-    def _measured(self, posed: PosedHand, frames: slice) -> Piece:
-        features = self.source.features[frames]
-        directions = SourceDirections(features.finger_coords[:, None], features.palm_coords[:, None])
-        finger, palm = joint_similarity(directions, posed.joints[:, None], posed.frames[:, None])
-        contacts, gaps = self.source.contacts[frames], fingertip_gaps(posed.joints)
-        gap = (gaps * contacts).sum(-1) / contacts.sum(-1)
-        return Piece(posed.local, posed.joints, finger.mean((-1, -2)), palm.mean((-1, -2)), gap)
 
     def moment(self, column: str, time: float) -> Moment | None:
         """A hand at a time in seconds; None while its piece is not known. Surfaces are made here, a piece at once."""
@@ -191,7 +179,7 @@ class Take:
             nearest = frame
         piece, place = self._pieces[column, nearest // PIECE], nearest % PIECE
         gaps = fingertip_gaps(piece.joints[place]).tolist()
-        touching = self.source.contacts[nearest].tolist()
+        touching = (self.source.contacts[nearest] & ~piece.gap[place].isnan()).tolist()
         touches = tuple((*pair, gap < CLOSED) for pair, gap, on in zip(TIP_PAIRS, gaps, touching, strict=True) if on)
         figures = (float(part[place]) for part in (piece.s_finger, piece.s_palm, piece.gap))
         return Moment(vertices, tips.numpy() / scale, *figures, touches)
@@ -214,7 +202,8 @@ class Take:
                 return self._surfaces[column, number]
         hand = self.hand(column)
         with torch.inference_mode():
-            vertices = hand.vertices(hand.pose(self._pieces[column, number].local)) / self._length(column)
+            posed = hand.shaped.with_local_rotations(self._pieces[column, number].local)
+            vertices = hand.vertices(posed) / self._length(column)
         with self._lock:
             self._surfaces[column, number] = vertices.numpy()
             while len(self._surfaces) > 2 and sum(part.nbytes for part in self._surfaces.values()) > _CACHE_BYTES:
@@ -256,13 +245,16 @@ class Take:
         piece = self._pieces.get((column, frame // PIECE))
         if piece is None:
             return None
-        here = slice(frame, frame + 1)
+        source = self.source.shown.at(torch.tensor([frame]))
         with torch.inference_mode():
-            posed = self.hand(column).pose(piece.local[frame % PIECE : frame % PIECE + 1])
-            features, coords = self.source.features[here], posed.semantic_matrix()[0]
-            wanted = features.finger_coords
+            place = frame % PIECE
+            posed = self.hand(column).shaped.with_local_rotations(piece.local[place : place + 1])
             if kind == "cosine":
-                cosines, _ = SourceDirections(wanted, features.palm_coords).cosines(posed.joints, posed.frames)
-                return cosines[0].fill_diagonal_(float("nan")).numpy()
-            difference = coords if kind == "distance" else coords - wanted
-            return difference[0].norm(dim=-1).numpy()
+                values = source.directions.cosines(posed.joints, posed.frames)[0][0].fill_diagonal_(float("nan"))
+            else:
+                coords = posed.semantic_matrix()[0]
+                values = (coords if kind == "distance" else coords - source.coords[0])[0].norm(dim=-1)
+        missing = ~self.joint_mask[1:].numpy()
+        values = values.numpy()
+        values[missing], values[:, missing] = np.nan, np.nan
+        return values
