@@ -24,9 +24,6 @@ from importing import _quiet as quiet  # noqa: E402
 
 from data.armature import nearest_rotations  # noqa: E402
 
-_TO_CHARACTER = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
-"""Blender's world (z up, facing −y) → the character's frame (y up, facing +z)."""
-_CM = 100.0
 
 
 def main() -> None:
@@ -50,9 +47,11 @@ def _animate(scene: Scene, motion: dict, name: str) -> None:
     """Key every bone of the motion in every frame, in an action of its own; other actions are removed."""
     thing = scene.object
     places = {bone: number for number, bone in enumerate(motion["names"].tolist())}
-    world = np.array(thing.matrix_world)[:3, :3]
-    to_character = _TO_CHARACTER @ nearest_rotations(world)
-    size = np.cbrt(abs(np.linalg.det(world)))
+    given_names = dict(zip(scene.bone_names, scene.armature.names))
+    to_character = nearest_rotations(scene._to_character[:3, :3])
+    size = np.cbrt(abs(np.linalg.det(scene._to_character[:3, :3])))  # centimetres in one unit of the armature
+    for armature in bpy.data.armatures:
+        armature.pose_position = "POSE"
     for action in list(bpy.data.actions):
         bpy.data.actions.remove(action)
     thing.animation_data_create()
@@ -60,7 +59,8 @@ def _animate(scene: Scene, motion: dict, name: str) -> None:
     thing.animation_data.action = action
     curves = _new_curve(action, thing)
     frames = len(motion["rotations"])
-    for bone, given in zip(thing.pose.bones, scene.armature.names):
+    for bone in thing.pose.bones:
+        given = given_names.get(bone.name)
         if given not in places:
             continue
         rest = nearest_rotations(np.array(bone.bone.matrix_local)[:3, :3])
@@ -70,7 +70,7 @@ def _animate(scene: Scene, motion: dict, name: str) -> None:
         values = _conjugated(motion["rotations"][:, places[given]], turn)
         _key(curves, base + ".rotation_quaternion", values, bone.name)
         if bone.parent is None:
-            moved = motion["roots"][:, places[given]] / (_CM * size) @ turn
+            moved = motion["roots"][:, places[given]] / size @ turn
             _key(curves, base + ".location", moved, bone.name)
     rate = float(motion["fps"])
     scene_data = bpy.context.scene

@@ -26,6 +26,7 @@ from utils.trusted import read_npy, read_npz
 
 GLTF_FPS = 60.0
 SOURCES = (".bvh", ".fbx", *GLTF_SUFFIXES, ".npz")
+_ROUNDED = 5e-5
 MANO_FPS = 30.0
 """Frame rate of MANO motions that do not tell theirs."""
 
@@ -143,7 +144,7 @@ def _of_bvh(
     """A motion whose joints are those of a BVH; ``avatar`` is what its file says of its hands."""
     if bvh.n_frames == 0:
         raise InputError(f"{path}: expected at least one frame, found none; export it again")
-    rate = fps or (1 / bvh.frame_time if bvh.frame_time > 0 else None)
+    rate = fps or _rate(bvh.frame_time)
     if rate is None:
         raise InputError(f"{path}: expected a frame time, found 0; give --fps")
     skeleton = bvh_skeleton(bvh, scale)
@@ -160,6 +161,15 @@ def _of_bvh(
     turned = dict(zip(wanted, np.moveaxis(bvh.rotations(wanted), 1, 0), strict=True))
     tracks = {side: _track(rigs[side], whose.hands[side], turned) for side in sides}
     return Motion(name, path, rate, tracks, whose, skeleton, bvh)
+
+
+def _rate(frame_time: float) -> float | None:
+    """Frames per second; 30 for a frame time of 0.033333, as exporters round it. None if there is none."""
+    if not frame_time > 0:
+        return None
+    rate = 1 / frame_time
+    whole = round(rate)
+    return float(whole) if abs(rate - whole) < _ROUNDED * rate else rate
 
 
 def _track(rig: HandRig, hand: Hand, turned: dict[int, np.ndarray]) -> HandTrack:
