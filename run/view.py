@@ -8,55 +8,22 @@ proportions, BVH in and out. Needs a browser, and nothing but a connection to th
 from __future__ import annotations
 
 import argparse
-import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from run.methods import METHODS, NETWORKS, check_side, load_network
+from run.methods import METHODS, NETWORKS
 from run.viewing.hands import Shelf
-from run.viewing.methods import Methods
+from run.viewing.methods import Methods, demo_checkpoints, load_networks
 from run.viewing.page import Page
 from run.viewing.studio import Studio
 from utils.cli import guarded
-from utils.errors import InputError
 from utils.web import address, serve
 
 DEMO = Path("artifact/demo")
 TITLE = "Semantics2Hands"
-
-
-def demo_checkpoints(folder: Path) -> dict[str, Path]:
-    """The newest checkpoint of each method that `python -m run.demo` has left in a folder.
-
-    Raises:
-        InputError: there is none.
-    """
-    found = {}
-    for method in NETWORKS:
-        runs = folder.glob(f"runs/{method}-*/finished.json")
-        for path in sorted(runs, key=lambda each: each.stat().st_mtime):
-            try:
-                found[method] = Path(json.loads(path.read_text(encoding="utf-8"))["checkpoint"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(f"{path}: expected the checkpoint of a training ({error!r}); train again") from None
-    if not found:
-        raise InputError(f"{folder}: expected trainings of the demo, found none; run `make demo` first")
-    return found
-
-
-def load_networks(checkpoints: dict[str, Path | None], side: str | None) -> tuple[dict, str]:
-    """Networks by method, and the side of hand that they, and what is shown, are for.
-
-    Raises:
-        InputError: a file is not a checkpoint of its method, or two of different sides were given.
-    """
-    networks = {method: load_network(path, method) for method, path in checkpoints.items() if path is not None}
-    side = side or next((network.side for network in networks.values()), "right")
-    check_side(networks, side, "--side")
-    return networks, side
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

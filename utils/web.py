@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from utils.errors import InputError
 
-MISSING = "viser, which serves the page, is not installed; run `pip install 'viser>=1.1,<1.2'`"
+MISSING = "viser, which serves the page, is not installed; run `pip install 'viser>=1.1,<2'`"
 
 
 def import_viser():

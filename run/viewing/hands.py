@@ -66,7 +66,9 @@ class Hand:
             return posed.vertices()
         if self.skin is not None:
             return skin_hand(posed, *self.skin)
-        return torch.from_numpy(bone_hand(posed.joints, self.palm_length)[0]).float()
+        # Bones that the hand does not have lie hidden in the wrist.
+        joints = posed.joints * torch.from_numpy(self.own.present)[:, None]
+        return torch.from_numpy(bone_hand(joints, self.palm_length)[0]).float()
 
     @cached_property
     def palm_length(self) -> float:
@@ -152,6 +154,8 @@ class Shelf:
     def discard(self, name: str) -> None:
         """Take away a hand that was added."""
         del self._guests[name], self._domains[name]
+        self._built.cache_clear()  # another hand may come under this name
+        self._avatar.cache_clear()
         self.names = [each for each in self.names if each != name]
 
     def hand(self, name: str, proportions: Proportions | None = None, shape: Sequence[float] | None = None) -> Hand:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 
@@ -10,8 +12,9 @@ from model.hands import PosedHand
 from model.retargeting import Retargeting
 from model.streaming import StreamingNetwork
 from model.transfer import SourceMotion, Transfer
-from run.methods import METHODS, NETWORKS
+from run.methods import METHODS, NETWORKS, check_side, load_network
 from run.viewing.hands import Hand
+from utils.errors import InputError
 
 _REACH = {"dm": 36, "asrn": 36, "optimizer": 12, "optimizer_contacts": 12}
 """Frames on either side (at 15 a second) that a method is shown besides those that are asked for: windows and filters
@@ -49,3 +52,34 @@ class Methods:
         name = "optimize" if method.startswith("optimizer") else method
         contacts = method != "optimizer"
         return Transfer(name, hand.shaped, joint_mask, network, contacts=contacts)(source)
+
+
+def demo_checkpoints(folder: Path) -> dict[str, Path]:
+    """The newest checkpoint of each method that `python -m run.demo` has left in a folder.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = {}
+    for method in NETWORKS:
+        runs = folder.glob(f"runs/{method}-*/finished.json")
+        for path in sorted(runs, key=lambda each: each.stat().st_mtime):
+            try:
+                found[method] = Path(json.loads(path.read_text(encoding="utf-8"))["checkpoint"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f"{path}: expected the checkpoint of a training ({error!r}); train again") from None
+    if not found:
+        raise InputError(f"{folder}: expected trainings of the demo, found none; run `make demo` first")
+    return found
+
+
+def load_networks(checkpoints: dict[str, Path | None], side: str | None) -> tuple[dict, str]:
+    """Networks by method, and the side of hand that they, and what is shown, are for.
+
+    Raises:
+        InputError: a file is not a checkpoint of its method, or two of different sides were given.
+    """
+    networks = {method: load_network(path, method) for method, path in checkpoints.items() if path is not None}
+    side = side or next((network.side for network in networks.values()), "right")
+    check_side(networks, side, "--side")
+    return networks, side

@@ -28,7 +28,7 @@ _SPEEDS = {"¼": 0.25, "½": 0.5, "1": 1.0, "2": 2.0, "4": 4.0}
 _VIEWS = {"three-quarter": "three_quarter", "palm": "palm", "back": "back", "thumb side": "side"}
 _MATRICES = {"cosine of directions": "cosine", "difference of places": "difference", "distances alone": "distance"}
 _HIDDEN_AT_FIRST = "optimizer"
-_DROP_HINT = "A motion (.bvh, .glb, MANO .npz) becomes the source, a character without motion (.glb) the target"
+_DROP_HINT = "A motion (.bvh, glTF, MANO .npz) becomes the source, a character without motion (glTF) the target"
 
 
 class Page:

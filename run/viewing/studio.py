@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 
 from data.avatar.motion import read_motions
 from data.avatar.reading import read_avatar
+from data.gltf import SUFFIXES as GLTF_SUFFIXES
 from data.gltf_character import read_gltf_character
 from model.proportions import Proportions
 from run.viewing.export import FORMATS, motion_file
@@ -19,7 +20,7 @@ from utils.errors import InputError
 
 LARGEST_FILE = 256 << 20
 """Bytes of a file that the page takes."""
-DROPPED = (".bvh", ".glb", ".npz")
+DROPPED = (".bvh", *GLTF_SUFFIXES, ".npz")
 """Files that the page takes: motions, characters with or without one, MANO parameters."""
 
 
@@ -138,13 +139,8 @@ class Studio:
             raise
 
     def _take_in(self, path: Path, name: str) -> str:
-        still = None
-        if path.suffix == ".glb":
-            avatar = read_avatar(str(path), self.shelf.reading)
-            if not read_gltf_character(path).clips:
-                still = avatar
-        if still is not None:
-            added = self.shelf.add(name, still)
+        if path.suffix in GLTF_SUFFIXES and not read_gltf_character(path).clips:
+            added = self.shelf.add(name, read_avatar(str(path), self.shelf.reading))
             self._choose_added(added, target=added)
             return f"a character with a {self.shelf.side} hand; it is the target now"
         motions = list(read_motions(path, self.shelf.reading))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import socket
 import subprocess
@@ -123,8 +125,6 @@ class Browser:
 
     def requests(self) -> set[str]:
         """Where the page has fetched anything from since it was asked last."""
-        import json
-
         found = set()
         for entry in self.driver.get_log("performance"):
             message = json.loads(entry["message"])["message"]
@@ -151,7 +151,7 @@ def page(view_world: Path, tmp_path: Path):
     words = ["--data_path", "open", "--asrn", "asrn.ckpt", "--dm", "dm.ckpt", "--port", "0"]
     command = [sys.executable, "-u", "-m", "run.view", *words]
     with subprocess.Popen(
-        command, cwd=view_world, env={**_environment()}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, cwd=view_world, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         browser = None
         try:
@@ -166,8 +166,6 @@ def page(view_world: Path, tmp_path: Path):
 
 
 def _environment() -> dict[str, str]:
-    import os
-
     return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 

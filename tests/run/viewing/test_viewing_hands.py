@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from data.avatar.motion import read_motions
+from data.bvh import Bvh, write_bvh
 from model.proportions import Proportions
+from model.topology import PINKY, ROOTS
 from run.viewing.hands import Shelf
 from utils.errors import InputError
 
@@ -70,3 +73,34 @@ def test_the_other_side_is_refused_where_it_does_not_move(open_small):
     left = Shelf(open_small, side="left")
     with pytest.raises(InputError, match="left hand"):
         left.motion("HandLong0", "clip")
+
+
+def test_fingers_that_are_missing_are_not_drawn(shelf, tmp_path):
+    names, parents, offsets = ["RightHand"], [-1], [[0.0, 0, 0]]
+    for finger, (x, z) in {"Index": (-9, 3), "Middle": (-9, 1), "Ring": (-8.5, -1), "Thumb": (-3, 4)}.items():
+        for k in range(1, 5):
+            names.append(f"RightHand{finger}{k}")
+            parents.append(0 if k == 1 else len(names) - 2)
+            offsets.append([x, 0, z] if k == 1 else [-2.5, 0, 0])
+    motion = Bvh.from_rotations(names, parents, np.array(offsets), np.tile(np.eye(3), (2, 17, 1, 1)), frame_time=0.1)
+    write_bvh(tmp_path / "three.bvh", motion)
+    (found,) = read_motions(tmp_path / "three.bvh", shelf.reading)
+    hand = shelf.hand(shelf.add("three", found.avatar))
+    try:
+        assert not hand.own.present[ROOTS[PINKY]]
+        vertices = hand.vertices(hand.shaped.at_rest())
+        assert float(vertices[..., 2].min()) > -2.5  # nothing beyond the ring finger
+        assert np.array_equal(hand.own.present, shelf.hand("three", Proportions(finger_length=1.2)).own.present)
+    finally:
+        shelf.discard("three")
+
+
+def test_a_name_that_is_free_again_is_another_hand(shelf):
+    first, second = (shelf.hand(name).avatar for name in ("HandLong0", "HandShort0"))
+    assert shelf.add("guest", first) == "guest"
+    before = shelf.hand("guest").palm_length
+    shelf.discard("guest")
+    assert shelf.add("guest", second) == "guest"
+    assert shelf.hand("guest").palm_length != before
+    shelf.discard("guest")
+    assert "guest" not in shelf.names
