@@ -159,7 +159,8 @@ class Page:
                 self._show_take(rebuild or self.studio.choice.target != before.target)
 
     def _reshape(self, sliders: list) -> None:
-        values = [slider.value for slider in sliders]
+        # What is typed beside a slider may lie outside of it, "0" of "0.7" for example.
+        values = [min(max(slider.value, slider.min), slider.max) for slider in sliders]
         with self._lock:
             if self.studio.shelf.domain(self.studio.choice.target) == "mano":
                 self.studio.choose(shape=tuple(values))
@@ -226,7 +227,17 @@ class Page:
         return [SOURCE, *(name for name, box in self._shown.items() if box.value)]
 
     def _greet(self, client) -> None:
-        self.stage.aim(client.camera, client.camera.aspect)
+        """Fit the hands into a new window, and again whenever the room between the panels changes its form."""
+        fitted = 0.0
+
+        def fit(camera) -> None:
+            nonlocal fitted
+            if abs(camera.aspect - fitted) > 0.02 * camera.aspect:
+                fitted = camera.aspect
+                self.stage.aim(camera, fitted)
+
+        client.camera.on_update(fit)
+        fit(client.camera)
 
     def _show_take(self, new_target: bool = True) -> None:
         """Put up everything that depends on which hands and which motion are chosen."""
