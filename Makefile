@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test test-slow parity lint format bench clean
+.PHONY: help setup blender demo test test-slow parity lint format bench clean
 
 help:
 	@echo "make demo       set up, build the open data, train ASRN and DM, compare them (about 10 minutes)"
@@ -12,6 +12,7 @@ help:
 	@echo "make parity     the parity tests alone; GOLDEN=DIR for another folder of reference numbers"
 	@echo "make lint       check style"
 	@echo "make bench      measure speed"
+	@echo "make blender    set up Blender's Python module in .venv-blender, to read FBX files (Python 3.11, 1 to 1.6 GB)"
 	@echo "make setup      only set up the virtual environment $(VENV)"
 	@echo "PYTHON=python3.12 make setup   choose the interpreter (3.10 or newer)"
 
@@ -22,6 +23,17 @@ $(VENV)/.ready: requirements.txt requirements-dev.txt
 		{ echo "error: Python 3.10 or newer is needed; found $$($(PYTHON) --version). Say which: PYTHON=python3.11 make setup"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	@touch $@
+
+BLENDER_PYTHON ?= python3.11
+blender: .venv-blender/.ready
+
+.venv-blender/.ready: requirements-blender.txt
+	@$(BLENDER_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "error: bpy needs Python 3.11. Say where: BLENDER_PYTHON=/path/python3.11 make blender; or install Blender"; exit 1; }
+	$(BLENDER_PYTHON) -m venv .venv-blender
+	.venv-blender/bin/python -m pip install --quiet --requirement requirements-blender.txt
+	.venv-blender/bin/python -c 'import bpy; print("Blender", bpy.app.version_string)'
 	@touch $@
 
 demo: setup

@@ -88,7 +88,9 @@ def run() -> list[dict]:
             ("optimiser", "optimize", None),
         ):
             retargeter = Retargeter(target, method, used, 0, True, SIDES)
-            seconds = min(_timed(lambda r=retargeter: file_to_file(r)) for _ in range(3 if method != "optimize" else 1))
+            seconds = min(
+                _timed(lambda r=retargeter: file_to_file(r)) for _ in range(3 if method != "optimize" else 1)
+            )
             rows.append(row(f"{name}: {FRAMES} frames, both hands, BVH file to BVH file", FRAMES / seconds, "frames/s",
                             "bare passes in all", seconds / unit))  # fmt: skip
         hand, moved = target.hands["right"], source.hands["right"].shaped

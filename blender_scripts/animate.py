@@ -2,8 +2,8 @@
 
     blender -b -P blender_scripts/animate.py -- --character XBot.fbx --motion motion.npz --output_fbx danced.fbx
 
-The motion holds ``names`` (J) of bones, ``rotations`` (F, J, 4) quaternions (w, x, y, z) relative to the parent and the
-rest pose in the character's frame (as a BVH has them), ``roots`` (F, J, 3) centimetres from the rest place, of bones
+The motion holds ``names`` (J) of bones, ``rotations`` (F, J, 4) quaternions (w, x, y, z) relative to the parent and
+the rest pose in the character's frame (as in BVH), ``roots`` (F, J, 3) centimetres from the rest place, of bones
 without parent, and ``fps``. Meshes, materials and bones of the character are exported as they were imported.
 Used by `python -m run.retarget`; started through `data.blender`.
 """
@@ -23,7 +23,6 @@ from importing import InputError, Scene, arguments, bpy, finish, guarded  # noqa
 from importing import _quiet as quiet  # noqa: E402
 
 from data.armature import nearest_rotations  # noqa: E402
-
 
 
 def main() -> None:
@@ -47,7 +46,7 @@ def _animate(scene: Scene, motion: dict, name: str) -> None:
     """Key every bone of the motion in every frame, in an action of its own; other actions are removed."""
     thing = scene.object
     places = {bone: number for number, bone in enumerate(motion["names"].tolist())}
-    given_names = dict(zip(scene.bone_names, scene.armature.names))
+    given_names = dict(zip(scene.bone_names, scene.armature.names))  # noqa: B905
     to_character = nearest_rotations(scene._to_character[:3, :3])
     size = np.cbrt(abs(np.linalg.det(scene._to_character[:3, :3])))  # centimetres in one unit of the armature
     for armature in bpy.data.armatures:
@@ -130,7 +129,9 @@ def _export(path: Path) -> None:
                 path_mode="AUTO",
             )
         except Exception as error:  # whatever an exporter written in Python stumbles over
-            raise InputError(f"{path}: Blender's exporter fails ({str(error).strip().splitlines()[-1][:160]})") from None
+            raise InputError(
+                f"{path}: Blender's exporter fails ({str(error).strip().splitlines()[-1][:160]})"
+            ) from None
 
 
 if __name__ == "__main__":

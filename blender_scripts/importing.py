@@ -28,7 +28,8 @@ from utils.errors import InputError  # noqa: E402
 try:
     # isort: off
     import bpy
-    import addon_utils  # the wheel has it only once bpy is there
+    import addon_utils  # the wheel has these only once bpy is there
+    import bmesh
 
     # isort: on
     from mathutils import Euler, Matrix, Quaternion, Vector
@@ -37,6 +38,9 @@ except ImportError:
 
 _TO_CHARACTER = 100.0 * np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 0.01]])
 """Blender's world (metres, z up, facing −y) → the character's frame (centimetres, y up, facing +z)."""
+
+FEW_KEYS = 20000
+"""Frames that an animation may have however few keys it has; one damaged time would otherwise take minutes."""
 
 
 @dataclass
@@ -49,6 +53,8 @@ class Clip:
     first: float
     last: float
     """Frame numbers of the first and the last key, in the scene's frame rate."""
+    keys: int
+    """Keys of the curve that has most."""
 
 
 def guarded(main) -> None:
@@ -250,6 +256,11 @@ class Scene:
     def _mesh(self, thing, rigid=None) -> Skin:
         """One mesh object; `rigid`: the number of the bone that it hangs on as a whole."""
         mesh = thing.data
+        shape = bmesh.new()  # it cuts polygons along the diagonal that suits their shape; the loop triangles do not
+        shape.from_mesh(mesh)
+        bmesh.ops.triangulate(shape, faces=shape.faces[:])
+        shape.to_mesh(mesh)
+        shape.free()
         mesh.calc_loop_triangles()
         vertices = np.empty(3 * len(mesh.vertices), np.float32)
         mesh.vertices.foreach_get("co", vertices)
@@ -288,7 +299,8 @@ class Scene:
                     continue
                 seen.add(name)
                 first, last = _ends(curves)
-                clips.append(Clip(name, action, slot, first, last))
+                most = max(len(curve.keyframe_points) for curve in curves)
+                clips.append(Clip(name, action, slot, first, last, most))
         return clips
 
     def _own(self, action, slot) -> bool:
@@ -299,12 +311,17 @@ class Scene:
         return slot is None or self.is_gltf or slot.name_display not in others
 
     def _clip_name(self, action) -> str:
-        """FBX: ``Armature|mixamo.com|Layer0`` is ``mixamo.com``; glTF: older versions append the armature's name."""
-        parts = action.name.split("|")
-        if not self.is_gltf and len(parts) >= 2:
-            return parts[1] or parts[-1]
-        tail = "_" + self.object.name
-        return action.name[: -len(tail)] if action.name.endswith(tail) else action.name
+        """The animation's own name: ``Armature|mixamo.com|Layer0`` in FBX, ``wave_Armature`` in glTF (older versions).
+
+        Blender's own FBX files call the animation ``Armature|wave`` itself.
+        """
+        name, own = action.name, self.object.name
+        if self.is_gltf:
+            return name[: -len(own) - 1] if name.endswith("_" + own) else name
+        parts = name.split("|")
+        while len(parts) > 1 and parts[0] == own:
+            parts = parts[1:]
+        return parts[0]
 
     def motion(self, number: int, fps=None):
         """The motion number `number` as `data.bvh.Bvh`; `fps`: frames a second, None: the file's own rate.
@@ -315,6 +332,11 @@ class Scene:
         clip, scene, fps = self._clips[number], bpy.context.scene, fps or self.own_fps
         seconds = (clip.last - clip.first) / self.file_fps
         n_frames = frame_count(seconds, fps, len(self.bone_names), clip.name)
+        if n_frames > FEW_KEYS + 100 * clip.keys:
+            raise InputError(
+                f"{self.path}: animation {clip.name}: expected some hundred frames for {clip.keys} keys, found "
+                f"{n_frames}; a key's time is probably damaged: give a lower --fps or export it again"
+            )
         self._without_meshes()
         self._assign(clip)
         angles = np.empty((n_frames, len(self.bone_names), 3))

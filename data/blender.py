@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -20,8 +21,8 @@ SCRIPTS = ROOT / "blender_scripts"
 ENVIRONMENT = "S2H_BLENDER"
 """Environment variable that names a Blender, or a Python with the bpy wheel."""
 ADVICE = (
-    "FBX files need Blender: `make blender` sets up a small one in .venv-blender (400 MB, Python 3.11), or install "
-    "Blender 2.82 or newer and put it on PATH or name it with --blender; glTF files need none"
+    "FBX files need Blender: `make blender` sets up the bpy module in .venv-blender (1 to 1.6 GB, Python 3.11), "
+    "or install Blender 2.82 or newer and put it on PATH or name it with --blender; glTF files need none"
 )
 _ANSWER = "@s2h "
 _START_SECONDS = 180.0
@@ -81,7 +82,7 @@ class BlenderWorker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        self.stop(patience=5.0)  # then it clears up its temporary folder
 
     def convert(self, request: Request) -> Result:
         """Convert one file; whatever goes wrong with it is told in the result.
@@ -106,12 +107,15 @@ class BlenderWorker:
                                                 f"it is damaged or needs a higher --timeout")  # fmt: skip
         return Result(**answer)
 
-    def stop(self) -> None:
-        """End the process, at once."""
+    def stop(self, patience: float = 0.0) -> None:
+        """End the process, after as many seconds as it may take to end by itself."""
         if self.process is not None:
+            with contextlib.suppress(OSError):  # what it did not read any more
+                self.process.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(patience)
             self.process.kill()
             self.process.wait()
-            self.process.stdin.close()
             self.process = None
 
     def _start(self) -> None:

@@ -1,7 +1,7 @@
 """A character: its skinned mesh, the bones of its hands, and its anatomical axes (SPEC §5, §8).
 
-Lengths are centimetres in the character's own frame: at rest the right hand points to −x, the back of the
-hand to +y, the thumb side to +z.
+Lengths are centimetres. At rest the right hand points to −x, the back of the hand to +y, the thumb side to +z; the
+hands of a character that stands otherwise (an A-pose, arms down) are turned so on reading, by `Character.rest`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data.rig import find_hand, hand_sides
-from model.topology import N_JOINTS, PARENTS, SIDES, check_side
+from data.rest_hand import RestHand, rest_hand, turned
+from data.rig import HandMap, RigMap, find_hand, hand_sides
+from model.topology import N_JOINTS, SIDES, check_side
 from utils.errors import InputError
 from utils.trusted import read_npz, read_pickle
 
@@ -40,8 +41,10 @@ class CharacterMesh:
     """(J, 3) float64, centimetres, rest pose."""
     bone_parents: np.ndarray
     """(J,) int64, −1 for a root."""
+    bone_tails: np.ndarray | None = None
+    """(J, 3) float64, centimetres, where each bone ends; None if the file does not say."""
     bone_axes: np.ndarray | None = None
-    """(J, 3, 3) float64, rows: the bone's own x, y, z axes at rest; None if the file does not tell."""
+    """(J, 3, 3) float64, rows: each bone's own x, y and z axis at rest; None if the file does not say."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,22 @@ class Character:
     sides: tuple[str, ...]
     """The hands it has (mesh and axes), right before left."""
     offsets: dict[str, np.ndarray]
-    """Side → (21, 3) float64, centimetres: each joint's rest position minus its parent's; 0 for the wrist."""
+    """Side → (21, 3) float64, centimetres: each joint's rest position minus its parent's; 0 for the wrist and
+    for joints that the hand does not have."""
     axes: dict[str, np.ndarray]
     """Side → (5, 4, 3, 3) float64, rows twist, bend, splay; empty if it was read without axes."""
-    bones: dict[str, tuple[int, ...]]
-    """Side → for each of the 21 joints in hand order, its bone's number in the mesh file."""
+    bones: dict[str, tuple[int | None, ...]]
+    """Side → for each of the 21 joints in hand order, its bone's number in the mesh file; None if it has none."""
     mesh: CharacterMesh
+    """In the character's own frame."""
+    maps: dict[str, HandMap]
+    """Side → how the hand's bones were recognised."""
+    rest: dict[str, RestHand]
+    """Side → the hand at rest: which joints it has, and the turn into the frame of offsets and axes."""
+
+    def missing(self, side: str) -> tuple[int, ...]:
+        """The joints (hand order) that the hand of a side does not have."""
+        return tuple(np.flatnonzero(~self.rest[side].present).tolist())
 
 
 @dataclass(frozen=True)
@@ -92,29 +105,32 @@ def character_files(folder: str | os.PathLike, name: str) -> tuple[Path, Path]:
     return mesh, axes
 
 
-def load_character(folder: str | os.PathLike, name: str) -> Character:
+def load_character(folder: str | os.PathLike, name: str, rig_map: RigMap | None = None) -> Character:
     """Read the character `name` from a folder laid out as `finger_data` (see `character_files`)."""
-    return read_character(*character_files(folder, name))
+    return read_character(*character_files(folder, name), rig_map)
 
 
-def read_character(mesh_path: str | os.PathLike, axes_path: str | os.PathLike | None) -> Character:
+def read_character(
+    mesh_path: str | os.PathLike, axes_path: str | os.PathLike | None, rig_map: RigMap | None = None
+) -> Character:
     """Read a character from its mesh file and its axes file.
 
     Its hands are those that the mesh has bones for *and* the axes file has axes for. The order of the bones
-    in the mesh file is arbitrary: they are found by name.
+    in the mesh file is arbitrary: they are found by name and hierarchy (:mod:`data.rig`), and fingers may be missing.
 
     Args:
         mesh_path: ``{name}_mesh_data.npz``; the name of the character is taken from it.
         axes_path: ``{name}_finger_axis.pkl`` or ``.npz``; None reads the character without axes.
+        rig_map: what the user says about the rig.
 
     Raises:
         InputError: a file is missing, damaged or incomplete, or the two have no hand in common.
     """
     mesh_path = Path(mesh_path)
-    mesh = _read_mesh(mesh_path)
-    sides = hand_sides(mesh.bone_names)
+    mesh = read_mesh(mesh_path)
+    sides = hand_sides(mesh.bone_names, mesh.bone_parents, rig_map)
     if not sides:
-        find_hand(mesh.bone_names, source=str(mesh_path))  # raises with the names of the missing joints
+        find_hand(mesh.bone_names, None, str(mesh_path), mesh.bone_parents, rig_map)  # raises with the reason
     axes: dict[str, np.ndarray] = {}
     if axes_path is not None:
         axes = read_finger_axes(axes_path)
@@ -125,14 +141,20 @@ def read_character(mesh_path: str | os.PathLike, axes_path: str | os.PathLike | 
                 f"{axes_path}: expected axes of the {missing[0]} hand, the only one that {mesh_path} has, "
                 f"found axes of the {' and '.join(axes)} hand; make axes for it"
             )
-    bones = {side: find_hand(mesh.bone_names, side).indices for side in sides}
+    maps = {side: find_hand(mesh.bone_names, side, str(mesh_path), mesh.bone_parents, rig_map) for side in sides}
+    rest = {
+        side: rest_hand(found, mesh.bone_heads, mesh.bone_tails, mesh.vertices, mesh.weights, str(mesh_path))
+        for side, found in maps.items()
+    }
     return Character(
         name=mesh_path.name.removesuffix(".npz").removesuffix("_mesh_data"),
         sides=sides,
-        offsets={side: _offsets(mesh.bone_heads[list(bones[side])]) for side in sides},
-        axes={side: axes[side] for side in sides if side in axes},
-        bones=bones,
+        offsets={side: rest[side].offsets for side in sides},
+        axes={side: turned(axes[side], rest[side].turn) for side in sides if side in axes},
+        bones={side: found.indices for side, found in maps.items()},
         mesh=mesh,
+        maps=maps,
+        rest=rest,
     )
 
 
@@ -165,7 +187,7 @@ def hand_mesh(character: Character, side: str) -> HandMesh:
 
     Kept are the vertices of which one of the 21 joints has more than 0.2, and the faces whose three vertices
     are kept. The weights of an unlisted joint that lies between two listed ones are added to its listed
-    ancestor, then each vertex's weights are scaled to sum 1 over the 21.
+    ancestor, then each vertex's weights are scaled to sum 1 over the 21. Turned as the hand's offsets are.
 
     Raises:
         InputError: the character lacks this hand, or its skin does not cover it.
@@ -173,7 +195,7 @@ def hand_mesh(character: Character, side: str) -> HandMesh:
     """
     if check_side(side) not in character.sides:
         raise InputError(f"{character.name}: expected a {side} hand, found only the {' and '.join(character.sides)}")
-    mesh, bones = character.mesh, character.bones[side]
+    mesh, bones, rest = character.mesh, character.bones[side], character.rest[side]
     weights = np.zeros((len(mesh.vertices), N_JOINTS), mesh.weights.dtype)
     for bone, joint in _listed_owner(mesh.bone_parents, bones).items():
         weights[:, joint] += mesh.weights[:, bone]
@@ -186,17 +208,17 @@ def hand_mesh(character: Character, side: str) -> HandMesh:
     faces = mesh.faces[kept[mesh.faces].all(axis=1)]
     weights = weights[kept]
     return HandMesh(
-        vertices=mesh.vertices[kept],
+        vertices=turned(mesh.vertices[kept], rest.turn),
         faces=new_number[faces],
         weights=weights / weights.sum(axis=1, keepdims=True),
-        joint_positions=mesh.bone_heads[list(bones)].astype(np.float32),
+        joint_positions=turned(rest.positions, rest.turn).astype(np.float32),
     )
 
 
-def _listed_owner(parents: np.ndarray, bones: Sequence[int]) -> dict[int, int]:
+def _listed_owner(parents: np.ndarray, bones: Sequence[int | None]) -> dict[int, int]:
     """Bone number → hand joint that gets its weights, for the 21 bones and those between two of them."""
-    owner = {bone: joint for joint, bone in enumerate(bones)}
-    for bone in bones:
+    owner = {bone: joint for joint, bone in enumerate(bones) if bone is not None}
+    for bone in [bone for bone in bones if bone is not None]:
         chain = []
         ancestor = int(parents[bone])
         while ancestor >= 0 and ancestor not in owner:
@@ -205,13 +227,6 @@ def _listed_owner(parents: np.ndarray, bones: Sequence[int]) -> dict[int, int]:
         if ancestor >= 0:  # the wrist's own ancestors end at a root and stay out
             owner.update(dict.fromkeys(chain, owner[ancestor]))
     return owner
-
-
-def _offsets(positions: np.ndarray) -> np.ndarray:
-    """(21, 3) joint positions → (21, 3) offsets from the parents along the hand's tree; wrist 0."""
-    offsets = positions - positions[list(PARENTS)]
-    offsets[0] = 0.0
-    return offsets
 
 
 def _checked_axes(where: str, value: object) -> np.ndarray:
@@ -236,7 +251,8 @@ def _checked_axes(where: str, value: object) -> np.ndarray:
     return axes
 
 
-def _read_mesh(path: Path) -> CharacterMesh:
+def read_mesh(path: Path) -> CharacterMesh:
+    """Read ``{name}_mesh_data.npz``. Raises InputError if it is damaged or incomplete."""
     arrays = read_npz(path)
     # Bones without weights (finger tips) may be listed under bone_* only; files without bone_* use vgrp_*.
     prefix, heads_key = ("bone_names", "bone_cors") if "bone_names" in arrays else ("vgrp_label", "vgrp_cors")
@@ -276,18 +292,21 @@ def _read_mesh(path: Path) -> CharacterMesh:
         bone_names=names,
         bone_heads=arrays[heads_key].astype(np.float64),
         bone_parents=arrays[parents_key].astype(np.int64),
+        bone_tails=_optional(path, arrays, "bone_tails", (len(names), 3)),
         bone_axes=_optional(path, arrays, "bone_axes", (len(names), 3, 3)),
     )
 
 
 def _optional(path: Path, arrays: Mapping[str, np.ndarray], key: str, shape: tuple[int, ...]) -> np.ndarray | None:
-    """An array that our converters write and the published ones do not, as float64."""
+    """An array that files of other makers do not have, float64; NaN stands for what is not known."""
     if key not in arrays:
         return None
     array = arrays[key]
-    if array.shape != shape or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
-        found = f"{array.dtype} of shape {array.shape}"
-        raise InputError(f"{path}: expected {key}, finite numbers of shape {shape}, found {found}; export it again")
+    if array.shape != shape or array.dtype.kind not in "fiu":
+        raise InputError(
+            f"{path}: expected {key} to be numbers of shape {shape}, found {array.dtype} of shape {array.shape}; "
+            f"export it again"
+        )
     return array.astype(np.float64)
 
 

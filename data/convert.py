@@ -13,6 +13,7 @@ import numpy as np
 
 from data.armature import centred, file_name, size_warning, write_mesh
 from data.bvh import write_bvh
+from data.fbx import check_fbx
 from utils.errors import InputError
 
 GLTF_SUFFIXES = (".gltf", ".glb", ".vrm")
@@ -141,7 +142,7 @@ def check_kind(path: str | os.PathLike) -> None:
     """Refuse what cannot be read, in one clear sentence, before anything is started for it.
 
     Raises:
-        InputError: no file, an unknown suffix, or an FBX file that is not binary.
+        InputError: no file, an unknown suffix, or an FBX file that is ASCII or damaged (`data.fbx`).
     """
     path = Path(path)
     if not path.is_file():
@@ -151,12 +152,7 @@ def check_kind(path: str | os.PathLike) -> None:
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: expected .fbx, .gltf, .glb or .vrm, found {path.suffix or 'no suffix'}")
     if path.suffix.lower() == ".fbx":
-        with path.open("rb") as stream:
-            head = stream.read(256)
-        if not head.startswith(b"Kaydara FBX Binary"):
-            text = head.lstrip().startswith(b";") or b"FBX" in head
-            found = "an ASCII FBX file, which Blender cannot import" if text else "something else"
-            raise InputError(f"{path}: expected a binary FBX file, found {found}; export it as binary FBX")
+        check_fbx(path)
 
 
 def up_to_date(source: str | os.PathLike, target: str | os.PathLike) -> bool:

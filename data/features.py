@@ -19,8 +19,9 @@ import torch
 from pytorch3d.transforms import matrix_to_quaternion, standardize_quaternion
 from torch import Tensor
 
+from model import presence
 from model.hands import ManoHand, ShapedHand
-from model.kinematics import finger_part, with_wrist_and_tips
+from model.kinematics import finger_part, fingers_of, with_wrist_and_tips
 from model.topology import (
     BONES_PER_FINGER,
     DOMAINS,
@@ -74,11 +75,15 @@ class HandFeatures:
 
     ``rows`` is ``(..., channels)``; ``...`` is usually ``(batch, time)``. Only one of ``offsets`` and
     ``shape`` exists, as the domain says. Lengths are in centimetres; everything else has no unit.
+
+    ``present (..., 21)`` bool says which joints the hands have; None: all. Of a joint that is missing, offset, axes
+    and coordinates are zero and rotations the identity.
     """
 
     domain: str
     side: str
     rows: Tensor
+    present: Tensor | None = None
 
     @property
     def offsets(self) -> Tensor:
@@ -127,15 +132,26 @@ class HandFeatures:
 
     def __getitem__(self, index) -> HandFeatures:
         """Index the leading dimensions."""
-        return replace(self, rows=self.rows[index if isinstance(index, tuple) else (index,)])
+        index = index if isinstance(index, tuple) else (index,)
+        present = None if self.present is None else self.present[index]
+        return replace(self, rows=self.rows[index], present=present)
 
     def to(self, *args, **kwargs) -> HandFeatures:
         """Move or cast as :meth:`torch.Tensor.to` does, in one copy."""
-        return replace(self, rows=self.rows.to(*args, **kwargs))
+        rows = self.rows.to(*args, **kwargs)
+        return replace(self, rows=rows, present=None if self.present is None else self.present.to(rows.device))
 
     def pin_memory(self) -> HandFeatures:
         """The same features in page-locked memory."""
-        return replace(self, rows=self.rows.pin_memory())
+        present = None if self.present is None else self.present.pin_memory()
+        return replace(self, rows=self.rows.pin_memory(), present=present)
+
+    def frames_apart(self) -> HandFeatures:
+        """Features ``(batch, time, …)`` with every frame as a window of its own, ``(batch · time, 1, …)``."""
+        rows, present = (
+            None if part is None else part.flatten(0, 1).unsqueeze(1) for part in (self.rows, self.present)
+        )
+        return replace(self, rows=rows, present=present)
 
     def part(self, name: str) -> Tensor:
         """The part called ``name``, a view; AttributeError if the domain has none."""
@@ -146,15 +162,15 @@ class HandFeatures:
         return self.rows[..., part].unflatten(-1, shape)
 
 
-def split(domain: str, rows: Tensor, side: str = "right") -> HandFeatures:
-    """Name the parts of ``rows (..., channels)`` without copying them.
+def split(domain: str, rows: Tensor, side: str = "right", present: Tensor | None = None) -> HandFeatures:
+    """Name the parts of ``rows (..., channels)`` without copying them; ``present (..., 21)`` as in the result.
 
     Raises:
         ValueError: the last dimension is not that of the domain.
     """
     if rows.shape[-1] != channels(domain):
         raise ValueError(f"rows of {domain} have {channels(domain)} channels; got shape {tuple(rows.shape)}")
-    return HandFeatures(domain, side, rows)
+    return HandFeatures(domain, side, rows, present)
 
 
 def pack(domain: str, side: str = "right", **parts: Tensor) -> HandFeatures:
@@ -220,7 +236,10 @@ def compute_features(
                 betas = _shared_shape(torch.as_tensor(shapes[chunk]).to(dtype))
                 _fill_rows(split("mano", out, hand.side), hand.with_shape(betas), local, shape=betas)
             else:
-                _fill_rows(split("mixamo", out, hand.side), hand, local, offsets=hand.offsets)
+                offsets = hand.offsets
+                if hand.present is not None:
+                    offsets = presence.without_stand_ins(offsets, hand.present)
+                _fill_rows(split("mixamo", out, hand.side), hand, local, offsets=offsets)
     return rows
 
 
@@ -244,9 +263,12 @@ def _shared_shape(shapes: Tensor) -> Tensor:
 def _fill_rows(features: HandFeatures, hand: ShapedHand, local: Tensor, **static: Tensor) -> None:
     posed = hand.with_local_rotations(finger_part(local))
     finger_coords, palm_coords = posed.semantic_matrix()
+    axes = hand.axes
+    if hand.present is not None:
+        axes = axes * fingers_of(hand.present.unsqueeze(-1)).unsqueeze(-1)
     parts = {
         **static,
-        "axes_t": hand.axes.transpose(-1, -2),
+        "axes_t": axes.transpose(-1, -2),
         "local_rotations": matrix_to_quaternion(with_wrist_and_tips(posed.local)),
         "tbs": standardize_quaternion(matrix_to_quaternion(posed.tbs)),
         "finger_coords": finger_coords,

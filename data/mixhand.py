@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pytorch_lightning import LightningDataModule
 from data.loader import BatchOrder, PairLoader
 from data.store import FeatureFile, open_features
 from data.windows import PairedWindows, WindowGroup, read_statistics
+from utils.cli import processors
 from utils.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ class MixHandDataModule(LightningDataModule):
         self.data_augment, self.window_size, self.normalization = data_augment, window_size, normalization
         self.new_pairs = new_pairs
         self.batch_size, self.frame_stride, self.protocol = batch_size, frame_stride, protocol
-        self.num_workers = min(num_workers, _processors())
+        self.num_workers = min(num_workers, processors())
         self._lists = {"train": train_characters, "val": val_characters, "test": test_characters}
         self._intra = (intra_target, intra_source)
         self._files: dict[str, FeatureFile] = {}
@@ -299,7 +299,3 @@ class MixHandDataModule(LightningDataModule):
         """Epoch, and batches of it that were trained with, as the trainer counts them."""
         loop = self.trainer.fit_loop
         return loop.epoch_progress.current.processed, loop.epoch_loop.batch_progress.current.ready
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

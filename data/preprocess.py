@@ -12,15 +12,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data.bvh import Bvh, read_bvh, read_skeleton
-from data.character import character_files, read_character
+from data.bvh import read_bvh, read_skeleton
+from data.character import Character, character_files, read_character
 from data.features import CHUNK, compute_features
-from data.rig import HandMap, find_hand
+from data.hand_motion import hand_rotations
+from data.rig import RigMap, find_hand
 from data.store import FORMATS, VERSION, is_up_to_date, stored_clips, writing_features
 from data.windows import WindowMoments, remove_statistics, window_weights, write_statistics
 from model.hands import ManoHand, ShapedHand, offset_hand
 from model.mano import find_model_file
-from model.topology import N_JOINTS, N_SHAPE, TIPS, check_side
+from model.topology import N_SHAPE, check_side
 from utils.errors import InputError
 from utils.files import content_hash, remove_leftovers
 from utils.trusted import read_npy
@@ -75,6 +76,7 @@ class Preprocessor:
         window_size: of the statistics.
         force: compute again what is up to date.
         layout: of the feature files, ``"ours"`` or ``"published"``; see `data.store`.
+        rig_map: what the user says about rigs whose names tell nothing.
     """
 
     data_path: Path
@@ -83,6 +85,7 @@ class Preprocessor:
     window_size: int = 8
     force: bool = False
     layout: str = "ours"
+    rig_map: RigMap | None = None
 
     def __post_init__(self) -> None:
         if self.layout not in FORMATS:
@@ -95,10 +98,15 @@ class Preprocessor:
                 f"{self.data_path}: expected the folder of the data set, found no folder; set --data_path"
             )
         folders = [path for path in self.data_path.iterdir() if path.is_dir() and path.name not in NOT_CHARACTERS]
-        names = sorted(path.name for path in folders if _motions(path))
+        names = sorted(path.name for path in folders if motions_of(path))
         if not names:
             raise InputError(f"{self.data_path}: expected a folder of .bvh files for each character, found none")
         return names
+
+    def rigs(self, character: str) -> list[Path]:
+        """The files of a character that have a skeleton: its motions, and its mesh if it has one."""
+        mesh = self._finger_data / f"{character}_mesh_data.npz"
+        return [*([mesh] if mesh.is_file() else []), *motions_of(self.data_path / character)]
 
     def plan(self, character: str) -> Plan:
         """Find out what there is to do for a character; reads its inputs once, for their hash.
@@ -107,7 +115,7 @@ class Preprocessor:
             InputError: a file is missing, or its first motion cannot be read.
         """
         folder = self.data_path / character
-        motions = _motions(folder)
+        motions = motions_of(folder)
         if not motions:
             raise InputError(f"{folder}: expected .bvh files of {character}, found none")
         domain = self._domain(character, motions)
@@ -137,7 +145,8 @@ class Preprocessor:
         """A character with a mesh is a Mixamo character; otherwise its first motion tells."""
         if (self._finger_data / f"{character}_mesh_data.npz").is_file():
             return "mixamo"
-        return _find_hand(read_skeleton(motions[0]), self.side, motions[0]).domain
+        motion = read_skeleton(motions[0])
+        return find_hand(motion.joint_names, self.side, str(motions[0]), motion.parents, self.rig_map).domain
 
     def _fingerprint(self, character: str, domain: str, motions: list[Path]) -> str:
         shapes = [path for motion in motions if (path := motion.with_suffix(".npy")).is_file()]
@@ -145,19 +154,28 @@ class Preprocessor:
         settings = [VERSION, self.side, self.window_size, [path.name for path in (*motions, *shapes)]]
         if self.layout != "ours":
             settings.append(self.layout)
+        if self.rig_map is not None:
+            settings.append(self.rig_map.names)
         return hashlib.sha256(json.dumps([settings, content_hash(*motions, *shapes, *hand)]).encode()).hexdigest()
 
     def _write(self, plan: Plan, report: Report | None) -> None:
         character, domain = plan.character, plan.domain
-        hand = self._mano_hand if domain == "mano" else self._character_hand(character)
+        of = None if domain == "mano" else self._character(character)
+        hand = self._mano_hand if of is None else _shaped(of, self.side)
+        missing = () if of is None else of.missing(self.side)
+        if missing and self.layout == "published":
+            raise InputError(
+                f"{character}: expected a hand with all joints for --format published, which cannot say which are "
+                f"missing; found {len(missing)} missing; write it with --format ours"
+            )
         stride = MIXAMO_STRIDE if domain == "mixamo" else 1
         moments = WindowMoments()
         published = len(plan.motions) if self.layout == "published" else None
-        with writing_features(self.data_path, character, domain, self.side, plan.inputs, published) as writer:
+        with writing_features(self.data_path, character, domain, self.side, plan.inputs, missing, published) as writer:
             for number, path in enumerate(plan.motions):
                 if report is not None:
                     report(character, number, len(plan.motions))
-                local, shapes, frame_time = _read_clip(path, domain, self.side)
+                local, shapes, frame_time = _read_clip(path, of, self.side, self.rig_map)
                 blocks = _summed(_blocks(hand, local, shapes), len(local), stride, self.window_size, moments)
                 writer.add_blocks(path.stem, len(local), blocks, frame_time)
             # Before the features appear: whoever finds these up to date may rely on the statistics.
@@ -169,17 +187,15 @@ class Preprocessor:
         if report is not None:
             report(character, len(plan.motions), len(plan.motions))
 
-    def _character_hand(self, name: str) -> ShapedHand:
+    def _character(self, name: str) -> Character:
         mesh, axes = character_files(self._finger_data, name)
-        character = read_character(mesh, axes)
+        character = read_character(mesh, axes, self.rig_map)
         if self.side not in character.sides:
             raise InputError(
                 f"{mesh}: expected a {self.side} hand with axes in {axes.name}, found only the "
                 f"{' and '.join(character.sides)} hand; change --is_rhand or complete the files"
             )
-        parts = (character.offsets, character.axes)
-        offsets, axes_rows = (torch.from_numpy(part[self.side]).float() for part in parts)
-        return offset_hand(offsets, axes_rows, self.side)
+        return character
 
     @property
     def _finger_data(self) -> Path:
@@ -200,14 +216,26 @@ class Preprocessor:
         return ManoHand.load(*self._mano_files, self.side)
 
 
-def _motions(folder: Path) -> list[Path]:
+def motions_of(folder: Path) -> list[Path]:
+    """The BVH files of a folder, sorted; none if there is no such folder."""
     return sorted(path for path in folder.glob("*") if path.suffix.lower() == ".bvh" and path.is_file())
 
 
-def _read_clip(path: Path, domain: str, side: str) -> tuple[np.ndarray, np.ndarray | None, float]:
-    """Local rotations ``(frames, 21, 3, 3)`` and MANO shapes ``(frames, 10)`` of a motion file, and its frame time."""
+def _shaped(character: Character, side: str) -> ShapedHand:
+    """The hand of a character, in single precision."""
+    offsets, axes = (torch.from_numpy(part[side]).float() for part in (character.offsets, character.axes))
+    rest = character.rest[side]
+    return offset_hand(offsets, axes, side, None if rest.complete else torch.from_numpy(rest.present))
+
+
+def _read_clip(
+    path: Path, character: Character | None, side: str, rig_map: RigMap | None
+) -> tuple[np.ndarray, np.ndarray | None, float]:
+    """Local rotations ``(frames, 21, 3, 3)`` and MANO shapes ``(frames, 10)`` of a motion file, and its frame time;
+    no character: a MANO hand."""
     motion = read_bvh(path)
-    found = _find_hand(motion, side, path)
+    found = find_hand(motion.joint_names, side, str(path), motion.parents, rig_map)
+    domain = "mano" if character is None else character.maps[side].domain
     if found.domain != domain:
         raise InputError(
             f"{path}: expected a {domain} hand as {path.parent.name} has, found a {found.domain} hand; "
@@ -215,11 +243,9 @@ def _read_clip(path: Path, domain: str, side: str) -> tuple[np.ndarray, np.ndarr
         )
     if motion.n_frames == 0:
         raise InputError(f"{path}: expected at least one frame, found none; remove the file or export it again")
-    shapes = _shapes_of(path, motion.n_frames) if domain == "mano" else None
-    local = np.broadcast_to(np.eye(3), (motion.n_frames, N_JOINTS, 3, 3)).copy()
-    turning = [joint for joint in range(N_JOINTS) if joint not in TIPS]
-    local[:, turning] = motion.rotations([found.indices[joint] for joint in turning])
-    return local, shapes, motion.frame_time
+    shapes = _shapes_of(path, motion.n_frames) if character is None else None
+    rest = None if character is None else character.rest[side]
+    return hand_rotations(motion, found, rest, str(path)), shapes, motion.frame_time
 
 
 def _blocks(hand: ManoHand | ShapedHand, local: np.ndarray, shapes: np.ndarray | None) -> Iterator[np.ndarray]:
@@ -239,19 +265,24 @@ def _summed(
         first = -start % stride
         kept = rows[first::stride]
         used = (start + first) // stride
+        yield rows  # first: whoever takes them looks for NaN
         moments.add(kept, weights[used : used + len(kept)])
         start += len(rows)
-        yield rows
 
 
-def _find_hand(motion: Bvh, side: str, path: Path) -> HandMap:
-    """The hand of a motion. Some exporters end a finger with an ``End Site`` instead of its fourth joint, which
-    never turns: it is found under the name that the joint would have, and a number past the joints'."""
-    names = list(motion.joint_names)
-    for joint, _ in motion.end_sites:
-        name = motion.joint_names[joint]
-        names.append(f"{name[:-1]}4" if name.endswith("3") else "")
-    return find_hand(names, side, str(path))
+def check_motion(path: Path) -> tuple[str, int]:
+    """Domain and frames of a motion file with a whole hand of either side, and of the MANO shapes beside it.
+
+    Raises:
+        InputError: it has no whole hand, no frames, or cannot be read; or its shapes cannot be used.
+    """
+    motion = read_bvh(path)
+    domain = find_hand(motion.joint_names, None, str(path), motion.parents).domain
+    if motion.n_frames == 0:
+        raise InputError(f"{path}: expected at least one frame, found none; remove the file or export it again")
+    if domain == "mano":
+        _shapes_of(path, motion.n_frames)
+    return domain, motion.n_frames
 
 
 def _shapes_of(motion: Path, frames: int) -> np.ndarray | None:

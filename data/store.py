@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import orjson
 
 from data.features import channels, domain_of
 from data.published import ObjectArrayWriter
-from model.topology import DOMAINS, SIDES
+from model.topology import DOMAINS, N_JOINTS, SIDES
 from utils.errors import InputError
 from utils.files import atomic_write
 from utils.trusted import read_npy
@@ -60,6 +61,8 @@ class FeatureFile:
     stride: int = 1
     _rows: np.ndarray | None = None
     _mapped: bool = True
+    missing: tuple[int, ...] = ()
+    """Joints (hand order) that the hand does not have."""
 
     @property
     def rows(self) -> np.ndarray:
@@ -153,6 +156,7 @@ def writing_features(
     domain: str,
     side: str,
     inputs: str,
+    missing: Sequence[int] = (),
     published_clips: int | None = None,
 ) -> Iterator[FeatureWriter]:
     """Write the feature file of a character, clip by clip; it appears when the block has succeeded.
@@ -163,6 +167,7 @@ def writing_features(
         domain: ``"mixamo"`` or ``"mano"``.
         side: ``"right"`` or ``"left"``.
         inputs: fingerprint of everything that the features were computed from; see :func:`is_up_to_date`.
+        missing: joints (hand order) that the hand does not have.
         published_clips: None writes our layout; the number of clips that will come writes the published one.
     """
     path = Path(data_path) / f"{character}.npy"
@@ -183,6 +188,8 @@ def writing_features(
         "checked": _stamp(path),
         "clips": [asdict(clip) for clip in writer.clips],
     }
+    if missing:
+        description["missing_joints"] = list(missing)
     with atomic_write(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(description, indent=1), encoding="utf-8")
 
@@ -191,7 +198,7 @@ def is_up_to_date(data_path: str | Path, character: str, inputs: str) -> bool:
     """Whether a character's feature file was written from these ``inputs`` and has not been touched since."""
     path = Path(data_path) / f"{character}.npy"
     try:
-        description = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        description = orjson.loads(path.with_suffix(".json").read_bytes())
         known = description["format"] in FORMATS.values() and description["version"] == VERSION
         return known and description["inputs"] == inputs and description["checked"]["size"] == path.stat().st_size
     except (OSError, ValueError, KeyError, TypeError):
@@ -206,7 +213,7 @@ def stored_clips(data_path: str | Path, character: str) -> tuple[str, tuple[Clip
     """
     path = Path(data_path) / f"{character}.json"
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        description = orjson.loads(path.read_bytes())
         return description["domain"], _clips_of(description)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: this is not a description of features ({error!r}); preprocess again") from error
@@ -242,6 +249,15 @@ def open_features(data_path: str | Path, character: str, mixamo_stride: int = 1)
     return _from_ours(path, character, mixamo_stride, np.asarray(content))
 
 
+def check_rows(file: FeatureFile) -> None:
+    """Look for NaN and infinite numbers in all rows, also of a file that has not changed since it was written.
+
+    Raises:
+        InputError: there are some; the message names clip and frame.
+    """
+    _check_finite(file.rows, str(file.path), file.clips)
+
+
 def _missing(data_path: Path, character: str) -> str:
     if not data_path.is_dir():
         return f"{data_path}: expected the folder of the data set, found no folder; set --data.data_path"
@@ -262,18 +278,21 @@ def _from_ours(path: Path, character: str, mixamo_stride: int, rows: np.ndarray)
     if not beside.is_file():
         raise InputError(f"{path}: expected its description in {beside.name} beside it, found none; {again}")
     try:
-        description = json.loads(beside.read_text(encoding="utf-8"))
+        description = orjson.loads(beside.read_bytes())
         kind = (description["format"], description["version"])
         if kind != (FORMAT, VERSION):
             raise InputError(f"{beside}: expected format {FORMAT!r} version {VERSION}, found {kind}; {again}")
         domain, side = description["domain"], description["side"]
         clips = _clips_of(description)
+        missing = tuple(int(joint) for joint in description.get("missing_joints", ()))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{beside}: this is not a description of features ({error!r}); {again}") from error
     if domain not in DOMAINS or side not in SIDES:
         raise InputError(
             f"{beside}: expected a domain of {DOMAINS} and a side of {SIDES}, found {domain!r} and {side!r}; {again}"
         )
+    if not all(0 < joint < N_JOINTS for joint in missing):
+        raise InputError(f"{beside}: expected missing_joints from 1 to {N_JOINTS - 1}, found {missing}; {again}")
     expected = (sum(clip.frames for clip in clips), channels(domain))
     if rows.shape != expected or rows.dtype != _DTYPE:
         raise InputError(
@@ -284,7 +303,7 @@ def _from_ours(path: Path, character: str, mixamo_stride: int, rows: np.ndarray)
     if description.get("checked") != _stamp(path):
         _check_finite(rows, str(path), clips)
     stride = mixamo_stride if domain == "mixamo" else 1
-    return FeatureFile(path, character, domain, side, clips, stride, rows)
+    return FeatureFile(path, character, domain, side, clips, stride, rows, missing=missing)
 
 
 def _from_published(path: Path, character: str, mixamo_stride: int, content: np.ndarray) -> FeatureFile:
@@ -310,7 +329,7 @@ def _from_published(path: Path, character: str, mixamo_stride: int, content: np.
 def _published_side(path: Path) -> str:
     """Published features are those of the right hand (SPEC §5), unless we wrote them for the left one."""
     try:
-        description = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        description = orjson.loads(path.with_suffix(".json").read_bytes())
         if description["format"] == PUBLISHED_FORMAT and description["checked"] == _stamp(path):
             return description["side"] if description["side"] in SIDES else "right"
     except (OSError, ValueError, KeyError, TypeError):
@@ -341,8 +360,9 @@ def _check_finite(rows: np.ndarray, where: str, clips: Sequence[Clip], first_fra
     for start in range(0, len(rows), _SCAN_ROWS):
         chunk = rows[start : start + _SCAN_ROWS]
         # A sum is finite only if all its terms are (or it overflows, which the second look settles).
-        if np.isfinite(chunk.sum(dtype=np.float64)):
-            continue
+        with np.errstate(all="ignore"):
+            if np.isfinite(chunk.sum(dtype=np.float64)):
+                continue
         bad = np.flatnonzero(~np.isfinite(chunk).all(axis=1))
         if len(bad) == 0:
             continue

@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 
 from data.features import HandFeatures, split
 from data.store import PREPROCESS_COMMAND, FeatureFile
+from model.topology import N_JOINTS
 from utils.errors import InputError
 from utils.files import atomic_write
 from utils.trusted import read_npy
@@ -78,6 +79,10 @@ class WindowGroup:
         self.position = np.repeat(np.arange(len(files)), counts)
         """Place in the list of characters that each window comes from."""
         self.file_number = np.array([number[id(file)] for file in files])[self.position]
+        self._present = np.ones((len(self.files), N_JOINTS), dtype=bool)
+        for number, file in enumerate(self.files):
+            self._present[number, list(file.missing)] = False
+        self._complete = bool(self._present.all())
         self._report_short_clips(window_size)
 
     def __len__(self) -> int:
@@ -97,6 +102,13 @@ class WindowGroup:
             rows = file.rows[start : start + file.stride * self.length : file.stride]
             out[item] = rows[::-1] if reverse is not None and reverse[item] else rows
         return out
+
+    def present(self, indices: np.ndarray) -> np.ndarray | None:
+        """Which joints the hands of windows ``indices (batch,)`` have, ``(batch, 21)`` bool; None: all have all."""
+        if self._complete:
+            return None
+        present = self._present[self.file_number[indices]]
+        return None if present.all() else present
 
     def _report_short_clips(self, window_size: int) -> None:
         kept = [(file, frames) for file in self.files for frames in file.kept_per_clip]
@@ -350,7 +362,11 @@ class PairedWindows(Dataset):
             rows = group.gather(indices, self._reversals(request.epoch, pairs, number))
             if self.statistics is not None:
                 self._normalise(rows, indices, number)
-            sides.append(split(group.domain, torch.from_numpy(rows), group.side))
+            hands = split(group.domain, torch.from_numpy(rows), group.side)
+            present = group.present(indices)
+            if present is not None:
+                hands.present = torch.from_numpy(present)[:, None].expand(-1, group.length, -1)
+            sides.append(hands)
             positions.append(group.position[indices])
         positions = torch.from_numpy(np.stack(positions, axis=-1))
         return Batch(*sides, torch.from_numpy(pairs.astype(np.int64)), positions)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from model import presence
 from model.hands import PosedHand
 from model.losses import unit_or_zero
 from model.retargeting import Retargeting, Source
@@ -111,7 +112,7 @@ class ASRN(Retargeting):
 
     def network_input(self, source: Source) -> Tensor:
         """The semantic matrix ``(batch, time, 1740)``: finger coordinates, then palm coordinates."""
-        parts = (source.hands.finger_coords, source.hands.palm_coords)
+        parts = (source.finger_coords, source.palm_coords)
         if self.tbs_input_normalization:
             parts = tuple(unit_or_zero(part) for part in parts)
         return torch.cat([part.flatten(2) for part in parts], dim=-1)
@@ -122,11 +123,14 @@ class ASRN(Retargeting):
         weights = source.finger_weights(self.distance_weighted, self.lambda_rf_unweighted)
         finger_mask, anchor_mask = self.metric_masks
         weighted = (finger * weights).sum(-1)
+        rows, table = source.counted_fingers, source.counted_palm
         if finger_mask is not None:
             weighted = weighted[..., finger_mask]
+            rows = None if rows is None else rows[..., finger_mask]
         if anchor_mask is not None:
             palm = palm[..., anchor_mask]
-        return {"rf_dir": -weighted.mean(), "rp_dir": -palm.mean()}
+            table = None if table is None else table[..., anchor_mask]
+        return {"rf_dir": -presence.mean(weighted, rows), "rp_dir": -presence.mean(palm, table)}
 
     def term_weight(self, term: str, semi: bool) -> float:
         """λ_rf, λ_rp or their counterparts across domains."""

@@ -35,9 +35,9 @@ _TIP_POINTS = slice(BONES_PER_FINGER, N_FINGER_JOINTS, JOINTS_PER_FINGER)
 class Pairs:
     """What is wanted of the pairs, frames last.
 
-    unit: ``(3, 20, 29, F)`` the source's directions, softened as below; weight: ``(20, 29, F or 1)``, zero for pairs that do not
-    count; coords: ``(3, 5, 5, F)`` coordinates between the source's fingertips in palm lengths; contact:
-    ``(5, 5, F)`` how much these count, or None. ``softening``: a distance, in palm lengths, under which the
+    unit: ``(3, 20, 29, F)`` the source's directions, softened as below; weight: ``(20, 29, F or 1)``, zero for pairs
+    that do not count; coords: ``(3, 5, 5, F)`` coordinates between the source's fingertips in palm lengths;
+    contact: ``(5, 5, F)`` how much these count, or None. ``softening``: a distance, in palm lengths, under which the
     direction between two points loses its meaning: ``e = v / √(|v|² + softening²)``.
     """
 

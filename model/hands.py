@@ -10,7 +10,7 @@ characters, metres for MANO.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ from smplx.body_models import MANO
 from smplx.lbs import lbs
 from torch import Tensor
 
-from model import kinematics
+from model import kinematics, presence
 from model.layout import frames_first, frames_last, turn
 from model.mano import N_BONES, FoldedSkin, load_mano
 from model.semantics import palm_length, semantic_matrix
@@ -48,7 +48,8 @@ class PosedHand:
     @cached_property
     def tbs(self) -> Tensor:
         """Twist-bend-splay rotations ``(..., 5, 3, 3, 3)``."""
-        return kinematics.tbs_from_local(self.local, self.shaped.axes, self.shaped.rest)
+        tbs = kinematics.tbs_from_local(self.local, self.shaped.axes, self.shaped.rest)
+        return presence.unturned(tbs, self.shaped.present)
 
     def __getitem__(self, index) -> PosedHand:
         """Some of the poses, by their leading dimensions; their hands' own dimensions stay as they are."""
@@ -70,8 +71,16 @@ class PosedHand:
         return palm_length(self.joints)
 
     def semantic_matrix(self, normalise: bool = True) -> tuple[Tensor, Tensor]:
-        """``finger_coords (..., 20, 20, 3)`` and ``palm_coords (..., 20, 9, 3)`` (SPEC §4)."""
-        return semantic_matrix(self.joints, self.frames, normalise)
+        """``finger_coords (..., 20, 20, 3)`` and ``palm_coords (..., 20, 9, 3)`` (SPEC §4); zero where a joint is
+        missing."""
+        finger, palm = semantic_matrix(self.joints, self.frames, normalise)
+        if self.shaped.present is None:
+            return finger, palm
+        joints, anchors = presence.finger_joints(self.shaped.present), presence.anchors(self.shaped.present)
+        return (
+            finger * presence.pairs(joints, joints).unsqueeze(-1),
+            palm * presence.pairs(joints, anchors).unsqueeze(-1),
+        )
 
     def vertices(self) -> Tensor:
         """Posed surface ``(..., V, 3)`` of a MANO hand, wrist at the origin, in metres.
@@ -92,6 +101,7 @@ class ShapedHand:
     offsets: Tensor  # (..., 21, 3) bone vectors at rest; the wrist's is unused
     given_axes: Tensor | None  # (..., 5, 4, 3, 3); None: they follow from the surface
     surface: ManoSurface | None = None
+    present: Tensor | None = None  # (..., 21) bool, which joints exist; None: all
 
     @cached_property
     def axes(self) -> Tensor:
@@ -119,6 +129,21 @@ class ShapedHand:
             number = torch.arange(lead.numel(), device=tensor.device).view(lead).expand(batch).flatten()
             return tensor.reshape(-1, *own)[number[frames]]
 
+        return self._picked(pick)
+
+    def of_items(self, items: Tensor) -> ShapedHand:
+        """The hands ``(n, …)`` of some items, by their numbers ``(n,)`` in the first dimension.
+
+        Hands that are the same for all items stay one.
+        """
+
+        def pick(tensor: Tensor, own_dims: int) -> Tensor:
+            return tensor[items] if tensor.ndim > own_dims and len(tensor) > 1 else tensor
+
+        return self._picked(pick)
+
+    def _picked(self, pick: Callable[[Tensor, int], Tensor]) -> ShapedHand:
+        """Some of the hands; ``pick(tensor, own dimensions)`` chooses among the leading dimensions."""
         surface = self.surface
         if surface is not None:
             surface = replace(
@@ -127,7 +152,13 @@ class ShapedHand:
                 anchored=pick(surface.anchored, 2),
                 bone_offsets=pick(surface.bone_offsets, 2),
             )
-        hand = replace(self, offsets=pick(self.offsets, 2), given_axes=pick(self.axes, 4), surface=surface)
+        hand = replace(
+            self,
+            offsets=pick(self.offsets, 2),
+            given_axes=pick(self.axes, 4),
+            surface=surface,
+            present=None if self.present is None else pick(self.present, 1),
+        )
         hand.__dict__["rest"] = pick(self.rest, 4)  # known already: fill the cache
         return hand
 
@@ -137,6 +168,7 @@ class ShapedHand:
 
     def with_local_rotations(self, local: Tensor) -> PosedHand:
         """Pose by local rotations ``(..., 5, 3, 3, 3)`` of the rotating joints."""
+        local = presence.unturned(local, self.present)
         fingers = kinematics.finger_chain(local)
         if self.surface is None:
             joints = kinematics.finger_positions(fingers, self.offsets)
@@ -150,15 +182,21 @@ class ShapedHand:
         return self.with_local_rotations(eye.expand(*self.offsets.shape[:-2], N_FINGERS, BONES_PER_FINGER, 3, 3))
 
 
-def offset_hand(offsets: Tensor, axes: Tensor, side: str) -> ShapedHand:
+def offset_hand(offsets: Tensor, axes: Tensor, side: str, present: Tensor | None = None) -> ShapedHand:
     """The hand of a character: forward kinematics over its bone offsets.
 
     Args:
         offsets: ``(..., 21, 3)`` bone vectors at rest, any unit (centimetres for Mixamo).
         axes: ``(..., 5, 4, 3, 3)`` anatomical axes, rows twist, bend, splay.
         side: ``"right"`` or ``"left"``.
+        present: ``(..., 21)`` bool, which joints the hand has; None: all. Offsets and axes of others are ignored:
+            bones stand in for them (:mod:`model.presence`), which no comparison sees.
     """
-    return ShapedHand(check_side(side), offsets, axes)
+    if present is not None:
+        offsets = presence.with_stand_ins(offsets, present)
+        eye = torch.eye(3, dtype=axes.dtype, device=axes.device)
+        axes = torch.where(kinematics.fingers_of(present.unsqueeze(-1))[..., None], axes, eye)
+    return ShapedHand(check_side(side), offsets, axes, present=present)
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,21 @@ class JointLimits:
             ``(..., 5, 3, 3)`` twist, bend, splay. Rotations that can be had within the limits come back as they are.
         """
         low, high = self.like(tbs)
+        angles, beyond = self._read(tbs)
+        outside = (beyond[..., 0] > 0).nonzero(as_tuple=True)
+        angles = angles.clamp(low, high)
+        if len(outside[0]):
+            bounds = (bound.expand(angles.shape)[outside] for bound in (low, high))
+            angles[outside] = _search(tbs[outside], angles[outside], *bounds)
+        return angles
+
+    def angles(self, tbs: Tensor) -> Tensor:
+        """The angles ``(..., 5, 3, 3)`` of ``tbs (..., 5, 3, 3, 3)``; of two readings the one nearer the limits."""
+        return self._read(tbs)[0]
+
+    def _read(self, tbs: Tensor) -> tuple[Tensor, Tensor]:
+        """Angles, and how far ``(..., 5, 3, 1)`` a joint's are beyond the limits."""
+        low, high = self.like(tbs)
         first = tbs_angles(tbs)
         # Every rotation has a second reading, with its bend beyond 90°.
         flip = first.new_tensor([pi, pi, pi])
@@ -84,13 +99,7 @@ class JointLimits:
         second = torch.remainder(second + flip, 2 * pi) - flip
         beyond = [torch.relu(each - high) + torch.relu(low - each) for each in (first, second)]
         beyond = [each.sum(-1, keepdim=True) for each in beyond]
-        angles = torch.where(beyond[1] < beyond[0], second, first)
-        outside = (torch.minimum(*beyond)[..., 0] > 0).nonzero(as_tuple=True)
-        angles = angles.clamp(low, high)
-        if len(outside[0]):
-            bounds = (bound.expand(angles.shape)[outside] for bound in (low, high))
-            angles[outside] = _search(tbs[outside], angles[outside], *bounds)
-        return angles
+        return torch.where(beyond[1] < beyond[0], second, first), torch.minimum(*beyond)
 
 
 def _search(goal: Tensor, angles: Tensor, low: Tensor, high: Tensor) -> Tensor:

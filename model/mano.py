@@ -70,7 +70,8 @@ def read_mano_arrays(path: Path) -> dict[str, np.ndarray]:
         data["J_regressor"] = data["J_regressor"].toarray()
 
     # The published system keeps the model in single precision; so its numbers are these, whatever we compute in.
-    arrays = {key: np.asarray(data[key], dtype=np.float64).astype(np.float32).astype(np.float64) for key in needed}
+    with np.errstate(all="ignore"):  # whatever is too large becomes infinite, and is refused below
+        arrays = {key: np.asarray(data[key], dtype=np.float64).astype(np.float32).astype(np.float64) for key in needed}
     arrays["hands_mean"] = np.asarray(data.get("hands_mean", np.zeros(45)), dtype=np.float64)
     arrays["hands_components"] = np.asarray(data.get("hands_components", np.eye(45)), dtype=np.float64)
     arrays["f"] = arrays["f"].astype(np.int64)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from model import presence
 from model.semantics import SourceDirections, palm_length
 from model.topology import N_FINGERS, TIPS
 
@@ -29,6 +30,7 @@ def semantic_similarity(
     frames: Tensor,
     finger_mask: list[int] | None = None,
     anchor_mask: list[int] | None = None,
+    counted: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """S_finger and S_palm ``(batch,)``: mean cosines between a source's semantic matrix and a result's.
 
@@ -37,47 +39,68 @@ def semantic_similarity(
         joints: ``(batch, time, 21, 3)``; frames: ``(batch, time, 20, 3, 3)`` of the result.
         finger_mask: query joints that count in S_finger; None: all 20.
         anchor_mask: anchors that count in S_palm; None: all 9.
+        counted: ``(batch, time or 1, 21)`` bool, joints that both hands have; None: all. Cosines of others are left
+            out of the means (with n finger joints, S_finger can reach 1 − 1/n).
     """
-    finger, palm = joint_similarity(source, joints, frames, anchor_mask)
+    finger, palm = source.cosines(joints, frames)
+    of_finger = of_palm = None
+    if counted is not None:
+        rows = presence.finger_joints(counted)
+        of_finger, of_palm = presence.pairs(rows, rows), presence.pairs(rows, presence.anchors(counted))
     if finger_mask is not None:
-        finger = finger[..., finger_mask]
-    return finger.flatten(1).mean(1), palm.flatten(1).mean(1)
+        finger = finger[..., finger_mask, :]
+        of_finger = None if of_finger is None else of_finger[..., finger_mask, :]
+    if anchor_mask is not None:
+        palm = palm[..., anchor_mask]
+        of_palm = None if of_palm is None else of_palm[..., anchor_mask]
+    return presence.item_means(finger, of_finger), presence.item_means(palm, of_palm)
 
 
 def joint_similarity(
-    source: SourceDirections, joints: Tensor, frames: Tensor, anchor_mask: list[int] | None = None
+    source: SourceDirections,
+    joints: Tensor,
+    frames: Tensor,
+    anchor_mask: list[int] | None = None,
+    counted: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """What S_finger and S_palm are means of: the mean cosine of each query joint, both ``(batch, time, 20)``.
 
-    Args as those of :func:`semantic_similarity`.
+    Args as those of :func:`semantic_similarity`; NaN for joints that do not count.
     """
     finger, palm = source.cosines(joints, frames)
+    if counted is not None:
+        rows = presence.finger_joints(counted)
+        finger = finger.where(presence.pairs(rows, rows), torch.nan)
+        palm = palm.where(presence.pairs(rows, presence.anchors(counted)), torch.nan)
     if anchor_mask is not None:
         palm = palm[..., anchor_mask]
-    return finger.mean(-1), palm.mean(-1)
+    return (finger.mean(-1), palm.mean(-1)) if counted is None else (finger.nanmean(-1), palm.nanmean(-1))
 
 
-def pinch_error(finger_coords: Tensor, joints: Tensor) -> tuple[Tensor, Tensor]:
+def pinch_error(finger_coords: Tensor, joints: Tensor, counted: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """How far fingertips of the result are apart where those of the source touch.
 
     Args:
         finger_coords: ``(batch, time, 20, 20, 3)`` the source's finger coordinates, in its palm lengths.
         joints: ``(batch, time, 21, 3)`` joints of the result.
+        counted: ``(batch, time or 1, 21)`` bool, joints that both hands have; None: all.
 
     Returns:
         Mean distance ``(batch,)`` in palm lengths of the result, NaN in windows without contact, and the number
         ``(batch,)`` of touching pairs it is the mean of.
     """
-    gaps, touching = fingertip_gaps(joints), fingertip_contacts(finger_coords)
+    gaps, touching = fingertip_gaps(joints), fingertip_contacts(finger_coords, counted)
     count = touching.flatten(1).sum(1)
     return (gaps * touching).flatten(1).sum(1) / count, count
 
 
-def fingertip_contacts(finger_coords: Tensor) -> Tensor:
+def fingertip_contacts(finger_coords: Tensor, counted: Tensor | None = None) -> Tensor:
     """Which of the ten pairs `TIP_PAIRS` of fingertips touch, ``(..., 10)`` bool, from a source's finger coordinates
-    ``(..., 20, 20, 3)`` in its palm lengths."""
+    ``(..., 20, 20, 3)`` in its palm lengths; only tips that count, ``counted (..., 21)``."""
     tips = torch.tensor(_TIPS, device=finger_coords.device)
-    return finger_coords[..., tips[_FIRST], tips[_SECOND], :].norm(dim=-1) < CONTACT
+    first, second = tips[_FIRST], tips[_SECOND]
+    touching = finger_coords[..., first, second, :].norm(dim=-1) < CONTACT
+    return touching if counted is None else touching & counted[..., 1 + first] & counted[..., 1 + second]
 
 
 def fingertip_gaps(joints: Tensor) -> Tensor:
@@ -87,6 +110,19 @@ def fingertip_gaps(joints: Tensor) -> Tensor:
     return gaps / palm_length(joints).unsqueeze(-1)
 
 
-def joint_error(joints: Tensor, truth: Tensor) -> Tensor:
-    """Mean squared distance ``(batch,)`` over time and all 21 joints of two ``(batch, time, 21, 3)``; unit squared."""
-    return (joints - truth).square().sum(-1).flatten(1).mean(1)
+def gap_closed(method: Tensor, copy: Tensor, optimum: Tensor) -> Tensor:
+    """Which share of what is attainable beyond twist-bend-splay copy a method attains; NaN where nothing is.
+
+    Args:
+        method: S_finger or S_palm, ``(...)``; copy: of the twist-bend-splay copy; optimum: of the optimiser.
+    """
+    room = optimum - copy
+    return torch.where(room > 0, (method - copy) / room, torch.nan)
+
+
+def joint_error(joints: Tensor, truth: Tensor, counted: Tensor | None = None) -> Tensor:
+    """Mean squared distance ``(batch,)`` over time and all 21 joints of two ``(batch, time, 21, 3)``; unit squared.
+
+    With ``counted (batch, time or 1, 21)`` only over the joints that count.
+    """
+    return presence.item_means((joints - truth).square().sum(-1), counted)

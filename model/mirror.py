@@ -1,7 +1,7 @@
 """Hands are mirror images: a right hand seen in a mirror (x → −x) is a left one, and moves as one (SPEC §1, §2).
 
-With ``M = diag(−1, 1, 1)``, positions become ``M p`` and rotations ``M F M``. Twist and splay axes are mirrored, bend is
-``splay × twist``, a cross product, so its mirror image points the other way: ``Q → M Q D`` with ``D = diag(1, −1, 1)``.
+With ``M = diag(−1, 1, 1)``, positions become ``M p`` and rotations ``M F M``. Twist and splay axes are mirrored, bend
+is ``splay × twist``, a cross product, so its mirror image points the other way: ``Q → M Q D``, ``D = diag(1, −1, 1)``.
 Twist-bend-splay rotations then become ``D S D`` (bends stay, twists and splays change sign) and the semantic matrix
 ``D`` times itself. All of these only change signs, so they are exact, and each is its own inverse.
 """

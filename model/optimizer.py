@@ -1,8 +1,8 @@
 """Retargeting without training: the angles that give a hand a source's semantic matrix, by damped least squares.
 
-Whole sequences are solved at once. Per frame the objective of :mod:`model.curvature` (one minus the cosines of S_finger
-and S_palm, and the contacts that the source has) is minimised over joint angles within their limits by
-Levenberg–Marquardt steps, frame by frame; a step is kept only if it lowers the frame's objective. A few Gauss–Newton
+Whole sequences are solved at once. Per frame the objective of :mod:`model.curvature` (one minus the cosines of
+S_finger and S_palm, and the contacts that the source has) is minimised over joint angles within their limits by
+Levenberg–Marquardt steps; a step is kept only if it lowers the frame's objective. A few Gauss–Newton
 steps of all frames together then make what was *changed* of the start pose smooth over time (:mod:`model.smoothing`):
 the start, usually a copy of the source's twist-bend-splay rotations, brings the source's own motion along, and the
 same hand in and out stays as it is.
@@ -13,9 +13,11 @@ It is the upper bound of every table, and refines the result of a network. See S
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
+from pytorch3d.transforms import quaternion_to_matrix
 from torch import Tensor
 
 from model.curvature import Pairs, linearised, objective
@@ -40,7 +42,15 @@ _TIPS = [tip - 1 for tip in TIPS]
 _LONGEST_STEP = 0.4  # radians: beyond it the linear picture means little
 _DAMPING = 1e-3  # share of a diagonal element that is added to it at first
 _DAMPING_RANGE = (1e-5, 1e3)
-_COUPLED_STEPS = 3
+_COUPLED_STEPS = 2
+_LEAST_SOFT = 0.1
+
+CONTACT_WEIGHT = 1000.0
+"""Closes touches to a few thousandths of a palm length."""
+SMOOTHNESS = 1000.0
+"""Keeps the jerk of motion at 24 frames/s and more near that of a twist-bend-splay copy."""
+CHUNK = 128
+"""Frames handled at once on a processor: their arrays stay in its cache."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +72,11 @@ class OptimizerSettings:
         stay_bend: pull to the start's bends and splays; weak, it only decides what the objective leaves open.
         stay_twist: the same for twists.
         softening: palm lengths under which the direction between two joints loses its meaning.
+        keep_near: joints as near as the softening keep their distance too, so that the same hand in and out is
+            unchanged to the last digit. False: their direction alone, which finds slightly higher cosines.
         limits: angles that joints may have; kept exactly.
+        keep_start: an angle that the start has beyond its limit may stay there, but goes no further; so a motion
+            that oversteps the limits comes back from the same hand unchanged. False: limits hold whatever the start.
         all_angles: move twist and splay of all joints, not of the finger roots only.
     """
 
@@ -79,7 +93,9 @@ class OptimizerSettings:
     stay_bend: float = 0.02
     stay_twist: float = 0.5
     softening: float = 0.01
+    keep_near: bool = True
     limits: JointLimits = field(default_factory=JointLimits)
+    keep_start: bool = False
     all_angles: bool = False
 
     def __post_init__(self) -> None:
@@ -95,6 +111,22 @@ class OptimizerSettings:
             )
         if self.iterations < 0:
             raise ValueError(f"`iterations` must not be negative; got {self.iterations}")
+
+    @staticmethod
+    def converged(**changes) -> OptimizerSettings:
+        """The upper bound of a table: all 45 angles, by directions alone, until nothing changes.
+
+        ``changes`` are other settings. Long gradient descent (500 steps of Adam) reaches the same cosines to 1e-4.
+        """
+        settings = {
+            "all_angles": True,
+            "keep_near": False,
+            "iterations": 30,
+            "tolerance": 1e-4,
+            "stay_twist": 0.02,
+            "stay_bend": 0.002,
+        }
+        return OptimizerSettings(**{**settings, **changes})
 
     @property
     def moving(self) -> Tensor:
@@ -125,12 +157,17 @@ def optimise(
 
     Returns:
         The hand in poses ``(..., time)``; every angle is within the limits.
+
+    Raises:
+        ValueError: shapes do not fit, or numbers are not finite.
     """
     settings = settings or OptimizerSettings()
     _check_shapes(finger_coords, palm_coords, start, joint_mask)
     batch = start.shape[:-4]
-    with torch.no_grad():
-        begin = settings.limits.nearest_angles(start).reshape(-1, N_FINGERS, BONES_PER_FINGER, 3)
+    # Inference mode spares each of many small operations its bookkeeping.
+    with torch.inference_mode():
+        read = settings.limits.angles if settings.keep_start else settings.limits.nearest_angles
+        begin = read(start).reshape(-1, N_FINGERS, BONES_PER_FINGER, 3)
         angles = begin.clone()
         coords = finger_coords.reshape(-1, *finger_coords.shape[-3:]), palm_coords.reshape(-1, *palm_coords.shape[-3:])
         problem = _Problem(hand, batch, coords, begin, settings, joint_mask)
@@ -143,7 +180,55 @@ def optimise(
                 parts.append(part)
         for _ in range(_COUPLED_STEPS if coupled else 0):
             _step_together(parts, angles, begin, batch[-1], settings)
-        return hand.with_tbs(tbs_from_angles(angles).reshape(start.shape))
+        tbs = tbs_from_angles(angles).reshape(start.shape)
+    with torch.no_grad():
+        return hand.with_tbs(tbs.clone())  # what is made outside can be used with gradients again
+
+
+def table_methods() -> dict[str, OptimizerSettings]:
+    """The optimiser's rows of a table, see :attr:`model.retargeting.Retargeting.optimised`: the optimum by the
+    semantic matrix alone, which ``gap closed`` refers to, and the optimum that closes the source's touches."""
+    return {
+        "optimizer": OptimizerSettings.converged(),
+        "optimizer_contact": OptimizerSettings.converged(contact_weight=CONTACT_WEIGHT),
+    }
+
+
+class MotionFeatures(Protocol):
+    """What is needed of a source: named features ``(batch, time, …)``, see :class:`model.retargeting.Hands`."""
+
+    finger_coords: Tensor
+    palm_coords: Tensor
+    tbs: Tensor
+
+
+def optimise_hands(
+    target: ShapedHand,
+    source: MotionFeatures,
+    settings: OptimizerSettings | None = None,
+    start: PosedHand | None = None,
+    counted: Tensor | None = None,
+) -> PosedHand:
+    """The hands of ``target`` in poses that mean what ``source`` means, ``(batch, time, …)``.
+
+    Args:
+        target: proportions, as :meth:`model.retargeting.Retargeting.shaped_hand` gives them.
+        source: features of the motion.
+        settings: see :class:`OptimizerSettings`.
+        start: poses to refine, for instance a network's; None: a copy of the source's twist-bend-splay rotations.
+        counted: ``(batch, time or 1, 21)`` joints that both hands have, the same throughout an item; None: all.
+    """
+    begin = quaternion_to_matrix(source.tbs) if start is None else start.tbs
+    coords = source.finger_coords, source.palm_coords
+    if counted is None:
+        return optimise(target, *coords, begin, settings)
+    tbs = begin.clone()
+    masks, kinds = counted[:, 0].unique(dim=0, return_inverse=True)
+    for kind, mask in enumerate(masks):
+        (items,) = (kinds == kind).nonzero(as_tuple=True)
+        parts = (part[items] for part in (*coords, begin))
+        tbs[items] = optimise(target.of_items(items), *parts, settings, mask).tbs
+    return target.with_tbs(tbs)
 
 
 def _check_shapes(finger_coords: Tensor, palm_coords: Tensor, start: Tensor, joint_mask: Tensor | None) -> None:
@@ -157,15 +242,14 @@ def _check_shapes(finger_coords: Tensor, palm_coords: Tensor, start: Tensor, joi
         expected["joint_mask"] = (joint_mask, (N_JOINTS,))
     for name, (tensor, shape) in expected.items():
         if tensor.shape != shape:
-            raise ValueError(f"`{name}` must have the shape {shape}; got {tuple(tensor.shape)}")
+            raise ValueError(f"`{name}` must have the shape {tuple(shape)}; got {tuple(tensor.shape)}")
+        if (joint_mask is None or name == "start") and not tensor.isfinite().all():
+            raise ValueError(f"`{name}` holds NaN or infinite numbers; mask missing joints with `joint_mask`")
 
 
 def _chunk(like: Tensor) -> int:
     """Frames handled at once: as many as stay in a processor's cache, and all that fit on a GPU."""
     return CHUNK if like.device.type == "cpu" else 64 * CHUNK
-
-
-CHUNK = 128
 
 
 @dataclass(frozen=True)
@@ -190,7 +274,8 @@ class _Problem:
 def _step_together(parts: list[_Part], angles: Tensor, begin: Tensor, time: int, settings: OptimizerSettings) -> None:
     """One Gauss–Newton step of all frames with their accelerations; ``angles (F, 5, 3, 3)`` are changed in place."""
     gradients, matrices, held = zip(*(part.quadratic() for part in parts), strict=True)
-    unknowns, low, high = parts[0].unknowns, parts[0].low, parts[0].high
+    unknowns = parts[0].unknowns
+    low, high = (torch.cat([getattr(part, name) for part in parts]) for name in ("low", "high"))
     change = (angles - begin).flatten(1)[:, unknowns]
     step = smooth_step(
         torch.cat(matrices).unflatten(0, (-1, time)),
@@ -218,9 +303,12 @@ def wanted_pairs(
         finger_coords = finger_coords.masked_fill(~present[:, :N_FINGER_JOINTS, None], 0)
         palm_coords = palm_coords.masked_fill(~present[:, N_FINGER_JOINTS:, None], 0)
     directions = SourceDirections(finger_coords, palm_coords)
-    # Softened as the result's directions are, so that the source's own pose is without error.
+    # Softened as the result's directions are, so that the source's own pose is without error; the weights make
+    # up for it, so that the cosine of every pair counts as much as in the metrics.
     distance = frames_last(directions.distance, 2)
-    unit = directions.unit * (distance * (distance.square() + settings.softening**2).rsqrt())
+    soft = distance * (distance.square() + settings.softening**2).rsqrt()
+    soft = soft if settings.keep_near else torch.ones_like(soft)
+    unit = directions.unit * soft
     palm_share = settings.palm_weight * N_FINGER_JOINTS / N_ANCHORS
     weight = unit.new_ones(N_FINGER_JOINTS, N_FINGER_JOINTS + N_ANCHORS, 1)
     weight[:, N_FINGER_JOINTS:] = palm_share
@@ -229,6 +317,7 @@ def wanted_pairs(
         weight = weight.expand(-1, -1, unit.shape[-1]).clone()
         weight[:, :N_FINGER_JOINTS] = frames_last(near, 2)
     weight = weight * (1 - torch.eye(N_FINGER_JOINTS, weight.shape[1]).to(weight)).unsqueeze(-1)
+    weight = weight / torch.where(soft > 0, soft.clamp_min(_LEAST_SOFT), 1)
     if present is not None:
         weight = weight * present.unsqueeze(-1)
     if not settings.contact_weight:
@@ -272,11 +361,13 @@ class _Part:
         self.unknowns = moving.expand(N_FINGERS, -1, -1).flatten().nonzero()[:, 0].to(angles.device)
         self.angles = angles[frames]
         low, high = settings.limits.like(angles)
-        self.low, self.high = (bound.flatten()[self.unknowns] for bound in (low, high))
         self.stay = torch.where(self.unknowns % 3 == TWIST, settings.stay_twist, settings.stay_bend).to(angles)
         self.damping = angles.new_full((len(frames),), _DAMPING)
         self.state: tuple[Tensor, Tensor, Tensor] | None = None
         self.begin = start[frames].flatten(1)[:, self.unknowns]
+        # The start is within the limits, or may keep what it has beyond them.
+        self.low = torch.minimum(low.flatten()[self.unknowns], self.begin)
+        self.high = torch.maximum(high.flatten()[self.unknowns], self.begin)
 
     def iterate(self, iterations: int) -> None:
         """Take steps, and write the angles back."""
@@ -307,7 +398,7 @@ class _Part:
         self.all_angles[self.frames] = self.angles
 
     def quadratic(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradient ``(n, U)`` and matrix ``(n, U, U)`` at the angles as they are now, and which ``(n, U)`` are held."""
+        """Gradient ``(n, U)`` and matrix ``(n, U, U)`` at the angles as they are, and which ``(n, U)`` are held."""
         self.angles = self.all_angles[self.frames]
         self.state = self._evaluate(self.angles)
         gradient, held, _ = self._pulled()
@@ -320,7 +411,7 @@ class _Part:
         return value + 0.5 * (self.stay * away.square()).sum(-1)
 
     def _pulled(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The gradient ``(n, U)`` with the pull to the start, the angles ``(n, U)`` that their limits hold, and all."""
+        """The gradient ``(n, U)`` with the pull to the start, which angles their limits hold, and the angles."""
         unknown = self.angles.flatten(1)[:, self.unknowns]
         gradient = self.state[1] + self.stay * (unknown - self.begin)
         # Angles at a limit that would be pushed beyond it stay there, and the others take over.

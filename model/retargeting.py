@@ -6,13 +6,14 @@ networks and how it compares the result with the source; see :mod:`model.asrn` a
 
 A batch has two groups of hands, ``batch.first`` and ``batch.second`` (Mixamo and MANO, or target and source within one
 domain), with the named tensors ``domain, side, offsets | shape, axes_t, local_rotations, tbs, finger_coords,
-palm_coords``, each ``(batch, time, …)``.
+palm_coords``, each ``(batch, time, …)``, and ``present``, which of the 21 joints they have (None: all).
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -27,10 +28,12 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import instantiate_class
 from torch import Tensor, nn
 
+from model import presence
 from model.hands import ManoHand, PosedHand, ShapedHand, offset_hand
-from model.kinematics import finger_part, rotation_from_rows
+from model.kinematics import finger_part, fingers_of, rotation_from_rows
 from model.losses import AnatomicalLoss, finger_weights, unit_rows
 from model.metrics import joint_error, pinch_error, semantic_similarity
+from model.optimizer import OptimizerSettings, optimise_hands
 from model.reconstruction import ReconstructionNet
 from model.semantics import SourceDirections
 from model.topology import DOMAINS, MIDDLE, N_FINGERS, N_JOINTS, N_SHAPE, ROOTS
@@ -53,30 +56,59 @@ class Hands(Protocol):
     tbs: Tensor
     finger_coords: Tensor
     palm_coords: Tensor
+    present: Tensor | None
 
 
 class Source:
-    """What is needed of a source, worked out at most once however many hands it is retargeted to."""
+    """What is needed of a source, worked out at most once however many hands it is retargeted to.
 
-    def __init__(self, hands: Hands) -> None:
+    Args:
+        hands: the source.
+        counted: ``(batch, time or 1, 21)`` bool, joints that count; None: those that it has.
+    """
+
+    def __init__(self, hands: Hands, counted: Tensor | None = None) -> None:
         self.hands = hands
+        self.counted = hands.present if counted is None else counted
+        self.finger_coords, self.palm_coords = hands.finger_coords, hands.palm_coords
+        if self.counted is not None:
+            self.finger_coords = self.finger_coords * presence.pairs(
+                self.counted_fingers, self.counted_fingers
+            ).unsqueeze(-1)
+            self.palm_coords = self.palm_coords * self.counted_palm.unsqueeze(-1)
         self._weights: Tensor | None = None
         self._input: Tensor | None = None
+
+    def shared_with(self, target: Hands) -> Source:
+        """The source with only those joints that ``target`` has too: what a result on it is compared with."""
+        if target.present is None or target is self.hands:
+            return self
+        return Source(self.hands, presence.both(self.counted, target.present))
+
+    @cached_property
+    def counted_fingers(self) -> Tensor | None:
+        """``(batch, time or 1, 20)`` finger joints that count; None: all."""
+        return None if self.counted is None else presence.finger_joints(self.counted)
+
+    @cached_property
+    def counted_palm(self) -> Tensor | None:
+        """``(batch, time or 1, 20, 9)`` pairs of finger joint and palm anchor that count; None: all."""
+        return None if self.counted is None else presence.pairs(self.counted_fingers, presence.anchors(self.counted))
 
     @cached_property
     def directions(self) -> SourceDirections:
         """Directions of its semantic matrix."""
-        return SourceDirections(self.hands.finger_coords, self.hands.palm_coords)
+        return SourceDirections(self.finger_coords, self.palm_coords)
 
     @cached_property
     def distances(self) -> Tensor:
         """``(batch, time, 20, 20)`` distances between finger joints, in palm lengths."""
-        return self.hands.finger_coords.square().sum(-1).sqrt()
+        return self.finger_coords.square().sum(-1).sqrt()
 
     @cached_property
     def distance_rows(self) -> Tensor:
         """The same with each row scaled to unit length."""
-        return unit_rows(self.distances)
+        return unit_rows(self.distances, self.counted_fingers)
 
     def network_input(self, compute: Callable[[Source], Tensor]) -> Tensor:
         """What ``compute`` makes of it, ``(batch, time, channels)``, as contiguous ``(batch, channels, time)``."""
@@ -87,7 +119,7 @@ class Source:
     def finger_weights(self, weighted: bool, unweighted_share: float) -> Tensor:
         """``(batch, time, 20, 20)``, see :func:`model.losses.finger_weights`."""
         if self._weights is None:
-            self._weights = finger_weights(self.directions.distance, weighted, unweighted_share)
+            self._weights = finger_weights(self.directions.distance, weighted, unweighted_share, self.counted_fingers)
         return self._weights
 
     @cached_property
@@ -124,9 +156,11 @@ class HandModels:
     def shaped_hand(self, hands: Hands) -> ShapedHand:
         """The proportions of hands ``(batch, time, …)``, without their poses."""
         if hands.domain == "mano":
-            return self.mano_hand(hands.shape).with_shape(hands.shape)
+            shaped = self.mano_hand(hands.shape).with_shape(hands.shape)
+            return shaped if hands.present is None else replace(shaped, present=hands.present)
         # A character keeps its bones: the first frame of a window stands for all.
-        return offset_hand(hands.offsets[:, :1], hands.axes[:, :1], hands.side)
+        present = None if hands.present is None else hands.present[:, :1]
+        return offset_hand(hands.offsets[:, :1], hands.axes[:, :1], hands.side, present)
 
 
 def own_pose(shaped: ShapedHand, hands: Hands) -> PosedHand:
@@ -198,6 +232,8 @@ class Retargeting(LightningModule):
         )
         self.hand_models = HandModels(smplx_model_path, mano_axis_path, self.side)
         self.test_records: dict[str, dict[str, dict[str, Any]]] = {}
+        self.optimised: dict[str, OptimizerSettings] = {}
+        """Beside the network, `test` measures the training-free optimiser with these settings, by method name."""
 
     # -- what a method is ------------------------------------------------------------------------------------------
 
@@ -258,6 +294,7 @@ class Retargeting(LightningModule):
         sources = [own] if other is None else [own, other]
         outputs = torch.stack(self(target, *sources))
         tbs = self.decode(outputs)  # (sources, batch, time, 5, 3, 3, 3): all of them at once
+        tbs = presence.unturned(tbs, target.present)  # nothing is asked of joints that the hand does not have
         posed = self.shaped_hand(target).with_tbs(tbs)
         anatomical = self.anatomical_loss.per_frame(tbs)
 
@@ -265,7 +302,7 @@ class Retargeting(LightningModule):
         total = terms["bs_recon"]
         for number, source in enumerate(sources):
             semi = number > 0
-            semantic = self.semantic_terms(source, posed[number])
+            semantic = self.semantic_terms(source.shared_with(target), posed[number])
             limits = dict(zip(("twist", "splay", "bend"), (term[number].mean() for term in anatomical), strict=True))
             total = total + sum(self.term_weight(name, semi) * value for name, value in semantic.items())
             total = total + self.lambda_anatomical * sum(limits.values())
@@ -274,9 +311,10 @@ class Retargeting(LightningModule):
 
     def reconstruction_loss(self, output: Tensor, own: Source) -> Tensor:
         """Mean squared error of raw outputs against the source's own twist-bend-splay rotations."""
+        counted = None if own.hands.present is None else presence.turning(own.hands.present).unsqueeze(-1)
         if self.pose_repr == "ortho6d":
-            return (output - own.tbs[..., :2, :].flatten(-2)).square().mean()
-        return (output - standardize_quaternion(own.hands.tbs)).square().mean()
+            return presence.mean((output - own.tbs[..., :2, :].flatten(-2)).square(), counted)
+        return presence.mean((output - standardize_quaternion(own.hands.tbs)).square(), counted)
 
     def _step(self, batch, semi: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Totals by domain, and all terms by logged name."""
@@ -349,14 +387,19 @@ class Retargeting(LightningModule):
         shaped, prepared = self.shaped_hand(target), Source(source)
         (output,) = self(target, prepared)
         results = {**copied_poses(shaped, prepared), self.method: shaped.with_tbs(self.decode(output))}
+        shared = prepared.shared_with(target)
+        for method, settings in self.optimised.items():
+            results[method] = optimise_hands(shaped, source, settings, counted=shared.counted)
         if truth:
             recorded = own_pose(shaped, target)
         for method, posed in results.items():
-            s_finger, s_palm = semantic_similarity(prepared.directions, posed.joints, posed.frames, *self.metric_masks)
-            error, pairs = pinch_error(source.finger_coords, posed.joints)
+            s_finger, s_palm = semantic_similarity(
+                shared.directions, posed.joints, posed.frames, *self.metric_masks, counted=shared.counted
+            )
+            error, pairs = pinch_error(source.finger_coords, posed.joints, shared.counted)
             metrics = {"S_finger": s_finger, "S_palm": s_palm, "pinch_error": error, "pinch_pairs": pairs}
             if truth:
-                metrics["mixamo_MSE"] = joint_error(posed.joints, recorded.joints)
+                metrics["mixamo_MSE"] = joint_error(posed.joints, recorded.joints, shared.counted)
             self._record(method, direction, metrics)
             if method == self.method:
                 self._log_published(direction, metrics)
@@ -394,13 +437,20 @@ class Retargeting(LightningModule):
 def static_features(target: Hands) -> Tensor:
     """What a network is told of the hand it poses, ``(batch, channels)``, from the window's first frame.
 
-    A Mixamo hand's offsets, in lengths of its middle finger's root bone, and the transposed axes of either domain.
+    A Mixamo hand's offsets, in lengths of its middle finger's root bone, and the transposed axes of either domain;
+    zero for joints that it does not have.
     """
-    axes = target.axes_t[:, 0].flatten(1)
+    axes = target.axes_t[:, 0]
+    present = None if target.present is None else target.present[:, 0]
+    if present is not None:
+        axes = axes * fingers_of(present.unsqueeze(-1)).unsqueeze(-1)
+    axes = axes.flatten(1)
     if target.domain == "mano":
         return axes
-    offsets = target.offsets[:, 0]
-    palm = offsets[:, ROOTS[MIDDLE]].norm(dim=-1)[:, None, None]
+    offsets = bones = target.offsets[:, 0]
+    if present is not None:
+        offsets, bones = offsets * present.unsqueeze(-1), presence.with_stand_ins(offsets, present)
+    palm = bones[:, ROOTS[MIDDLE]].norm(dim=-1)[:, None, None]
     return torch.cat([(offsets / palm).flatten(1), axes], dim=1)
 
 

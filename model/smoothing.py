@@ -1,8 +1,8 @@
 """One Gauss–Newton step of a whole sequence, in which frames are tied to their neighbours by accelerations.
 
-Each frame has its own quadratic model; on top comes ½ weight · Σ_t |c_{t−1} − 2 c_t + c_{t+1}|² of what was changed. The
-system is block pentadiagonal over time. Conjugate gradients solve it for all sequences side by side, with no loop over
-time; each frame's own block is the preconditioner.
+Each frame has its own quadratic model; on top comes ½ weight · Σ_t |c_{t−1} − 2 c_t + c_{t+1}|² of what was changed.
+The system is block pentadiagonal over time. Conjugate gradients solve it for all sequences side by side, with no loop
+over time; each frame's own block is the preconditioner.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_ITERATIONS = 40
+_ITERATIONS = 20
 _ENOUGH = 1e-3  # of the first residual
 
 

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from math import ceil, pi
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.hands import PosedHand, ShapedHand
 from model.kinematics import rotation_from_rows
 from model.mirror import mirror_axes, mirror_coords, mirror_points, mirror_tbs
-from model.retargeting import Retargeting, Source
+from model.reconstruction import OneWindow
+from model.retargeting import Retargeting, Source, static_features
+from model.topology import BONES_PER_FINGER, DOMAINS, N_FINGERS
 
 WINDOW = 8
 """Frames of a window the networks were trained with."""
@@ -30,8 +32,8 @@ PHASES = 3
 SIGMA = 0.08
 """Seconds: width of the Gaussian that filters corrections; touches last longer."""
 _WIDE = 0.75
-"""Width of that Gaussian, at least, in steps of the grid: it must reach over the gaps where frames lie between them."""
-_REACH = 4.0
+"""Width of that Gaussian, at least, in steps of the grid: it must reach over the gaps between them."""
+_REACH = 6.0
 _HALF = WINDOW // 2
 _CHUNK = 64
 """Windows that go through a network at once."""
@@ -142,14 +144,18 @@ class Windows:
         )
 
     def blend(self, rotations: Tensor) -> Tensor:
-        """Predictions ``(n, 8, ..., 3, 3)`` of the windows blended into one for each grid time, ``(count, ..., 3, 3)``."""
+        """Predictions ``(n, 8, ..., 3, 3)`` of the windows blended into one a grid time, ``(count, ..., 3, 3)``."""
         first, second = (rotations[place[:, 0], place[:, 1]] for place in (self.first, self.second))
         weight = self.weight.to(rotations).view(-1, *[1] * (first.ndim - 1))
         return orthonormal(torch.lerp(second, first, weight))
 
 
 def orthonormal(matrices: Tensor) -> Tensor:
-    """Rotations ``(..., 3, 3)`` near to averages of rotations."""
+    """Rotations ``(..., 3, 3)`` nearest to averages of rotations.
+
+    A step of Newton's iteration for the polar factor comes first: Gram–Schmidt alone favours the first rows.
+    """
+    matrices = 1.5 * matrices - 0.5 * matrices @ (matrices.transpose(-1, -2) @ matrices)
     return rotation_from_rows(matrices[..., :2, :].flatten(-2))
 
 
@@ -163,6 +169,7 @@ class _Window:
     shape: Tensor | None = None
     finger_coords: Tensor | None = None
     palm_coords: Tensor | None = None
+    present: None = None  # complete: what a hand lacks is filled in, because networks learn from complete hands
 
 
 class StreamingNetwork:
@@ -185,12 +192,19 @@ class StreamingNetwork:
         offsets, axes = target.offsets, target.axes
         if self.mirrored:
             offsets, axes = mirror_points(offsets), mirror_axes(axes)
-        self._rest = _Window(
+        rest = _Window(
             "mixamo" if shape is None else "mano",
             axes_t=axes.transpose(-1, -2)[None, None],
             offsets=offsets[None, None],
             shape=None if shape is None else shape[None, None],
         )
+        self._shape = rest.shape
+        self._net = network.recon_nets[DOMAINS.index(rest.domain)]
+        with torch.inference_mode():
+            # What the network knows of the hand stays the same for all its motions.
+            self._codes = [block(static_features(rest)) for block in self._net.static_blocks]
+            plain = not any(isinstance(part, nn.BatchNorm1d | nn.InstanceNorm1d) for part in self._net.modules())
+            self._one = OneWindow(self._net, self._codes, WINDOW) if plain else None
 
     @torch.inference_mode()
     def tbs(self, source: ShapedHand, local: Tensor, frame_rate: float) -> Tensor:
@@ -222,21 +236,18 @@ class StreamingNetwork:
             tbs = self._network(*(part.expand(WINDOW, *part.shape[1:])[None] for part in coords))[0, _HALF:][:1]
         else:
             windows = Windows.over(grid)
-            parts = [
-                self._network(*(part[times] for part in coords)) for times in windows.times.split(_CHUNK)
-            ]
+            parts = [self._network(*(part[times] for part in coords)) for times in windows.times.split(_CHUNK)]
             tbs = windows.blend(torch.cat(parts))
         return mirror_tbs(tbs) if self.mirrored else tbs
 
     def _network(self, finger_coords: Tensor, palm_coords: Tensor) -> Tensor:
         """Rotations ``(n, 8, 5, 3, 3, 3)`` for windows of coordinates ``(n, 8, 20, 20 | 9, 3)``."""
-        source = _Window(self._rest.domain, finger_coords=finger_coords, palm_coords=palm_coords)
-        batch = finger_coords.shape[:2]
-        rest = self._rest
-
-        def spread(part: Tensor | None) -> Tensor | None:
-            return None if part is None else part.expand(*batch, *part.shape[2:])
-
-        target = _Window(rest.domain, spread(rest.axes_t), spread(rest.offsets), spread(rest.shape))
-        (output,) = self.network(target, Source(source))
-        return self.network.decode(output)
+        source = Source(_Window("source", finger_coords=finger_coords, palm_coords=palm_coords))
+        inputs = self.network.network_input(source)
+        if self._shape is not None:
+            inputs = torch.cat([inputs, self._shape.expand(*inputs.shape[:2], -1)], dim=-1)
+        if len(inputs) == 1 and self._one is not None:
+            output = self._one(inputs[0])[None]
+        else:
+            output = self._net.with_codes(inputs, [code.expand(len(inputs), -1) for code in self._codes])
+        return self.network.decode(output.unflatten(-1, (N_FINGERS, BONES_PER_FINGER, -1)))

@@ -9,16 +9,12 @@ import torch
 from torch import Tensor
 
 from model.hands import PosedHand, ShapedHand
-from model.optimizer import OptimizerSettings, optimise
+from model.optimizer import CONTACT_WEIGHT, SMOOTHNESS, OptimizerSettings, optimise
 from model.semantics import SourceDirections
 from model.streaming import StreamingNetwork
 
 NETWORKS = ("asrn", "dm")
 METHODS = (*NETWORKS, "optimize", "tbs_copy", "rotation_copy")
-SMOOTHNESS = 0.3
-"""How stiff the optimiser's changes of the source's poses are over time."""
-CONTACT = 10.0
-"""Weight of touching fingertips against the semantic matrix."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +66,7 @@ class Transfer:
     joint_mask: Tensor
     network: StreamingNetwork | None = None
     refine: int = 0
-    iterations: int = 10
+    iterations: int = OptimizerSettings.iterations
     contacts: bool = True
 
     @torch.no_grad()
@@ -88,7 +84,7 @@ class Transfer:
     def _optimised(self, source: SourceMotion, start: Tensor, iterations: int) -> PosedHand:
         settings = OptimizerSettings(
             iterations=iterations,
-            contact_weight=CONTACT if self.contacts else 0.0,
+            contact_weight=CONTACT_WEIGHT if self.contacts else 0.0,
             smoothness=SMOOTHNESS if len(start) > 1 else 0.0,
             frame_rate=source.frame_rate,
         )
@@ -101,5 +97,4 @@ def optimum(target: ShapedHand, source: SourceMotion, joint_mask: Tensor) -> Pos
     without contacts and smoothness."""
     mask = None if bool(joint_mask.all()) else joint_mask
     with torch.no_grad():
-        settings = OptimizerSettings(iterations=40, stay_bend=1e-3, stay_twist=1e-2)
-        return optimise(target, *source.coords, source.posed.tbs, settings, mask)
+        return optimise(target, *source.coords, source.posed.tbs, OptimizerSettings.converged(), mask)

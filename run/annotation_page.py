@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import io
+import socket
 import threading
+from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from jsonargparse import ActionYesNo, ArgumentParser
+from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
 from PIL import ImageColor
 from rich.console import Console
 
 from data.axes.annotation import Annotation, Task
 from data.axes.estimate import fist_angles
-from data.axes.hand import RestHand
-from data.axes.pictures import AXIS_COLORS, axis_lines, hand_camera, palm_size
+from data.axes.hand import BareHand
+from data.axes.pictures import axis_lines, hand_camera, palm_size
 from model.topology import BONES_PER_FINGER, FINGERS, JOINTS_PER_FINGER, N_FINGERS, WRIST
 from utils.errors import InputError
 
@@ -36,6 +38,10 @@ KEYS = (
 _SKIN = (214, 208, 200)
 _AXIS_LENGTH = 0.32
 _FADED = 0.4
+
+
+class PlainHelp(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Help that keeps the lines of the description: commands stay on their own."""
 
 
 def add_page_options(parser: ArgumentParser) -> None:
@@ -92,11 +98,9 @@ class AnnotationPage:
             raise InputError(
                 "--annotate: expected the package viser, found it missing; pip install 'viser>=1.1,<2'"
             ) from None
-        try:
-            with _hushed():
-                self._server = viser.ViserServer(host=host, port=port, label=f"{title}: axes", verbose=False)
-        except (OSError, OverflowError) as error:
-            raise InputError(f"--port {port}: cannot listen there ({error}); choose another one") from error
+        _check_address(host, port)
+        with _hushed():
+            self._server = viser.ViserServer(host=host, port=port, label=f"{title}: axes", verbose=False)
         self.session, self.title = session, title
         self.finished = threading.Event()
         self._lock = threading.RLock()
@@ -188,7 +192,7 @@ class AnnotationPage:
         with self._lock:
             try:
                 action()
-            except InputError as error:
+            except (InputError, OSError) as error:
                 self._notify(str(error))
             if not self.finished.is_set():
                 self.refresh()
@@ -256,20 +260,16 @@ class AnnotationPage:
         vertices, joints = hand.bent(axes, angles)
         place = _into_view(hand)
         # The axes go along with the joints but do not turn: they are those of the rest pose, which are being chosen.
-        lines = axis_lines(hand, axes, _AXIS_LENGTH * palm_size(hand))
-        here = joints[1:].reshape(N_FINGERS, JOINTS_PER_FINGER, 3) - hand.fingers
-        shift = [
-            here[f, k] for f in np.flatnonzero(hand.present) for k in range(BONES_PER_FINGER) for _ in AXIS_COLORS
-        ]
-        points = np.stack([place(np.stack([a + s, b + s])) for (a, b, _), s in zip(lines, shift, strict=True)])
-        colors = np.array([ImageColor.getrgb(color) for _, _, color in lines], float)
-        fingers = np.repeat(np.flatnonzero(hand.present), BONES_PER_FINGER * len(AXIS_COLORS))
+        there = joints[1:].reshape(N_FINGERS, JOINTS_PER_FINGER, 3)
+        lines = axis_lines(hand, axes, _AXIS_LENGTH * palm_size(hand), there)
+        points = place(np.array([line.ends for line in lines]))
+        colors = np.array([ImageColor.getrgb(line.color) for line in lines], float)
+        fingers = np.array([line.finger for line in lines])
         current = fingers == task.finger
         colors[~current] = 255 - _FADED * (255 - colors[~current])
         with self._server.atomic():
-            scene.add_mesh_simple(
-                "/hand", place(vertices).astype(np.float32), hand.skin.faces, color=_SKIN, opacity=0.5
-            )
+            shape = place(vertices).astype(np.float32)
+            scene.add_mesh_simple("/hand", shape, hand.skin.faces, color=_SKIN, opacity=0.5)
             for name, chosen, thickness in (("/axes/others", ~current, 0.006), ("/axes/current", current, 0.022)):
                 scene.add_line_segments(
                     name,
@@ -279,6 +279,16 @@ class AnnotationPage:
                 )
 
 
+def _check_address(host: str, port: int) -> None:
+    """Raise InputError where nothing can listen: viser would wait for ever."""
+    if not 0 < port < 1 << 16:
+        raise InputError(f"--port: expected a number from 1 to 65535, found {port}; choose another one")
+    try:
+        socket.create_server((host, 0)).close()
+    except OSError as error:
+        raise InputError(f"--host {host}: cannot listen there ({error}); give an address of this machine") from error
+
+
 @contextmanager
 def _hushed() -> Iterator[None]:
     """Without what viser prints when it starts and stops: we say that ourselves, and where to open it."""
@@ -286,7 +296,7 @@ def _hushed() -> Iterator[None]:
         yield
 
 
-def _into_view(hand: RestHand) -> Callable[[np.ndarray], np.ndarray]:
+def _into_view(hand: BareHand) -> Callable[[np.ndarray], np.ndarray]:
     """From the hand's frame to the page's: wrist at the origin, fingers up, palm towards the viewer, palm length 1."""
     turn, scale, origin = hand_camera(hand, "palm"), palm_size(hand), hand.joints[WRIST]
     return lambda points: (points - origin) @ turn.T / scale

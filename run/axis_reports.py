@@ -36,9 +36,10 @@ def confidence_table(estimates: Sequence[HandEstimate], title: str) -> Table:
     return table
 
 
-def tell(console: Console, estimates: Sequence[HandEstimate], title: str) -> None:
-    """Print the table and name the fingers that someone should look at."""
-    console.print(confidence_table(estimates, title))
+def tell(console: Console, estimates: Sequence[HandEstimate], title: str, table: bool = True) -> None:
+    """Print the table (if wanted), and name the fingers that someone should look at."""
+    if table:
+        console.print(confidence_table(estimates, title))
     for estimate in estimates:
         for names, what in (
             (estimate.doubtful, "doubtful"),

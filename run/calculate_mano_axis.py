@@ -24,7 +24,7 @@ from data.axes.mano import mano_arrays, upright
 from model.hands import ManoHand
 from model.mano import find_model_file
 from model.topology import SIDES
-from run.annotation_page import add_page_options, annotate
+from run.annotation_page import PlainHelp, add_page_options, annotate
 from run.axis_reports import READING, draw, tell
 from utils.cli import guarded
 from utils.errors import InputError
@@ -36,7 +36,7 @@ TITLE = "MANO"
 
 def argument_parser() -> ArgumentParser:
     """The options."""
-    parser = ArgumentParser(prog="python -m run.calculate_mano_axis", description=__doc__)
+    parser = ArgumentParser(prog="python -m run.calculate_mano_axis", description=__doc__, formatter_class=PlainHelp)
     parser.add_argument(
         "--smplx_path", default="artifact/smplx/models", help="folder that holds mano/MANO_{RIGHT,LEFT}.pkl"
     )

@@ -26,7 +26,7 @@ from data.axes.files import axes_path, character_name, hand_key, mesh_files, rea
 from data.axes.hand import character_hand
 from data.axes.motion import bvh_files, hinges_from_files
 from data.character import read_character
-from run.annotation_page import add_page_options, annotate
+from run.annotation_page import PlainHelp, add_page_options, annotate
 from run.axis_reports import READING, draw, tell
 from utils.cli import guarded
 from utils.errors import InputError
@@ -35,7 +35,7 @@ from utils.files import content_hash
 
 def argument_parser() -> ArgumentParser:
     """The options."""
-    parser = ArgumentParser(prog="python -m run.calculate_mixamo_axis", description=__doc__)
+    parser = ArgumentParser(prog="python -m run.calculate_mixamo_axis", description=__doc__, formatter_class=PlainHelp)
     parser.add_argument("--mesh_data", required=True, help="<character>_mesh_data.npz, or a folder of them")
     parser.add_argument("--preset", help="earlier axes file (.pkl or .npz): the splay axes nearest to it are taken")
     parser.add_argument(
@@ -56,6 +56,10 @@ def argument_parser() -> ArgumentParser:
     )
     add_page_options(parser)
     return parser
+
+
+MANY = 24
+"""Characters of which each gets a table; of more, only doubtful fingers are named."""
 
 
 @dataclass(frozen=True)
@@ -109,14 +113,15 @@ def calculate(options: Sequence[str] | None = None) -> None:
     return _all(config, job, files, console)
 
 
-def _one(config, job: Job, mesh: Path, folder: bool, console: Console) -> None:
+def _one(config, job: Job, mesh: Path, folder: bool, console: Console, table: bool = True) -> None:
     estimates, output = job.estimates(mesh, console), axes_path(mesh, config.output, folder)
     write_axes(output, character_arrays({each.hand.side: each.axes for each in estimates}))
-    tell(console, estimates, character_name(mesh))
+    tell(console, estimates, character_name(mesh), table)
     if config.picture is not None:
         picture = Path(config.picture)
         draw(picture / f"{character_name(mesh)}.png" if folder else picture, estimates, character_name(mesh))
-    console.print(f"{output}: written", highlight=False, markup=False, soft_wrap=True)
+    if table:
+        console.print(f"{output}: written", highlight=False, markup=False, soft_wrap=True)
 
 
 def _all(config, job: Job, files: list[Path], console: Console) -> None:
@@ -127,9 +132,11 @@ def _all(config, job: Job, files: list[Path], console: Console) -> None:
             left += 1
             continue
         try:
-            _one(config, job, mesh, True, console)
+            _one(config, job, mesh, True, console, len(files) <= MANY)
         except InputError as error:
             failures[character_name(mesh)] = str(error)
+    written = len(files) - left - len(failures)
+    console.print(f"axes of {written} characters written", highlight=False)
     console.print(READING, style="dim")
     if left:
         console.print(f"{left} of {len(files)} characters have axes already (--force makes them again)")

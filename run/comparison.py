@@ -63,7 +63,7 @@ def _retarget(line_up: LineUp, source: tuple, target: tuple) -> Direction:
         target[0],
         (scores.source, scores.target),
         {method: hand.local for method, hand in posed.items()},
-        {method: found.finger.mean(-1) for method, found in scores.methods.items()},
+        {method: found.finger.nanmean(-1) for method, found in scores.methods.items()},
         {method: (found.gaps * scores.contacts).sum(-1) / pairs for method, found in scores.methods.items()},
         scores.contacts,
     )

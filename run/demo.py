@@ -31,7 +31,7 @@ from run.evaluate import Settings, evaluate, open_groups
 from run.methods import LineUp, available, load_network
 from run.report import print_tables, write_report
 from run.splits import TITLES, read_splits
-from utils.cli import guarded
+from utils.cli import guarded, processors
 from utils.errors import InputError
 from utils.files import atomic_write, content_hash
 
@@ -105,7 +105,7 @@ def run_together(jobs: dict[str, tuple[str, Sequence[str]]]) -> None:
 
     def work(label: str, name: str, arguments: Sequence[str]) -> None:
         try:
-            run_module(name, arguments, label, threads=max(1, _processors() // len(jobs)))
+            run_module(name, arguments, label, threads=max(1, processors() // len(jobs)))
         except InputError as error:
             failures.append(error)
 
@@ -117,10 +117,6 @@ def run_together(jobs: dict[str, tuple[str, Sequence[str]]]) -> None:
         thread.join()
     if failures:
         raise InputError("; ".join(map(str, failures)))
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def training_key(method: str, data: Path, overrides: Sequence[str]) -> str:

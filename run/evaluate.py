@@ -94,8 +94,9 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the options, evaluate, write."""
     options = parser().parse_args(arguments)
-    if options.max_windows is not None and options.max_windows < 1:
-        raise InputError(f"--max_windows: expected at least 1, found {options.max_windows}")
+    for name, least in (("max_windows", 1), ("batch_size", 1), ("window_size", 2), ("frame_stride", 1)):
+        if getattr(options, name) is not None and getattr(options, name) < least:
+            raise InputError(f"--{name}: expected at least {least}, found {getattr(options, name)}")
     check_writable(options.output_dir)
     settings = Settings(
         options.protocol, options.batch_size, options.window_size, options.frame_stride, options.max_windows

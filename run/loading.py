@@ -6,6 +6,7 @@ import inspect
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,6 +24,10 @@ class LoadedRun(RetargetingCLI):
 
     `model` has the checkpoint's weights, `datamodule` is set up for testing.
     """
+
+    def instantiate_trainer(self, **kwargs: Any) -> None:
+        """None is needed: whatever the configuration says of hardware, logs and callbacks does not matter here."""
+        return None
 
     def _run_subcommand(self, subcommand: str) -> None:
         path = self.config_init[subcommand].get("ckpt_path")
@@ -48,8 +53,7 @@ def load_run(config: str | Path, checkpoint: str, program: str, options: Sequenc
     for name in ("pytorch_lightning", "lightning.fabric", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)  # no word about seeds and devices: nothing is trained
     method = _method(config, checkpoint)
-    words = ["predict", "--config", str(config), "--ckpt_path", checkpoint, "--trainer.logger", "false"]
-    words += ["--trainer.enable_checkpointing", "false", "--trainer.accelerator", "cpu", "--data.num_workers", "0"]
+    words = ["predict", "--config", str(config), "--ckpt_path", checkpoint, "--data.num_workers", "0"]
     return LoadedRun(NETWORKS[method], method, program, [*words, *options])
 
 

@@ -13,15 +13,11 @@ from data.features import HandFeatures
 from model.asrn import ASRN
 from model.dm import DM
 from model.hands import PosedHand
+from model.optimizer import OptimizerSettings, optimise_hands
 from model.retargeting import HandModels, Retargeting, Source, copied_poses
 from run.checkpoints import METHOD_MARKS, fit_to_model
 from utils.errors import InputError
 from utils.trusted import load_checkpoint
-
-try:
-    from model.optimizer import optimise_hands
-except ImportError:  # the methods are then not offered
-    optimise_hands = None
 
 METHODS = {
     "rotation_copy": "Rotation copy", "tbs_copy": "Twist-bend-splay copy", "dm": "DM", "asrn": "ASRN",
@@ -29,8 +25,9 @@ METHODS = {
 }  # fmt: skip
 """Name on the command line and in results.json -> as it is written in tables and pictures."""
 COPIES = ("rotation_copy", "tbs_copy")
-OPTIMIZERS = {} if optimise_hands is None else {"optimizer": False, "optimizer_contacts": True}
-"""The training-free methods; whether the source's contacts are closed."""
+_OPTIMIZER_CHANGES = {"optimizer": {}, "optimizer_contacts": {"contact_weight": 1000.0}}
+OPTIMIZERS = {name: OptimizerSettings.converged(**changes) for name, changes in _OPTIMIZER_CHANGES.items()}
+"""The training-free methods, run until nothing changes; the second one also closes the contacts of the source."""
 NETWORKS: dict[str, type[Retargeting]] = {"dm": DM, "asrn": ASRN}
 
 
@@ -71,7 +68,7 @@ class LineUp:
         ``prepared`` is ``Source(source)``, if there is one already.
         """
         prepared = Source(source) if prepared is None else prepared
-        shaped = self.hands.shaped_hand(target)
+        shaped, counted = self.hands.shaped_hand(target), prepared.shared_with(target).counted
         posed = copied_poses(shaped, prepared) if set(COPIES) & set(self.names) else {}
         with torch.no_grad():
             for name in self.names:
@@ -80,7 +77,7 @@ class LineUp:
                     (output,) = network(target, Source(source))  # each network sees its own input
                     posed[name] = shaped.with_tbs(network.decode(output))
                 elif name in OPTIMIZERS:
-                    posed[name] = optimise_hands(shaped, source, contacts=OPTIMIZERS[name])
+                    posed[name] = optimise_hands(shaped, source, OPTIMIZERS[name], counted=counted)
         return {name: posed[name] for name in self.names}
 
 

@@ -132,14 +132,14 @@ def _dots(axes: Axes, block: Mapping[str, Mapping[str, Any]], metric: str) -> No
 
 
 def _same_range(column, metric: str) -> None:
-    """One range for all directions, with room for the numbers; an error does not go below 0. Empty panels vanish."""
+    """One range for all directions, with room for the numbers; an error starts at 0. Empty panels vanish."""
     for axes in column:
         axes.set_visible(axes.has_data())
     limits = np.array([axes.get_xlim() for axes in column if axes.has_data()])
     low, high = limits[:, 0].min(), limits[:, 1].max()
     room = 0.14 * max(high - low, 1e-3)
     for axes in column:
-        axes.set_xlim(max(low - room, 0.0 if metric not in CEILINGS else -1.0), high + room)
+        axes.set_xlim(max(low - room, -1.0 if metric in CEILINGS else -0.05 * high), high + room)
 
 
 def plot_gestures(by_gesture: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Figure | None:

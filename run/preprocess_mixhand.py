@@ -3,12 +3,17 @@
 The folder holds one folder of .bvh files for each character (MANO clips may have a .npy of shapes beside them), and
 finger_data with <character>_mesh_data.npz, <character>_finger_axis.pkl and mano_finger_axis.pkl. Written into it are
 <character>.npy and .json (features, used from the disk by training) and mean_var/<character>_{mean,var}.npy.
-Characters whose inputs have not changed are skipped.
+
+Characters are worked on side by side, the largest first. One whose inputs have not changed is skipped, and a file
+appears only when it is complete: a run that was killed goes on where it stopped. `--backend dask` or `ray` hands the
+characters to a cluster whose machines see the same folders.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from jsonargparse import ActionYesNo, ArgumentParser
@@ -16,14 +21,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from data.preprocess import Outcome, Preprocessor
+from data.hand_motion import recognised
+from data.preprocess import Outcome, Plan, Preprocessor
+from data.rig import read_rig_map
+from data.store import FORMATS
 from data.windows import window_length
 from utils.cli import guarded
 from utils.errors import InputError
+from utils.parallel import BACKENDS, Done, map_unordered, processors
 
 SMPLX_PATH = "artifact/smplx/models"
 MANY = 24
 """Characters of which a table lists each."""
+SMALL = 32 << 20
+"""Bytes of motions that are done before other processes would have started."""
 
 
 def argument_parser() -> ArgumentParser:
@@ -41,6 +52,30 @@ def argument_parser() -> ArgumentParser:
         "--force", nargs="?", action=ActionYesNo, default=False, help="compute again what is up to date"
     )
     parser.add_argument("--characters", nargs="+", help="only these characters; all if not given")
+    parser.add_argument("--rig_map", help="YAML file that names the joints of hands whose bones are not recognised")
+    parser.add_argument(
+        "--print_map", nargs="?", action=ActionYesNo, default=False,
+        help="print what is recognised as a rig map, the start of one's own for --rig_map, and stop",
+    )  # fmt: skip
+    parser.add_argument("--jobs", type=int, default=processors(), help="characters worked on side by side")
+    parser.add_argument(
+        "--backend",
+        default="loky",
+        choices=BACKENDS,
+        help="loky: processes of this machine; dask, ray: workers of a cluster",
+    )
+    parser.add_argument(
+        "--cluster",
+        type=str,
+        help="address of the Dask scheduler or Ray cluster; if not given, the one that DASK_SCHEDULER_ADDRESS or "
+        "RAY_ADDRESS names, or else a new one on this machine",
+    )
+    parser.add_argument(
+        "--format",
+        default="ours",
+        choices=list(FORMATS),
+        help="ours: used from the disk; published: an object array, as the published program reads it",
+    )
     return parser
 
 
@@ -56,7 +91,10 @@ def preprocess(options: Sequence[str] | None = None) -> None:
     if not smplx_path.exists() and (data_path / "models").is_dir():
         smplx_path = data_path / "models"
     side = "right" if config.is_rhand else "left"
-    worker = Preprocessor(data_path, smplx_path, side, config.window_size, config.force)
+    rig_map = None if config.rig_map is None else read_rig_map(config.rig_map)
+    if config.jobs < 1:
+        raise InputError(f"--jobs: expected at least 1, found {config.jobs}")
+    worker = Preprocessor(data_path, smplx_path, side, config.window_size, config.force, config.format, rig_map)
     characters = worker.characters()
     unknown = [name for name in config.characters or () if name not in characters]
     if unknown:
@@ -64,10 +102,16 @@ def preprocess(options: Sequence[str] | None = None) -> None:
             f"--characters: expected folders of .bvh files in {data_path} ({', '.join(characters)}), "
             f"found {', '.join(unknown)}"
         )
-    _run_all(worker, list(dict.fromkeys(config.characters or characters)))
+    characters = list(dict.fromkeys(config.characters or characters))
+    if config.print_map:
+        print(recognised(file for name in characters for file in worker.rigs(name)))
+        return
+    spread = partial(map_unordered, jobs=config.jobs, backend=config.backend, cluster=config.cluster)
+    _run_all(worker, characters, spread)
 
 
-def _run_all(worker: Preprocessor, characters: list[str]) -> None:
+def _run_all(worker: Preprocessor, characters: list[str], spread: partial) -> None:
+    """Plan, work, and report; ``spread(function, items)`` is who works."""
     console = Console()
     columns = (
         TextColumn("{task.description:<16}", markup=False),
@@ -75,29 +119,68 @@ def _run_all(worker: Preprocessor, characters: list[str]) -> None:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    outcomes, failures = [], {}
+    outcomes: dict[str, Outcome] = {}
+    failures: dict[str, str] = {}
     with Progress(*columns, console=console, transient=True) as progress:
-        total = progress.add_task("characters", total=len(characters))
-        clips = progress.add_task("clips")
-
-        def report(character: str, done: int, count: int) -> None:
-            progress.update(clips, description=character, completed=done, total=count)
-
-        for character in characters:
-            try:
-                outcomes.append(worker.run(character, report))
-            except InputError as error:
-                failures[character] = str(error)
+        plans = _plans(worker, characters, progress, failures)
+        total = progress.add_task("characters", total=len(plans))
+        for done in _work(worker, plans, spread, progress):
+            if done.failure is None:
+                outcomes[done.item.character] = done.result
+            else:
+                failures[done.item.character] = done.failure
             progress.advance(total)
     if outcomes:
-        console.print(_table(outcomes))
-    for character, reason in failures.items():
-        console.print(f"{character} failed: {reason}", style="red", highlight=False, markup=False, soft_wrap=True)
+        console.print(_table([outcomes[name] for name in characters if name in outcomes]))
+    for character in sorted(failures):
+        text = f"{character} failed: {failures[character]}"
+        console.print(text, style="red", highlight=False, markup=False, soft_wrap=True)
     if failures:
         raise InputError(
-            f"{len(failures)} of {len(characters)} characters could not be preprocessed ({', '.join(failures)}); "
-            f"the reasons are above"
+            f"{len(failures)} of {len(characters)} characters could not be preprocessed "
+            f"({', '.join(sorted(failures))}); the reasons are above"
         )
+
+
+def _plans(worker: Preprocessor, characters: list[str], progress: Progress, failures: dict[str, str]) -> list[Plan]:
+    """What there is to do, largest first, so that no character is left over when the others are done. Reading and
+    hashing release Python's lock, so threads do."""
+    task = progress.add_task("comparing inputs", total=len(characters))
+    plans = []
+
+    def plan(character: str) -> Done[str, Plan]:
+        try:
+            return Done(character, worker.plan(character), None)
+        except InputError as error:
+            return Done(character, None, str(error))
+
+    with ThreadPoolExecutor(processors()) as threads:
+        for done in threads.map(plan, characters):
+            progress.advance(task)
+            if done.failure is None:
+                plans.append(done.result)
+            else:
+                failures[done.item] = done.failure
+    progress.remove_task(task)
+    return sorted(plans, key=lambda plan: -plan.size)
+
+
+def _work(
+    worker: Preprocessor, plans: list[Plan], spread: partial, progress: Progress
+) -> Iterator[Done[Plan, Outcome]]:
+    """Carry the plans out: what is up to date or little here, the rest by as many as were asked for."""
+    waiting = [plan for plan in plans if not plan.up_to_date]
+    alone = spread.keywords["backend"] == "loky" and (len(waiting) < 2 or sum(p.size for p in waiting) < SMALL)
+    away = [] if alone else waiting
+    clips = progress.add_task("clips", visible=alone)
+
+    def report(character: str, done: int, count: int) -> None:
+        progress.update(clips, description=character, completed=done, total=count)
+
+    here = [plan for plan in plans if plan not in away]
+    yield from map_unordered(partial(worker.carry_out, report=report), here, jobs=1)
+    if away:
+        yield from spread(worker.carry_out, away)
 
 
 def _table(outcomes: list[Outcome]) -> Table:

@@ -29,8 +29,8 @@ S_finger and S_palm: mean cosine between the semantic matrices of source and res
 so its ceiling is 0.95. Pinch error: distance of fingertips where those of the source touch, in palm lengths of the
 target. MSE: squared joint error within a domain against the target's own recording, cm²; it says something only where
 both characters perform the same motion (they do in MixHand, not in MixHand-Open). Gap closed, in S_finger: (method -
-twist-bend-splay copy) / (optimiser - twist-bend-splay copy). ± is the standard error over windows, which overlap by half
-and come from few hands: a lower bound.
+twist-bend-splay copy) / (optimiser - twist-bend-splay copy). ± is the standard error over windows, which overlap by
+half and come from few hands: a lower bound.
 """
 
 

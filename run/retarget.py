@@ -1,4 +1,4 @@
-"""Give hand motions to another hand: `python -m run.retarget motion.bvh --target YBot --method asrn --ckpt_path last.ckpt`.
+"""Give hand motions to another hand: `python -m run.retarget motion.bvh --target YBot --ckpt_path last.ckpt`.
 
 Sources are BVH, FBX, glTF or MANO parameters (.npz), one file or a folder of them, of any length and frame rate. The
 hand that moves is that of the file itself, or --source_hand. Targets are characters of a data set by name, their mesh
@@ -55,11 +55,17 @@ def argument_parser() -> argparse.ArgumentParser:
         "  python -m run.retarget dance.fbx --target me.glb --method optimize --output dance.glb --report\n"
         "  python -m run.retarget motions/ --target HandLong0 --method asrn --refine 3 --ckpt_path last.ckpt \\\n"
         "      --data_path artifact/MixHandOpen --output retargeted --format bvh mp4\n"
-        "  python -m run.retarget poses.npz --target mano --shape 1.5 0 0 0 0 0 0 0 0 0 --method tbs_copy --output p.npz",
+        "  python -m run.retarget poses.npz --target mano --shape 1.5 0 0 0 0 0 0 0 0 0 \\\n"
+        "      --method optimize --output p.npz",
     )
     add = parser.add_argument
     add("source", type=Path, help="a motion (.bvh .fbx .glb .gltf .npz), or a folder of them")
-    add("--target", required=True, metavar="WHO", help="name in the data set, mesh .npz, .fbx, .glb, .gltf, .bvh, or mano")
+    add(
+        "--target",
+        required=True,
+        metavar="WHO",
+        help="name in the data set, mesh .npz, .fbx, .glb, .gltf, .bvh, or mano",
+    )
     add("--output", type=Path, metavar="PATH", default=Path("artifact/retargeted"), help="a file, or a folder")
     add("--format", nargs="+", choices=(*FORMATS, *FILMS), metavar="F", help=f"of {', '.join((*FORMATS, *FILMS))}; "
         "default: what --output ends in, else bvh")  # fmt: skip
@@ -104,8 +110,9 @@ class Retargeter:
         sides = [side for side in self.sides if side in motion.tracks and side in self.target.hands]
         if not sides:
             raise InputError(
-                f"{motion.path}: expected a {' or '.join(self.sides)} hand that {self.target.name} has too (it has the "
-                f"{' and '.join(self.target.sides)} hand), found the {' and '.join(motion.tracks)} hand; change --hands"
+                f"{motion.path}: expected a {' or '.join(self.sides)} hand, which {self.target.name} has too, found the "
+                f"{' and '.join(motion.tracks)} hand here and the {' and '.join(self.target.sides)} hand there; change "
+                f"--hands"
             )
         result = {}
         for side in sides:
@@ -214,10 +221,12 @@ def _formats(config: argparse.Namespace, files: list[Path]) -> tuple[list[str], 
     if ending in known and not config.output.is_dir():
         if config.format not in (None, [ending]):
             raise InputError(
-                f"--output {config.output}: expected a folder for --format {' '.join(config.format)}, found a file name"
+                f"--output {config.output}: expected a folder for --format {' '.join(config.format)}, found a file"
             )
         if len(files) > 1:
-            raise InputError(f"--output {config.output}: expected a folder for {len(files)} motions, found a file name")
+            raise InputError(
+                f"--output {config.output}: expected a folder for {len(files)} motions, found a file name"
+            )
         return [ending], True
     return list(dict.fromkeys(config.format or ["bvh"])), False
 
@@ -251,7 +260,9 @@ def _check_folder(folder: Path) -> None:
     while not there.exists() and there != there.parent:
         there = there.parent
     if not there.is_dir():
-        raise InputError(f"{folder}: expected a folder for the output, found the file {there}; choose another --output")
+        raise InputError(
+            f"{folder}: expected a folder for the output, found the file {there}; choose another --output"
+        )
     if not os.access(there, os.W_OK | os.X_OK):
         raise InputError(f"{there}: no permission to write in this folder; choose another --output")
 
@@ -270,7 +281,9 @@ def _shape(words: list[str] | None, option: str) -> np.ndarray | None:
         try:
             values = np.array([float(word) for word in words])
         except ValueError:
-            raise InputError(f"{option}: expected {N_SHAPE} numbers or a .npy or .npz file, found {words[0]!r}") from None
+            raise InputError(
+                f"{option}: expected {N_SHAPE} numbers or a .npy or .npz file, found {words[0]!r}"
+            ) from None
     values = np.asarray(values, dtype=np.float64).reshape(-1)
     if values.size < N_SHAPE or values.size % N_SHAPE or not np.isfinite(values).all():
         raise InputError(f"{option}: expected {N_SHAPE} finite numbers, found {values.size}")

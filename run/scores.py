@@ -27,7 +27,8 @@ class FrameScores:
     """What one method reached, by window and frame ``(N, T, …)``."""
 
     finger: Tensor
-    """(N, T, 20) mean cosine that each query joint has towards the finger joints; their mean is S_finger."""
+    """(N, T, 20) mean cosine that each query joint has towards the finger joints; their mean is S_finger. NaN for
+    joints that one of the hands lacks."""
     palm: Tensor
     """(N, T) mean cosine towards the palm, S_palm."""
     gaps: Tensor
@@ -46,7 +47,7 @@ class FrameScores:
         count = keep.sum(1)
         touching = contacts & keep[..., None]
         pairs = touching.flatten(1).sum(1)
-        records = {"S_finger": self.finger.mean(-1), "S_palm": self.palm}
+        records = {"S_finger": self.finger.nanmean(-1), "S_palm": self.palm}
         if self.squared_error is not None:
             records["mixamo_MSE"] = self.squared_error
         records = {name: (values * keep).sum(1) / count for name, values in records.items()}
@@ -99,18 +100,22 @@ def score(
     """
     batch, prepared = tuple(source.batch_shape), Source(source)
     posed = line_up.poses(target, source, prepared)
+    shared = prepared.shared_with(target)
     recorded = own_pose(line_up.hands.shaped_hand(target), target).joints if truth else None
     scores = {}
     for method, hand in posed.items():
-        finger, palm = joint_similarity(prepared.directions, hand.joints, hand.frames)
+        finger, palm = joint_similarity(shared.directions, hand.joints, hand.frames, counted=shared.counted)
         joints = hand.joints.expand(*batch, -1, -1)
-        error = (joints - recorded).square().sum(-1).mean(-1) if truth else None
-        scores[method] = FrameScores(finger, palm.mean(-1), fingertip_gaps(joints), error)
+        error = None
+        if truth:
+            error = (joints - recorded).square().sum(-1)
+            error = error.mean(-1) if shared.counted is None else error.where(shared.counted, torch.nan).nanmean(-1)
+        scores[method] = FrameScores(finger, palm.nanmean(-1), fingertip_gaps(joints), error)
     angles = tbs_angles(quaternion_to_matrix(source.tbs[..., :4, :, :]))
     rests = [line_up.hands.shaped_hand(hands[:, :1]).at_rest().joints[:, 0] for hands in (source, target)]
     ratios = [finger_to_palm(rest)[..., :4].mean(-1) for rest in rests]
     way = "intra" if truth else f"{source.domain}2{target.domain}"
-    contacts, bend = fingertip_contacts(source.finger_coords), angles[..., 1].mean((-1, -2))
+    contacts, bend = fingertip_contacts(source.finger_coords, shared.counted), angles[..., 1].mean((-1, -2))
     return DirectionScores(way, *names, *ratios, contacts, bend, scores), posed
 
 

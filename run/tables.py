@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -193,8 +193,3 @@ def print_table(methods: Mapping[str, Mapping[str, Any]], title: str, note: str 
 def count_note(windows: int, frames: int) -> str:
     """What a table rests on."""
     return f"{windows} windows of {frames} frames; ± is the standard error over windows"
-
-
-def joined(parts: Sequence[str]) -> str:
-    """Pieces of Markdown or LaTeX as one text."""
-    return "\n".join(parts)

@@ -8,7 +8,6 @@ second. `--side_by_side` puts source and methods into one film instead. Nothing 
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from run.progress import progress
 from run.scores import DirectionScores, score
 from run.surfaces import Surfaces, hand_cells
 from run.tables import DIRECTIONS
-from utils.cli import guarded
+from utils.cli import guarded, processors
 from utils.clip import Clip, Track
 from utils.errors import InputError
 from utils.files import check_writable
@@ -50,6 +49,8 @@ class Film:
 
     path: Path
     tracks: list[Track]
+    fit: list[Track]
+    """What has to find room in it; see `Clip`."""
     title: str
 
 
@@ -167,9 +168,7 @@ def choose(count: int, every: int, at_most: int | None, wanted: Sequence[int] | 
     if wanted is not None:
         strangers = [number for number in wanted if not 0 <= number < count]
         if strangers:
-            raise InputError(
-                f"--windows: expected numbers of test windows from 0 to {count - 1}, found {strangers[0]}"
-            )
+            raise InputError(f"--windows: expected numbers of test windows, 0 to {count - 1}, found {strangers[0]}")
         return np.array(list(dict.fromkeys(wanted)))[:at_most]
     return np.arange(0, count, every)[:at_most]
 
@@ -222,12 +221,13 @@ def _films(
         surface = surfaces.pose(target, names[1], posed[method].local[item : item + 1])
         cells = hand_cells(surface, touching, captions[method], best[method], color)
         results[method] = Track(cells, METHODS[method], names[1])
+    everything = [original, *results.values()]
     if look.side_by_side:
-        yield Film(_path(look, f"{stem}_side_by_side"), [original, *results.values()], title)
+        yield Film(_path(look, f"{stem}_side_by_side"), everything, everything, title)
         return
     for method, track in results.items():
-        yield Film(_path(look, stem if method == look.method else f"{stem}_{method}"), [track], title)
-    yield Film(_path(look, f"{stem}_gt"), [original], title)
+        yield Film(_path(look, stem if method == look.method else f"{stem}_{method}"), [track], everything, title)
+    yield Film(_path(look, f"{stem}_gt"), [original], everything, title)
 
 
 def _path(look: Look, stem: str) -> Path:
@@ -250,7 +250,7 @@ def _captions(
 
 def draw(film: Film, look: Look, advance) -> Path:
     """Draw a film and write it; `advance()` is called after each frame."""
-    clip = Clip(film.tracks, look.side, look.size, title=film.title, fps=look.fps)
+    clip = Clip(film.tracks, look.side, look.size, title=film.title, fps=look.fps, fit=film.fit)
 
     def frames() -> Iterator[np.ndarray]:
         for frame in clip:
@@ -259,11 +259,6 @@ def draw(film: Film, look: Look, advance) -> Path:
 
     write_film(film.path, frames(), look.fps)
     return film.path
-
-
-def processors() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 if __name__ == "__main__":

@@ -43,6 +43,11 @@ def guarded(main: Callable[[], Result]) -> Result:
         _fail(f"{where}{error.strerror or error}")
 
 
+def processors() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _fail(message: str) -> None:
     print(f"error: {message}", file=sys.stderr)
     raise SystemExit(EXIT_BAD_INPUT) from None

@@ -20,6 +20,7 @@ _MARGIN = 0.07  # palm lengths left free round the hands
 _NARROWEST = 0.62  # width of a panel, at least, as a share of its height: captions need room
 _TEXT = 0.046  # height of the letters, as a share of the panel's
 _SMALLEST_TEXT = 11.0  # pixels
+_SMALLEST_SHARE = 0.7  # to which letters shrink before a title is cut off
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Clip:
         views: see `utils.render.camera`, from top to bottom.
         title: a line above all.
         fps: frames per second, for the time that is written beside the title.
+        fit: what has to find room (default: the tracks); films with the same `fit` have the same size and scale.
 
     Raises ValueError if there is no frame or the tracks differ in length.
     """
@@ -70,20 +72,22 @@ class Clip:
         views: Sequence = VIEWS,
         title: str = "",
         fps: float = 5.0,
+        fit: Sequence[Track] | None = None,
     ) -> None:
         lengths = {len(track.cells) for track in tracks}
         if len(lengths) != 1 or 0 in lengths:
             raise ValueError(f"tracks must have equally many frames, at least one; got {sorted(lengths)}")
         self.tracks, self.title, self.fps = tracks, printable(title), fps
         self._turns = [camera(view, side) for view in views]
-        bounds = [_bounds(tracks, turn) for turn in self._turns]
+        fit = tracks if fit is None else fit
+        bounds = [_bounds(fit, turn) for turn in self._turns]
         # One scale for all views: the tallest view fills the height, and no view is cut off at the sides.
         tallest = max(high[1] - low[1] for low, high in bounds)
         widest = max(high[0] - low[0] for low, high in bounds)
         self._unit = size / tallest  # pixels per palm length
         middles = [np.append((low + high) / 2, 0.0) for low, high in bounds]
         self._centres = [middle @ turn for middle, turn in zip(middles, self._turns, strict=True)]
-        self._layout = _layout(tracks, _even(max(_NARROWEST * size, widest * self._unit)), _even(size), self.title)
+        self._layout = _layout(fit, _even(max(_NARROWEST * size, widest * self._unit)), _even(size), self.title)
 
     def __len__(self) -> int:
         return len(self.tracks[0].cells)
@@ -125,7 +129,12 @@ class Clip:
         )  # fmt: skip
 
     def _write(self, draw, left, y, text, font, ink, bold=False) -> None:
-        text = _shortened(printable(text), font, self._layout.width - 6)
+        room = self._layout.width - 6
+        text = printable(text)
+        share = room / max(font.getlength(text), 1.0)
+        if share < 1:  # a little less than that: small letters are not exactly as wide in proportion
+            font = font.font_variant(size=max(0.95 * share, _SMALLEST_SHARE) * font.size)
+        text = _shortened(text, font, room)
         stroke = {"stroke_width": 0.25, "stroke_fill": ink} if bold else {}
         draw.text((left + self._layout.width / 2, y), text, fill=ink, font=font, anchor="ma", **stroke)
 

@@ -16,6 +16,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 BACKENDS = ("loky", "dask", "ray")
+CONNECT_SECONDS = 10.0
+"""How long a cluster may take to answer."""
 _SIZE_ON_CLUSTER = -1
 """joblib's word for as many workers as the cluster has."""
 
@@ -108,9 +110,9 @@ def _dask_client(jobs: int, address: str | None) -> Iterator[None]:
             "--backend dask: Dask is not installed here; run `pip install 'dask[distributed]'` or use --backend loky"
         ) from error
     address = address or dask.config.get("scheduler-address", None)
-    new = {"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": None}
+    new = {"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
     try:
-        client = Client(address) if address else Client(**new)
+        client = Client(address, timeout=CONNECT_SECONDS) if address else Client(**new)
     except (OSError, ValueError) as error:
         raise InputError(
             f"--cluster {address}: no Dask scheduler answers there ({error}); check the address"

@@ -8,6 +8,7 @@ by name.
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import mmap as memory_map
@@ -16,6 +17,8 @@ import pathlib
 import pickle
 import re
 import struct
+import tokenize
+import warnings
 import zipfile
 import zlib
 from collections import OrderedDict
@@ -33,9 +36,12 @@ from utils.plain_pickle import Refused, unpickle
 _DAMAGE = (
     pickle.UnpicklingError, EOFError, RuntimeError, ValueError, TypeError, IndexError, KeyError,
     AttributeError, OverflowError, MemoryError, RecursionError, UnicodeError, ImportError,
-    NotImplementedError, struct.error, zlib.error, zipfile.BadZipFile,
+    NotImplementedError, SyntaxError, tokenize.TokenError, struct.error, zlib.error, zipfile.BadZipFile,
 )  # fmt: skip
 """What a truncated or malicious file can provoke in the readers of the standard library and NumPy."""
+_LARGEST_ARCHIVE = 1 << 29
+"""Bytes that an ``.npz`` may hold unpacked: far more than a mesh or a hand model, and less than does harm. A few
+kilobytes of zeros can be packed so that they would fill any memory."""
 
 
 @contextmanager
@@ -49,6 +55,13 @@ def _explained(path: Path, kind: str) -> Iterator[None]:
         detail = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
             f"{path}: expected {kind}, but it is damaged or of another kind ({detail}); fetch or write it again"
+        ) from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # A position in the file that cannot be: its own table of contents is wrong, not the disk.
+        raise InputError(
+            f"{path}: expected {kind}, but its table of contents is damaged; fetch or write it again"
         ) from error
 
 
@@ -141,6 +154,9 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
     path = _existing(path)
     arrays: dict[str, np.ndarray] = {}
     with _explained(path, "an .npz archive"), zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+        if size > _LARGEST_ARCHIVE:
+            raise Refused(f"it would unpack to {size >> 20} MiB (at most {_LARGEST_ARCHIVE >> 20} are read)")
         for member in archive.infolist():
             if not member.filename.endswith(".npy"):
                 raise Refused(f"it contains {member.filename!r}, which is not an array")
@@ -312,7 +328,8 @@ def load_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> dict[
     """
     path = _existing(path)
     try:
-        with checkpoint_globals():
+        with checkpoint_globals(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles of other protocols, which are refused or understood
             content = torch.load(path, map_location=map_location, weights_only=True)
         content = _plain_settings(content)
     except Exception as error:  # a damaged file provokes nearly every kind of exception in torch.load

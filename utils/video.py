@@ -25,7 +25,8 @@ except ImportError:  # said when a film is asked for: everything else works with
 FORMATS = ("mp4", "gif", "png")
 _BT709 = 1  # the number of this colour space, its primaries and its curve in H.264
 _FULL_SHEET = 6  # frames in a picture sheet, at most
-_GIF_COLORS = 128
+_COMMON, _RARE = 160, 64  # colours of a GIF for what is frequent, and for what that does not fit
+_MISFIT = 20
 
 
 def check_format(name: str) -> None:
@@ -94,12 +95,26 @@ def _write_gif(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
         raise ValueError("a film needs at least one frame")
     # One palette for all frames, from some of them: colours do not flicker, and the file is small.
     some = pictures[:: max(1, len(pictures) // _FULL_SHEET)]
-    palette = _sheet([np.asarray(picture) for picture in some]).quantize(_GIF_COLORS, dither=Image.Dither.NONE)
+    palette = _palette(np.concatenate([np.asarray(picture).reshape(1, -1, 3) for picture in some], axis=1))
     drawn = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     delay = max(20, round(100 / fps) * 10)  # in hundredths of a second; browsers slow down what is faster than 20 ms
     drawn[0].save(
         path, format="GIF", save_all=True, append_images=drawn[1:], duration=delay, loop=0, optimize=True, disposal=1
     )
+
+
+def _palette(pixels: np.ndarray) -> Image.Image:
+    """A palette for pixels (1, N, 3): most of it by how often colours occur, the rest for those that fit worst, so
+    that a few pixels of a strong colour (marks on fingertips) keep it."""
+    common = Image.fromarray(pixels).quantize(_COMMON, dither=Image.Dither.NONE)
+    colors = np.array(common.getpalette()[: 3 * _COMMON]).reshape(-1, 3)
+    missed = np.abs(pixels.astype(int) - colors[np.asarray(common)]).max(-1)[0] > _MISFIT
+    if missed.any():
+        rare = Image.fromarray(pixels[:, missed]).quantize(_RARE, dither=Image.Dither.NONE)
+        colors = np.concatenate([colors, np.array(rare.getpalette()[: 3 * _RARE]).reshape(-1, 3)])
+    holder = Image.new("P", (1, 1))
+    holder.putpalette(colors.astype(np.uint8).tobytes())
+    return holder
 
 
 def _write_sheet(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:

@@ -135,8 +135,8 @@ def hand_surface(skin: Skin, rig: HandRig, skeleton: Skeleton) -> HandSurface | 
 
 
 def _owners(rig: HandRig, skeleton: Skeleton) -> dict[int, int]:
-    """Joint of the skeleton → hand joint that gets its weights: the listed ones, those folded between two of them (they
-    go to the upper one), and what hangs below a finger (to its last joint)."""
+    """Joint of the skeleton → hand joint that gets its weights: the listed ones, those folded between two of them (the
+    upper one gets them), and what hangs below a finger (to its last joint)."""
     owner = {index: joint for joint, index in enumerate(rig.indices) if index is not None}
     for joint in range(len(skeleton.parents)):
         if joint in owner:

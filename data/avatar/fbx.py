@@ -1,4 +1,4 @@
-"""FBX characters and motions, by way of Blender: converted once into a temporary folder, then read as our own files."""
+"""FBX characters and motions, by way of Blender: converted once, in a temporary folder, then read as our files."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The hand of any skeleton, brought into the frame in which features are defined, and rotations there and back.
 
 Three things stand between a rig and the 21 joints of SPEC §1. Its hands may point elsewhere at rest (an A-pose, arms
-down): one constant rotation C turns them, ``v → C v`` and ``F → C F Cᵀ``; it is exactly the identity within 15°. It may
-have further bones between two joints (metacarpals, twist bones): their rotations are multiplied into the joint below
+down): one constant rotation C turns them, ``v → C v`` and ``F → C F Cᵀ``; it is exactly the identity within 15°. It
+may have further bones between two joints (metacarpals, twist bones); rotations are multiplied into the joint below
 them, and they rest in what is written. And it may lack joints: tips, a third bone, whole fingers. A place for them is
 made up, because networks want a whole hand, but `present` masks them in every number, and nothing is written for them.
 """
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.rest_hand import canonical_turn
 from data.rig import HandMap
 from model.topology import (
     BONES_PER_FINGER,
@@ -32,8 +33,6 @@ from model.topology import (
 )
 from utils.errors import InputError
 
-UPRIGHT = np.radians(15.0)
-"""A hand within this angle of the convention is left as it is."""
 SMALLEST_PALM, LARGEST_PALM = 1.0, 100.0
 """Centimetres from the wrist to the root of the middle finger."""
 _TIP_SHARE = 0.85
@@ -155,7 +154,7 @@ def hand_rig(skeleton: Skeleton, hand: HandMap, source: str) -> HandRig:
             f"{source}: expected centimetres, found a palm of {palm:.3g} from the wrist to the middle finger of the "
             f"{hand.side} hand; scale the file ({_advice(palm)})"
         )
-    turn = canonical_turn(positions, hand.side, source)
+    turn = canonical_turn(positions, present, hand.side, source)
     chains = hand.chains if hand.chains is not None else _plain_chains(indices)
     return HandRig(hand.side, indices, chains, positions @ turn.T, present, turn)
 
@@ -167,39 +166,6 @@ def _advice(palm: float) -> str:
         if 5 <= palm * scale <= 15:
             return f"it looks like {unit}: --source_scale {scale:g}, or --target_scale {scale:g} for a target"
     return f"--source_scale or --target_scale; {9 / palm:.3g} makes its palm 9 cm"
-
-
-def canonical_turn(joints: np.ndarray, side: str, source: str = "") -> np.ndarray:
-    """C, the rotation that brings a hand at rest into the convention: the right hand to −x, the left to +x, the back
-    of the hand +y. The identity where the hand is within 15° of it.
-
-    Args:
-        joints: (21, 3) rest positions, wrist at the origin.
-        side: ``"right"`` or ``"left"``.
-        source: the file's name, for the error message.
-
-    Raises:
-        InputError: wrist and roots of the fingers lie on one line.
-    """
-    roots = joints[list(ROOTS)]
-    forward = roots[[MIDDLE, RING, PINKY, INDEX]].mean(axis=0)
-    normal = np.cross(roots[INDEX], roots[PINKY]) if side == "left" else np.cross(roots[PINKY], roots[INDEX])
-    # A right hand to −x with its index finger to +z: pinky × index points up. The left hand is its mirror image.
-    size = np.linalg.norm(normal)
-    if not size > 1e-4 * np.linalg.norm(forward) ** 2:
-        raise InputError(
-            f"{source}: the wrist and the roots of the {side} hand's fingers lie on one line, so its palm has no "
-            f"plane; check the rest pose of the rig"
-        )
-    normal = normal / size
-    forward = forward - (forward @ normal) * normal
-    forward /= np.linalg.norm(forward)
-    own = np.stack([forward, normal, np.cross(forward, normal)], axis=1)
-    x = np.array([-1.0, 0, 0]) if side == "right" else np.array([1.0, 0, 0])
-    convention = np.stack([x, [0.0, 1, 0], np.cross(x, [0.0, 1, 0])], axis=1)
-    turn = convention @ own.T
-    angle = np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1))
-    return np.eye(3) if angle <= UPRIGHT else turn
 
 
 def _filled(positions: np.ndarray, skeleton: Skeleton, indices: Sequence[int | None]) -> np.ndarray:
@@ -256,4 +222,6 @@ def donor_finger(finger: int, present: np.ndarray) -> int | None:
 
 def _plain_chains(indices: Sequence[int | None]) -> tuple:
     """Chains of a hand of which the hierarchy is not known: each joint alone."""
-    return tuple(((), ()) if index is None or joint == WRIST else ((), (index,)) for joint, index in enumerate(indices))
+    return tuple(
+        ((), ()) if index is None or joint == WRIST else ((), (index,)) for joint, index in enumerate(indices)
+    )

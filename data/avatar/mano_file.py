@@ -2,7 +2,8 @@
 
 Read are the usual spellings: ``pose`` or ``poses`` (F, 45 or 48) axis-angle in MANO's own order (index, middle, pinky,
 ring, thumb; 48: the wrist first), or ``hand_pose`` (F, 45) with ``global_orient`` (F, 3), or ``local_rotations``
-(F, 15 or 16, 3, 3) in the same order or (F, 21, 3, 3) in hand order; ``shape`` or ``betas`` (10,) or (F, 10); ``fps``; ``side``.
+(F, 15 or 16, 3, 3) in the same order or (F, 21, 3, 3) in hand order; ``shape`` or ``betas`` (10,) or (F, 10);
+``fps``; ``side``.
 ``flat_hand_mean`` false: the model's mean pose is added to the fingers, as InterHand2.6M's annotations ask for.
 """
 
@@ -33,7 +34,7 @@ class ManoMotion:
     """A motion of one MANO hand."""
 
     local: np.ndarray
-    """(F, 5, 3, 3, 3) float64 local rotations of the rotating joints, in hand order, relative to the flat rest pose."""
+    """(F, 5, 3, 3, 3) float64 local rotations of the rotating joints, in hand order, relative to flat rest."""
     wrist: np.ndarray
     """(F, 3, 3) rotation of the wrist in space."""
     shape: np.ndarray | None
@@ -105,7 +106,12 @@ def _rotations(path: Path, arrays: dict, hands_mean: np.ndarray | None) -> tuple
 def _matrices(path: Path, matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if matrices.ndim == 3:
         matrices = matrices[None]
-    if matrices.ndim != 4 or matrices.shape[1] not in (15, 16, 21) or matrices.shape[2:] != (3, 3) or not len(matrices):
+    if (
+        matrices.ndim != 4
+        or matrices.shape[1] not in (15, 16, 21)
+        or matrices.shape[2:] != (3, 3)
+        or not len(matrices)
+    ):
         raise InputError(f"{path}: expected local_rotations (frames, 15, 16 or 21, 3, 3), found {matrices.shape}")
     error = np.abs(matrices @ np.swapaxes(matrices, -1, -2) - np.eye(3)).max()
     if error > 1e-3 or (np.linalg.det(matrices) < 0).any():

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data.armature import file_name
 from data.avatar.avatar import Avatar, Hand, mano_avatar
 from data.avatar.fbx import converted_fbx
 from data.avatar.hand_rig import HandRig, Skeleton, donor_finger
 from data.avatar.mano_file import is_mano_motion, read_mano_motion
 from data.avatar.reading import MESH_SUFFIX, Reading, bvh_skeleton, gltf_avatar, read_avatar, skeleton_avatar
-from data.armature import file_name
 from data.bvh import Bvh, read_bvh
 from data.gltf import SUFFIXES as GLTF_SUFFIXES
 from data.gltf_character import read_gltf_character
@@ -71,7 +71,9 @@ def find_motions(source: Path) -> list[Path]:
     """
     if source.is_file():
         if source.suffix.lower() not in SOURCES:
-            raise InputError(f"{source}: expected a motion ({', '.join(SOURCES)}), found {source.suffix or 'no suffix'}")
+            raise InputError(
+                f"{source}: expected a motion ({', '.join(SOURCES)}), found {source.suffix or 'no suffix'}"
+            )
         return [source]
     if not source.is_dir():
         raise InputError(f"{source}: expected a motion file or a folder of them, found nothing; check --source")

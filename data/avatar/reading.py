@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from data.avatar.avatar import Avatar, Hand, HandSurface, Skin, character_hand, hand_surface, mano_avatar
-from data.avatar.hand_rig import HandRig, Skeleton, hand_rig
 from data.avatar.fbx import converted_fbx
+from data.avatar.hand_rig import HandRig, Skeleton, hand_rig
 from data.axes.estimate import estimate_axes
-from data.axes.hand import RestHand
+from data.axes.hand import BareHand
 from data.bvh import Bvh, read_bvh
-from data.character import HandMesh, character_files, read_character, read_finger_axes
+from data.character import HandMesh, character_files, read_finger_axes, read_mesh
 from data.gltf import SUFFIXES as GLTF_SUFFIXES
 from data.gltf_character import GltfCharacter, read_gltf_character
 from data.rig import RigMap, find_hand, hand_sides
@@ -21,7 +21,6 @@ from model.hands import ManoHand
 from model.mano import find_model_file, read_mano_arrays
 from model.topology import N_SHAPE, SIDES
 from utils.errors import InputError
-from utils.trusted import read_npz
 
 MANO_NAMES = ("mano", "open")
 MESH_SUFFIX = "_mesh_data.npz"
@@ -94,7 +93,9 @@ def read_avatar(what: str, reading: Reading, shape: np.ndarray | None = None, sc
     suffix = path.suffix.lower()
     if suffix in (*GLTF_SUFFIXES, ".bvh", ".fbx", ".npz"):
         if not path.is_file():
-            raise InputError(f"{path}: expected a character's file, found {'a folder' if path.is_dir() else 'nothing'}")
+            raise InputError(
+                f"{path}: expected a character's file, found {'a folder' if path.is_dir() else 'nothing'}"
+            )
         if suffix == ".bvh":
             return skeleton_avatar(path.stem, path, bvh_skeleton(read_bvh(path), scale), reading)
         if suffix == ".npz":
@@ -136,9 +137,8 @@ def _mesh_avatar(mesh_path: Path, axes_path: Path | None, reading: Reading, scal
     if axes_path is None:
         beside = [mesh_path.with_name(f"{name}_finger_axis{ending}") for ending in (".pkl", ".npz")]
         axes_path = next((path for path in beside if path.is_file()), None)
-    mesh = read_character(mesh_path, None).mesh
-    tails = read_npz(mesh_path).get("bone_tails")
-    known = {} if tails is None else {bone: scale * tail.astype(np.float64) for bone, tail in enumerate(tails)}
+    mesh = read_mesh(mesh_path)
+    known = {} if mesh.bone_tails is None else {bone: scale * tail for bone, tail in enumerate(mesh.bone_tails)}
     order = _parents_first(mesh.bone_parents)
     place = np.argsort(order)
     skeleton = Skeleton(
@@ -149,8 +149,7 @@ def _mesh_avatar(mesh_path: Path, axes_path: Path | None, reading: Reading, scal
     )
     skin = Skin(scale * mesh.vertices.astype(np.float64), mesh.faces, mesh.weights[:, order])
     axes = {} if axes_path is None else read_finger_axes(axes_path)
-    rig_axes = getattr(mesh, "bone_axes", None)
-    rig_axes = None if rig_axes is None else rig_axes[order]
+    rig_axes = None if mesh.bone_axes is None else mesh.bone_axes[order]
     return _with_hands(name, mesh_path, "character", skeleton, reading, skin, axes, rig_axes)
 
 
@@ -216,7 +215,7 @@ def _estimated(name: str, rig: HandRig, surface: HandSurface | None, rig_axes: n
         bone_axes = np.full((len(joints), 3, 3), np.nan)
         there = [joint for joint, index in enumerate(rig.indices) if index is not None]
         bone_axes[there] = rig_axes[[rig.indices[joint] for joint in there]] @ rig.turn.T
-    hand = RestHand(name, rig.side, joints, skin.vertices, skin.faces, skin.weights, skin, bone_axes)
+    hand = BareHand(name, rig.side, joints, skin.vertices, skin.faces, skin.weights, skin, bone_axes)
     return estimate_axes(hand).axes
 
 

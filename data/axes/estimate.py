@@ -8,7 +8,7 @@ from math import erf, sqrt
 import numpy as np
 
 from data.axes.evidence import Evidence, MotionHinges, degrees_between, gather
-from data.axes.hand import RestHand
+from data.axes.hand import BareHand
 from data.axes.mesh_shape import angle_weighted_normals, propose_splay
 from model.topology import FINGERS, N_FINGERS, THUMB, TIPS, WRIST
 from utils.errors import InputError
@@ -52,7 +52,7 @@ class FingerEstimate:
 class HandEstimate:
     """The axes of one hand."""
 
-    hand: RestHand
+    hand: BareHand
     axes: np.ndarray
     """(5, 4, 3, 3) rows twist, bend, splay."""
     fingers: tuple[FingerEstimate, ...]
@@ -72,7 +72,7 @@ class HandEstimate:
 
 
 def estimate_axes(
-    hand: RestHand,
+    hand: BareHand,
     method: str = "combined",
     preset: np.ndarray | None = None,
     motion: MotionHinges | None = None,
@@ -98,7 +98,14 @@ def estimate_axes(
         fingers = _from_preset(hand, preset)
     else:
         fingers = tuple(combine(evidence) for evidence in gather(hand, motion))
-    return HandEstimate(hand, hand.rows(np.stack([finger.bend for finger in fingers])), fingers, method)
+    axes = hand.rows(np.stack([finger.bend for finger in fingers]))
+    if not np.isfinite(axes).all():
+        lost = FINGERS[int(np.argwhere(~np.isfinite(axes))[0, 0])]
+        raise InputError(
+            f"{hand.name}: the {hand.side} {lost} has no axes: its joints or its skin do not make a finger; check the "
+            f"rest pose of the rig"
+        )
+    return HandEstimate(hand, axes, fingers, method)
 
 
 def combine(evidence: list[Evidence]) -> FingerEstimate:
@@ -124,14 +131,15 @@ def combine(evidence: list[Evidence]) -> FingerEstimate:
     return FingerEstimate(bend, error, tuple(evidence))
 
 
-def closes(hand: RestHand, axes: np.ndarray) -> np.ndarray:
+def closes(hand: BareHand, axes: np.ndarray) -> np.ndarray:
     """(5,) bool: whether a positive bend of all joints brings the tip of each finger to the palm's side.
 
-    Beginning with straight fingers, a finger's tip must come palmwards and nearer to the wrist; the thumb's nearer to
+    Beginning with straight fingers and going half the way to a fist (the whole way would carry the tips of odd fingers
+    through the palm), a finger's tip must come palmwards and nearer to the wrist; the thumb's nearer to
     the far edge of the palm.
     """
     _, straight = hand.bent_straight(axes, np.zeros_like(fist_angles()))
-    _, closed = hand.bent_straight(axes, fist_angles())
+    _, closed = hand.bent_straight(axes, fist_angles() / 2)
     before, after = _tips(straight), _tips(closed)
     goals = np.tile(hand.joints[WRIST], (N_FINGERS, 1))
     goals[THUMB] = hand.fingers[hand.palm_fingers[1], 0]
@@ -148,12 +156,12 @@ def fist_angles() -> np.ndarray:
 
 
 def _tips(joints: np.ndarray) -> np.ndarray:
-    """(5, 3) tips; a finger without one ends at its last joint."""
-    tips, last = joints[list(TIPS)], joints[[tip - 1 for tip in TIPS]]
-    return np.where(np.isfinite(tips), tips, last)
+    """(5, 3) the last joint of each finger that is there: its tip, as a rule."""
+    ends = joints[[TIPS, [tip - 1 for tip in TIPS], [tip - 2 for tip in TIPS]]]
+    return np.where(np.isfinite(ends[0]), ends[0], np.where(np.isfinite(ends[1]), ends[1], ends[2]))
 
 
-def _from_mesh(hand: RestHand, preset: np.ndarray | None) -> tuple[FingerEstimate, ...]:
+def _from_mesh(hand: BareHand, preset: np.ndarray | None) -> tuple[FingerEstimate, ...]:
     """The published estimate; its expected error is how far it is from the combined one, at least."""
     normals = angle_weighted_normals(hand.vertices, hand.faces)
     others = [combine(evidence) for evidence in gather(hand)]
@@ -163,7 +171,7 @@ def _from_mesh(hand: RestHand, preset: np.ndarray | None) -> tuple[FingerEstimat
             result.append(FingerEstimate(np.full(3, np.nan), float("nan")))
             continue
         twist = hand.twist[finger, 2]
-        found = propose_splay(hand.vertices, hand.faces, hand.fingers[finger, 2], twist, normals)
+        found = propose_splay(hand.vertices, hand.faces, hand.last_joints[finger], twist, normals)
         if found is None:
             raise InputError(
                 f"{hand.name}: the mesh is open round the last joint of the {hand.side} {FINGERS[finger]} finger, so "
@@ -176,7 +184,7 @@ def _from_mesh(hand: RestHand, preset: np.ndarray | None) -> tuple[FingerEstimat
     return tuple(result)
 
 
-def _from_preset(hand: RestHand, preset: np.ndarray) -> tuple[FingerEstimate, ...]:
+def _from_preset(hand: BareHand, preset: np.ndarray) -> tuple[FingerEstimate, ...]:
     """The preset's splay axes, laid at right angles to this hand's bones; checked against the evidence."""
     others = [combine(evidence) for evidence in gather(hand)]
     result = []

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.axes.hand import RestHand
+from data.axes.hand import BareHand
 from data.axes.mesh_shape import directions_round
 from data.rays import first_hits
 from model.topology import JOINTS_PER_FINGER, N_FINGERS, THUMB, WRIST
@@ -56,13 +56,13 @@ class MotionHinges:
     """(5, 3) root mean square of the angles about them, radians."""
 
 
-def gather(hand: RestHand, motion: MotionHinges | None = None) -> list[list[Evidence]]:
+def gather(hand: BareHand, motion: MotionHinges | None = None) -> list[list[Evidence]]:
     """All witnesses of each of the five fingers, the anatomical one first; none for a missing finger.
 
     Signs are those of the anatomical axis: palm and handedness tell which way a hand closes, the others cannot.
 
     Raises:
-        InputError: the hand has no palm (see `RestHand.palm_normal`).
+        InputError: the hand has no palm (see `BareHand.palm_normal`).
     """
     witnesses: list[list[Evidence]] = [[] for _ in range(N_FINGERS)]
     for finger in np.flatnonzero(hand.present):
@@ -80,7 +80,7 @@ def towards(axis: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return axis if axis @ reference >= 0 else -axis
 
 
-def _palm(hand: RestHand, finger: int) -> Evidence:
+def _palm(hand: BareHand, finger: int) -> Evidence:
     """A finger bends about the line that lies in the palm at right angles to it."""
     along = hand.bones[finger].sum(0)
     flat = along - (along @ hand.palm_normal) * hand.palm_normal
@@ -90,7 +90,7 @@ def _palm(hand: RestHand, finger: int) -> Evidence:
     return Evidence("palm", _unit(np.cross(hand.palm_normal, flat)), spread)
 
 
-def _thumb(hand: RestHand) -> Evidence:
+def _thumb(hand: BareHand) -> Evidence:
     """The thumb closes across the palm: its tip goes towards the middle of the palm's far edge."""
     finger = hand.fingers[THUMB]
     edge = (hand.joints[WRIST] + hand.fingers[hand.palm_fingers[1], 0]) / 2
@@ -102,7 +102,7 @@ def _thumb(hand: RestHand) -> Evidence:
     return Evidence("palm", np.cross(along, _unit(across)), THUMB_SPREAD)
 
 
-def _bones(hand: RestHand, finger: int, palm: np.ndarray) -> list[Evidence]:
+def _bones(hand: BareHand, finger: int, palm: np.ndarray) -> list[Evidence]:
     """Three bones that are not in line lie in the plane in which the finger bends."""
     first, second, third = hand.bones[finger]
     normal = np.cross(first, second) + np.cross(second, third)
@@ -113,10 +113,12 @@ def _bones(hand: RestHand, finger: int, palm: np.ndarray) -> list[Evidence]:
     return [Evidence("bones", towards(_unit(normal), palm), float(np.hypot(floor, 30.0 / bend)))]
 
 
-def _mesh(hand: RestHand, finger: int, palm: np.ndarray) -> list[Evidence]:
+def _mesh(hand: BareHand, finger: int, palm: np.ndarray) -> list[Evidence]:
     """A finger bends about the long way across its last bone."""
-    twist, head = hand.bones[finger, 2], hand.fingers[finger, 2]
-    own = hand.weights[:, 1 + JOINTS_PER_FINGER * finger + 2 :][:, :2].sum(-1) > 0.5
+    twist, head = hand.bones[finger, 2], hand.last_joints[finger]
+    last = 2 if np.isfinite(hand.fingers[finger, 2]).all() else 1
+    root = 1 + JOINTS_PER_FINGER * finger
+    own = hand.weights[:, root + last : root + JOINTS_PER_FINGER].sum(-1) > 0.5
     if not own.any() or not len(hand.faces):
         return []
     length = ((hand.vertices[own] - head) @ twist).max()
@@ -135,7 +137,7 @@ def _mesh(hand: RestHand, finger: int, palm: np.ndarray) -> list[Evidence]:
     return [Evidence("mesh", towards(ways[:, 2], palm), min(8.0 + 1.5 / max(ratio - 1, 1e-3), 90.0))]
 
 
-def _rig(hand: RestHand, witnesses: list[list[Evidence]]) -> dict[int, Evidence]:
+def _rig(hand: BareHand, witnesses: list[list[Evidence]]) -> dict[int, Evidence]:
     """Riggers turn a bone so that it bends about one of its own axes: the same one in all fingers."""
     if hand.bone_axes is None:
         return {}
@@ -161,7 +163,7 @@ def _rig(hand: RestHand, witnesses: list[list[Evidence]]) -> dict[int, Evidence]
     return evidence
 
 
-def _motion(hand: RestHand, finger: int, palm: np.ndarray, motion: MotionHinges) -> list[Evidence]:
+def _motion(hand: BareHand, finger: int, palm: np.ndarray, motion: MotionHinges) -> list[Evidence]:
     """The upper joints are hinges; the root also spreads, so it only serves where they hardly move."""
     for joints in ((1, 2), (0,)):
         axes, angle, share = (part[finger, list(joints)] for part in (motion.axes, motion.angle, motion.share))

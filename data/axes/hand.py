@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -33,13 +33,13 @@ from utils.errors import InputError
 
 _ACROSS = (INDEX, MIDDLE, RING, PINKY)
 """The four fingers in the order in which they stand side by side."""
-_SHORTEST = 1e-6
+_SHORTEST = 1e-5
 """A bone shorter than this (of the hand's size) has no direction of its own."""
 
 
 @dataclass(frozen=True)
-class RestHand:
-    """One hand at rest. Lengths in the unit of its file, right-handed frame; missing joints are NaN."""
+class BareHand:
+    """One hand at rest that has no axes yet. Lengths in the unit of its file, right-handed; missing joints NaN."""
 
     name: str
     side: str
@@ -63,8 +63,13 @@ class RestHand:
 
     @cached_property
     def present(self) -> np.ndarray:
-        """(5,) bool: fingers of which the three rotating joints are there; the others have no axes."""
-        return np.isfinite(self.fingers[:, :BONES_PER_FINGER]).all(axis=(1, 2))
+        """(5,) bool: fingers of two joints or more; the others have no axes."""
+        return np.isfinite(self.fingers[:, :2]).all(axis=(1, 2))
+
+    @cached_property
+    def last_joints(self) -> np.ndarray:
+        """(5, 3) where the last bone of each finger begins: its third joint, or the second of a short finger."""
+        return np.where(np.isfinite(self.fingers[:, 2]), self.fingers[:, 2], self.fingers[:, 1])
 
     @cached_property
     def bones(self) -> np.ndarray:
@@ -73,14 +78,18 @@ class RestHand:
         A last bone without a tip ends where the skin that follows it ends, or else goes on as the bone before it does.
         """
         steps = np.diff(self.fingers, axis=1)
-        size = np.nanmax(np.linalg.norm(self.joints - self.joints[WRIST], axis=-1))
         for finger in np.flatnonzero(self.present):
             lengths = np.linalg.norm(steps[finger], axis=-1)
             for k in range(BONES_PER_FINGER):
-                if not lengths[k] > _SHORTEST * size:  # also true of NaN
+                if not lengths[k] > _SHORTEST * self._size:  # also true of NaN
                     steps[finger, k] = self._replacement(finger, k, steps[finger])
         with np.errstate(invalid="ignore"):
             return steps / np.linalg.norm(steps, axis=-1, keepdims=True)
+
+    @cached_property
+    def _size(self) -> float:
+        """Distance from the wrist to the farthest joint."""
+        return float(np.nanmax(np.linalg.norm(self.joints - self.joints[WRIST], axis=-1)))
 
     @cached_property
     def twist(self) -> np.ndarray:
@@ -99,7 +108,7 @@ class RestHand:
             there.insert(0, THUMB)
         if len(there) < 2:
             raise InputError(
-                f"{self.name}: expected two or more fingers of three joints on the {self.side} hand to see where its "
+                f"{self.name}: expected two or more fingers on the {self.side} hand to see where its "
                 f"palm is, found {len(there)}; annotate this hand with a complete rig"
             )
         return there[0], there[-1]
@@ -162,10 +171,11 @@ class RestHand:
 
         Only for posing: nothing of a missing finger is shown or written.
         """
-        fingers = self.fingers.copy()
-        lengths = np.linalg.norm(fingers[:, 2] - fingers[:, 1], axis=-1)
-        ends = fingers[:, 2] + lengths[:, None] * self.bones[:, 2]
-        fingers[:, 3] = np.where(np.isfinite(fingers[:, 3]), fingers[:, 3], ends)
+        lengths = np.linalg.norm(np.diff(self.fingers, axis=1), axis=-1)
+        for k in range(1, BONES_PER_FINGER):  # a bone without an end is as long as the one before
+            lengths[:, k] = np.where(np.isfinite(lengths[:, k]), lengths[:, k], lengths[:, k - 1])
+        steps = self.bones * np.maximum(lengths, _SHORTEST * self._size)[..., None]
+        fingers = np.concatenate([self.fingers[:, :1], steps], axis=1).cumsum(axis=1)
         first, last = self.palm_fingers
         for finger in np.flatnonzero(~self.present):
             fingers[finger] = fingers[first if finger in (INDEX, MIDDLE) else last]
@@ -187,31 +197,34 @@ class RestHand:
         """A direction for a bone that has none."""
         before = steps[k - 1] if k else self.fingers[finger, 0] - self.joints[WRIST]
         own = self.weights[:, 1 + JOINTS_PER_FINGER * finger + k] > 0.5
-        if k == BONES_PER_FINGER - 1 and own.any():
-            reach = self.vertices[own] - self.fingers[finger, k]
+        head = self.fingers[finger, k]
+        if own.any() and np.isfinite(head).all() and not np.isfinite(self.fingers[finger, k + 1]).all():
+            reach = self.vertices[own] - head
             far = reach[(reach @ before).argmax()]
             if far @ before > 0:
                 return far
         return before
 
 
-def character_hand(character: Character, side: str) -> RestHand:
+def character_hand(character: Character, side: str) -> BareHand:
     """The hand of a character (`data.character.read_character`, with or without axes); centimetres.
 
     Raises:
         InputError: the character lacks this hand, or its mesh does not cover it.
     """
+    mesh, numbers, rest = character.mesh, character.bones[side], character.rest[side]
     skin = hand_mesh(character, side)
-    mesh, numbers = character.mesh, character.bones[side]
+    # Axes belong to the character's own frame; the skin is cut out in the frame of features.
+    skin = replace(skin, vertices=skin.vertices @ rest.turn, joint_positions=skin.joint_positions @ rest.turn)
     weights = np.zeros((len(mesh.vertices), N_JOINTS))
     for joint, bone in enumerate(numbers):
         if bone is not None:
             weights[:, joint] = mesh.weights[:, bone]
     follows = (weights > 0).any(axis=1)
-    return RestHand(
+    return BareHand(
         name=character.name,
         side=side,
-        joints=_gathered(mesh.bone_heads, numbers),
+        joints=np.where(rest.present[:, None], rest.positions, np.nan),
         vertices=mesh.vertices.astype(np.float64),
         faces=mesh.faces[follows[mesh.faces].all(axis=1)],
         weights=weights,
@@ -220,7 +233,7 @@ def character_hand(character: Character, side: str) -> RestHand:
     )
 
 
-def mano_hand(hand: ManoHand) -> RestHand:
+def mano_hand(hand: ManoHand) -> BareHand:
     """The mean shape of a MANO hand, wrist at the origin; metres."""
     shaped = hand.with_shape(torch.zeros(N_SHAPE, dtype=hand.dtype))
     posed = shaped.at_rest()
@@ -229,7 +242,7 @@ def mano_hand(hand: ManoHand) -> RestHand:
     order = [0, *(1 + JOINTS_PER_FINGER * f + k for f in range(N_FINGERS) for k in range(BONES_PER_FINGER))]
     weights[:, order] = hand.model.lbs_weights[:, [0, *MANO_BONES]].double().numpy()
     skin = HandMesh(vertices, hand.faces.astype(np.int64), weights, joints)
-    return RestHand(f"MANO {hand.side} hand", hand.side, joints, vertices, skin.faces, weights, skin)
+    return BareHand(f"MANO {hand.side} hand", hand.side, joints, vertices, skin.faces, weights, skin)
 
 
 def _gathered(values: np.ndarray, numbers: Sequence[int | None]) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from data.axes.estimate import FingerEstimate, HandEstimate
 from data.axes.evidence import degrees_between
 from data.axes.files import hand_key
-from data.axes.hand import RestHand
+from data.axes.hand import BareHand
 from data.rays import first_hits
 from model.topology import FINGERS
 from utils.errors import InputError
@@ -48,7 +48,7 @@ def upright(estimate: HandEstimate) -> HandEstimate:
     return replace(estimate, fingers=tuple(fingers), axes=hand.rows(np.stack([finger.bend for finger in fingers])))
 
 
-def mano_arrays(hand: RestHand, axes: np.ndarray) -> dict[str, np.ndarray]:
+def mano_arrays(hand: BareHand, axes: np.ndarray) -> dict[str, np.ndarray]:
     """What a MANO axes file holds of one hand.
 
     Args:

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from data.axes.evidence import MotionHinges
-from data.axes.hand import RestHand
+from data.axes.hand import BareHand
 from data.bvh import Bvh, read_bvh
 from data.rig import find_hand
 from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, N_FINGERS, N_JOINTS, PARENTS
@@ -43,7 +43,8 @@ def bvh_files(paths: Sequence[str | os.PathLike], name: str) -> list[Path]:
     for path in map(Path, paths):
         if path.is_dir():
             own = path / name
-            files += sorted((own if own.is_dir() else path).glob("*.bvh"))
+            inside = (own if own.is_dir() else path).iterdir()
+            files += sorted(file for file in inside if file.suffix.lower() == ".bvh" and file.is_file())
         elif path.is_file():
             files.append(path)
         else:
@@ -51,7 +52,7 @@ def bvh_files(paths: Sequence[str | os.PathLike], name: str) -> list[Path]:
     return files
 
 
-def hinges_from_files(hand: RestHand, files: Sequence[Path]) -> MotionEvidence:
+def hinges_from_files(hand: BareHand, files: Sequence[Path]) -> MotionEvidence:
     """Hinges of a hand from BVH files on its skeleton, all frames counting alike.
 
     Local rotations in a BVH are relative to its rest pose. Where that points elsewhere than the character's (arms
@@ -67,7 +68,7 @@ def hinges_from_files(hand: RestHand, files: Sequence[Path]) -> MotionEvidence:
     for path in files:
         motion = read_bvh(path)
         try:
-            numbers = find_hand(motion.joint_names, hand.side, str(path)).indices
+            numbers = find_hand(motion.joint_names, hand.side, str(path), motion.parents).indices
             turn = _onto_hand(hand, motion, numbers, path)
         except InputError as error:
             evidence.refused[path] = str(error)
@@ -100,7 +101,7 @@ def _principal(moments: np.ndarray) -> MotionHinges:
     return MotionHinges(axes, share, np.sqrt(np.maximum(values[..., -1], 0)))
 
 
-def _onto_hand(hand: RestHand, motion: Bvh, numbers: Sequence[int | None], path: Path) -> np.ndarray:
+def _onto_hand(hand: BareHand, motion: Bvh, numbers: Sequence[int | None], path: Path) -> np.ndarray:
     """``(3, 3)`` the rotation from the motion's rest pose to the hand's; the identity if they are the same.
 
     Raises:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from data.axes.estimate import HandEstimate, fist_angles
-from data.axes.hand import RestHand
+from data.axes.hand import BareHand
 from model.topology import BONES_PER_FINGER, FINGERS, ROOTS, WRIST
 from utils.figure import printable
 from utils.render import COLORS, fit_box, render_mesh
@@ -20,34 +21,43 @@ _CELL, _DENSITY, _HEAD, _FOOT = 280, 2, 54, 66
 _VIEWS = (("palm", "palm"), ("back", "back of the hand"), ("palm", "fist, palm side"), ("side", "fist, thumb side"))
 
 
-def hand_camera(hand: RestHand, view: str = "palm") -> np.ndarray:
+def hand_camera(hand: BareHand, view: str = "palm") -> np.ndarray:
     """Rotation (3, 3) to a camera that sees the hand upright, however it is turned in its character's frame.
 
     view: ``"palm"``, ``"back"`` or ``"side"`` (from the thumb's side).
     """
     up = hand.forward
-    across = np.cross(hand.palm_normal, up) * (1 if hand.side == "right" else -1)  # from the thumb's side to the other
-    viewer = {"palm": -hand.palm_normal, "back": hand.palm_normal, "side": -across}[view]
+    across = np.cross(hand.palm_normal, up) * (1 if hand.side == "right" else -1)  # towards the thumb
+    viewer = {"palm": -hand.palm_normal, "back": hand.palm_normal, "side": across}[view]
     return np.stack([np.cross(up, viewer), up, viewer])
 
 
-def axis_lines(
-    hand: RestHand, axes: np.ndarray, length: float, joints: np.ndarray | None = None
-) -> list[tuple[np.ndarray, np.ndarray, str]]:
-    """(start, end, colour) of the three axes at each rotating joint of the fingers that are there.
+@dataclass(frozen=True)
+class AxisLine:
+    """One axis of one joint, ready to be drawn."""
+
+    finger: int
+    ends: tuple[np.ndarray, np.ndarray]
+    """Two points (3,): the joint, and where the axis ends."""
+    color: str
+
+
+def axis_lines(hand: BareHand, axes: np.ndarray, length: float, joints: np.ndarray | None = None) -> list[AxisLine]:
+    """The three axes at each rotating joint that is there.
 
     axes (5, 4, 3, 3) rows twist, bend, splay; length in the hand's unit; joints (5, 4, 3) if not those at rest.
     """
     joints = hand.fingers if joints is None else joints
     return [
-        (joints[finger, k], joints[finger, k] + length * axes[finger, k, row], color)
+        AxisLine(int(finger), (joints[finger, k], joints[finger, k] + length * axes[finger, k, row]), color)
         for finger in np.flatnonzero(hand.present)
         for k in range(BONES_PER_FINGER)
         for row, color in enumerate(AXIS_COLORS)
+        if np.isfinite(joints[finger, k]).all()
     ]
 
 
-def palm_size(hand: RestHand) -> float:
+def palm_size(hand: BareHand) -> float:
     """Distance from the wrist to the nearest of the fingers' roots that are there, thumb left out; sizes marks."""
     roots = hand.joints[list(ROOTS[:4])]
     return float(np.nanmin(np.linalg.norm(roots - hand.joints[WRIST], axis=-1)))
@@ -89,7 +99,7 @@ def _row(estimate: HandEstimate, size: int) -> list[np.ndarray]:
     hand, axes = estimate.hand, estimate.axes
     fist, _ = hand.bent_straight(axes, fist_angles())
     length = 0.28 * palm_size(hand)
-    lines = [(a, b, color, 1.2 * _DENSITY) for a, b, color in axis_lines(hand, axes, length)]
+    lines = [(*line.ends, line.color, 1.2 * _DENSITY) for line in axis_lines(hand, axes, length)]
     pictures = []
     for column, (view, _) in enumerate(_VIEWS):
         turn = hand_camera(hand, view)

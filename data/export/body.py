@@ -68,7 +68,9 @@ def whole_motion(
             names += tuple(f"{axis}rotation" for axis in _ORDER)
             columns.append(np.zeros((frames, 3)))
         channels.append(names)
-    ends = [(joint, tuple(end - skeleton.heads[joint])) for joint, end in skeleton.tails.items() if _leaf(skeleton, joint)]
+    ends = [
+        (joint, tuple(end - skeleton.heads[joint])) for joint, end in skeleton.tails.items() if _leaf(skeleton, joint)
+    ]
     bvh = Bvh(
         joint_names=tuple(skeleton.names),
         parents=np.asarray(skeleton.parents, dtype=np.int64),
@@ -89,7 +91,9 @@ def _root(skeleton: Skeleton, joint: int, motion: Motion, source: int | None) ->
         if len(own) == 3:
             start = _starts(motion.bvh)[source]
             positions = motion.bvh.values[:, [start + c for c in own]]
-            return tuple(motion.bvh.channels[source][c] for c in own), positions * _size_ratio(skeleton, joint, motion, source)
+            return tuple(motion.bvh.channels[source][c] for c in own), positions * _size_ratio(
+                skeleton, joint, motion, source
+            )
     return names, np.broadcast_to(skeleton.heads[joint], (motion.frames, 3))
 
 
@@ -114,7 +118,9 @@ def _shared(skeleton: Skeleton, rigs: Mapping[str, HandRig], motion: Motion) -> 
     numbers: dict[str, int] = {}
     for number, name in enumerate(source.names):
         numbers.setdefault(plain_name(name), number)
-    same = {joint: numbers[plain] for joint, name in enumerate(skeleton.names) if (plain := plain_name(name)) in numbers}
+    same = {
+        joint: numbers[plain] for joint, name in enumerate(skeleton.names) if (plain := plain_name(name)) in numbers
+    }
     for rig in rigs.values():
         joint = rig.indices[WRIST]
         while joint >= 0:

@@ -1,9 +1,9 @@
-"""Retargeted motions as ``.glb``: a character of ours with its skin, or the user's own glTF file with an animation more.
+"""Retargeted motions as ``.glb``: a character of ours with its skin, or the user's own file with an animation more.
 
 glTF holds metres, y up, facing +z: the character's frame. A motion gives each joint a rotation ``F_j`` relative to its
-parent and to the rest pose (SPEC §5, BVH). In a file of ours joints rest unturned, so that F is the node's rotation. In
-the user's file a bone rests with its own ``R_j``: with ``D_j`` the product of the F along the tree, its node's rotation
-is ``(D_p R_p)⁻¹ D_j R_j = R_p⁻¹ F_j R_j``.
+parent and to the rest pose (SPEC §5, BVH). In a file of ours joints rest unturned, so that F is the node's rotation.
+In the user's file a bone rests with its own ``R_j``: with ``D_j`` the product of the F along the tree, its node's
+rotation is ``(D_p R_p)⁻¹ D_j R_j = R_p⁻¹ F_j R_j``.
 """
 
 from __future__ import annotations
@@ -160,7 +160,11 @@ def _add_mesh(file: GltfFile, skin: Skin) -> int:
     indices = skin.faces.reshape(-1).astype(np.uint32)
     material = {
         "name": "skin",
-        "pbrMetallicRoughness": {"baseColorFactor": [0.91, 0.76, 0.67, 1.0], "metallicFactor": 0.0, "roughnessFactor": 0.7},
+        "pbrMetallicRoughness": {
+            "baseColorFactor": [0.91, 0.76, 0.67, 1.0],
+            "metallicFactor": 0.0,
+            "roughnessFactor": 0.7,
+        },
     }  # fmt: skip
     primitive = {
         "attributes": {

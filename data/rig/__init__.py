@@ -1,4 +1,4 @@
-"""The hand in any rig: from bone names and hierarchy, or from a map that the user writes, to the 21 joints (SPEC §1)."""
+"""The hand in any rig: from bone names and hierarchy, or from a user's map, to the 21 joints (SPEC §1)."""
 
 from __future__ import annotations
 
@@ -58,17 +58,15 @@ def hand_sides(
     parents: Sequence[int] | np.ndarray | None = None,
     rig_map: RigMap | None = None,
 ) -> tuple[str, ...]:
-    """The sides (of ``"right"``, ``"left"``) of which a file has a hand that can be used, possibly none; both if it has
-    one hand and its names do not say which."""
+    """The sides (of ``"right"``, ``"left"``) of which a file has a hand that can be used, possibly none; both if it
+    has one hand and its names do not say which."""
     rig = Rig(joint_names, parents)
     given = () if rig_map is None else tuple(side for side in SIDES if rig_map.names_occur(rig.names, side))
     recognised = sides_of(rig)
     return tuple(side for side in SIDES if side in given or side in recognised)
 
 
-def print_map(
-    joint_names: Sequence[str], parents: Sequence[int] | np.ndarray | None = None, source: str = ""
-) -> str:
+def print_map(joint_names: Sequence[str], parents: Sequence[int] | np.ndarray | None = None, source: str = "") -> str:
     """What was recognised in a file as the text of a rig map: a start for one's own (see :mod:`data.rig.rig_map`)."""
     rig = Rig(joint_names, parents)
     sides = SIDES if rig.sided else SIDES[:1]
@@ -83,26 +81,31 @@ def _complaint(rig: Rig, side: str | None, source: str, attempts: list[Found]) -
     if best.usable:
         return f"{where}found a hand whose joints' names do not say whether it is right or left; say which"
     if best.gaps:
-        names = ", ".join(best.gaps)
+        names = ", ".join(map(_shown, best.gaps))
         return f"{where}expected {hand} without gaps, missing: {names}; complete or rename the rig, {remedy}"
     if best.fingers:
         found = f"the {', '.join(FINGERS[finger] for finger in best.fingers)} of the {best.side} hand"
         if best.wrist is None:
             lacking = "no wrist above them"
         else:
-            found = f"its wrist {rig.names[best.wrist]} and {found}"
+            found = f"its wrist {_shown(rig.names[best.wrist])} and {found}"
             lacking = f"fewer than {FEWEST_FINGERS} fingers beside the thumb"
         roots = [best.indices[ROOTS[finger]] for finger in best.fingers]
         example = _shorten([rig.names[root] for root in roots if root is not None])
         return f"{where}expected {hand}, found {found} ({example}), but {lacking}; complete the rig, {remedy}"
     other = [one for one in sides_of(rig) if one != side]
     advice = f"the file has a {other[0]} hand: ask for that" if other else f"use a rig with named fingers, {remedy}"
-    wrist = "" if best.wrist is None else f" the wrist {rig.names[best.wrist]} without fingers among"
+    wrist = "" if best.wrist is None else f" the wrist {_shown(rig.names[best.wrist])} without fingers among"
     return f"{where}expected {hand} (joints like {EXAMPLES}), found{wrist} {_shorten(rig.names)}; {advice}"
 
 
 def _shorten(names: Iterable[str], limit: int = 4, longest: int = 60) -> str:
-    names = [name if len(name) <= longest else name[:longest] + "…" for name in names]
-    if not names:
+    shown = [_shown(name[:longest] + "…" if len(name) > longest else name) for name in names]
+    if not shown:
         return "no joints"
-    return ", ".join(names[:limit]) + (f", … ({len(names)} in all)" if len(names) > limit else "")
+    return ", ".join(shown[:limit]) + (f", … ({len(shown)} in all)" if len(shown) > limit else "")
+
+
+def _shown(name: str) -> str:
+    """A name as part of a one-line message."""
+    return name if name.isprintable() else ascii(name)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from model.topology import FINGERS, JOINTS_PER_FINGER, N_JOINTS, PARENTS, ROOTS, TIPS, WRIST
 
 Chain = tuple[tuple[int, ...], tuple[int, ...]]
@@ -90,17 +88,3 @@ def ancestors(joint: int, parents: Sequence[int]) -> list[int]:
         seen.add(joint)
         joint = int(parents[joint])
     return above
-
-
-def depths(parents: Sequence[int]) -> np.ndarray:
-    """``(J,)`` number of joints above each."""
-    result = np.full(len(parents), -1)
-    for joint in range(len(parents)):
-        path = []
-        while 0 <= joint < len(parents) and result[joint] < 0 and len(path) <= len(parents):
-            path.append(joint)
-            joint = int(parents[joint])
-        start = result[joint] if 0 <= joint < len(parents) else -1
-        for step, member in enumerate(reversed(path), start=1):
-            result[member] = start + step
-    return result

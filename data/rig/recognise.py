@@ -149,19 +149,14 @@ class Rig:
         by_name = self._wrist_by_name(side, group)
         if by_name is not None or len(roots) < 1 + FEWEST_FINGERS:
             return by_name
-        meeting = [j for j in shared if counts[j] == len(roots) and not self.read[j].arm]
+        meeting = [j for j in shared if counts[j] == len(roots) and not (self.read[j].arm or self.read[j].is_finger)]
         meeting = max(meeting, key=lambda joint: len(self.above(joint)), default=None)
-        if meeting is None or any(arm in shared for arm in self._other_hand(side)):
-            return None
-        others = self._other_hand(side)
+        others = [j for j, name in enumerate(self.read) if name.is_finger and self.sides[j] not in (side, None)]
         return None if any(meeting in self.above(joint) for joint in others) else meeting
 
-    def _other_hand(self, side: str) -> list[int]:
-        return [j for j, name in enumerate(self.read) if name.is_finger and self.sides[j] not in (side, None)]
-
     def _wrist_by_name(self, side: str, group: tuple[str, ...] | None) -> int | None:
-        """The bone that is called the side's hand, best of the same skeleton: one whose name has the same rest, or else
-        the least; a hand rather than a wrist; the first of several."""
+        """The bone that is called the side's hand: best of the same skeleton, with the least else in its name, a hand
+        rather than a wrist; the first of several."""
         sided = [j for j, name in enumerate(self.read) if name.is_wrist and self.sides[j] is not None]
         wanted = [j for j in sided if self.sides[j] == side]
         if not self.sided and not sided:
@@ -176,7 +171,8 @@ class Rig:
 def _bones_by_finger(joints: list[tuple[int, BoneName]]) -> Iterable[tuple[int, Bone]]:
     """(finger, bone) of the joints of one skeleton; fingers that are numbers are counted from the thumb."""
     numbered = [name.numbers for _, name in joints if name.numbered]
-    first = 0 if any(int(numbers[0][0]) == 0 for numbers in numbered) else 1
+    # Bones are either behind the finger's number as in Finger12, where Finger0 is the thumb, or have one of their own.
+    first = 0 if any(int(numbers[0][0]) == 0 or len(numbers[0]) > 1 for numbers in numbered) else 1
     seconds = [int(numbers[1]) for numbers in numbered if len(numbers) > 1]
     running = max(seconds, default=0) >= _RUNNING
     order = (THUMB, INDEX, MIDDLE, RING, PINKY)
@@ -227,8 +223,8 @@ def mapped_hand(rig: Rig, rig_map: RigMap, side: str, source: str = "") -> Found
     found.wrist = found.indices[0]
     if not found.usable:
         raise InputError(
-            f"{rig_map.source}: expected at least {FEWEST_FINGERS} fingers beside the thumb for the {side} hand, found "
-            f"{', '.join(FINGERS[finger] for finger in found.fingers) or 'none'}; add them to the map"
+            f"{rig_map.source}: expected at least {FEWEST_FINGERS} fingers beside the thumb for the {side} hand, "
+            f"found {', '.join(FINGERS[finger] for finger in found.fingers) or 'none'}; add them to the map"
         )
     return found
 

@@ -53,10 +53,7 @@ _TABLE: dict[Kind, dict[object, str]] = {
     Kind.FILLER: {None: "f phalanx phalange bone joint jnt"},
 }
 _WORDS = {
-    word: (kind, value)
-    for kind, values in _TABLE.items()
-    for value, words in values.items()
-    for word in words.split()
+    word: (kind, value) for kind, values in _TABLE.items() for value, words in values.items() for word in words.split()
 }
 _LETTERS = {letter: str(number) for number, letter in enumerate("abcde", start=1)}
 """Bones counted by letters: IndexA, IndexB, …"""
@@ -166,7 +163,7 @@ def _unglued(piece: str) -> tuple[str, ...]:
         for start in range(max(0, end - _LONGEST_WORD), end):
             word, before = piece[start:end], best[start]
             # A single letter is a word only where a side may stand: in front or behind.
-            lone = len(word) == 1 and word.isascii() and (word not in "rl" or 0 < start and end < len(piece))
+            lone = len(word) == 1 and word.isascii() and (word not in "rl" or start > 0 and end < len(piece))
             if before is None or word not in _WORDS or lone:
                 continue
             if best[end] is None or len(before) + 1 < len(best[end]):

@@ -234,7 +234,7 @@ def test_other_splits_keep_their_order(folder):
 
 
 def test_workers_bring_the_same_batches(folder, monkeypatch):
-    monkeypatch.setattr(mixhand, "_processors", lambda: 2)
+    monkeypatch.setattr(mixhand, "processors", lambda: 2)
     torch.manual_seed(3)
     alone = module(folder, data_augment=True).train_dataloader()
     torch.manual_seed(3)
@@ -372,7 +372,7 @@ def test_a_killed_run_ends_with_the_same_weights(folder, tmp_path, limits, optio
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_killed_run_with_workers_ends_with_the_same_weights(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(mixhand, "_processors", lambda: 2)
+    monkeypatch.setattr(mixhand, "processors", lambda: 2)
     whole = fit(folder, tmp_path, {"max_epochs": 3})
     for step in (3, 4, 6):
         path = tmp_path / "killed.ckpt"

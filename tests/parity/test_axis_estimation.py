@@ -55,10 +55,9 @@ def test_directions(reference, character, agree):
         agree(found, expected, 1e-6, "axis estimation: directions")
 
 
-def test_hand_mesh(reference, character, agree):
-    name, side, hand = character
-    if side == "left":
-        return  # the reference holds the right hands' meshes
+@pytest.mark.parametrize("name", CHARACTERS)
+def test_hand_mesh(reference, golden, name, agree):
+    hand = character_hand(read_character(golden / "inputs" / f"{name}_mesh_data.npz", None), "right")
     used = np.unique(hand.faces)
     agree(hand.vertices[used], reference[f"{name}_right_mesh_verts"], 1e-7, "axis estimation: mesh")
     expected = reference[f"{name}_right_mesh_faces"].astype(np.int64)

@@ -1,10 +1,14 @@
 """`python -m run.preprocess_mixhand` on a small data set made of the reference motions."""
 
+import hashlib
 import json
 import os
+import pickletools
 import shutil
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +17,8 @@ import pytest
 from data.bvh import Bvh, read_bvh, write_bvh
 from data.mixhand import MixHandDataModule
 from data.store import open_features
+from data.windows import read_statistics, window_statistics
+from run import preprocess_mixhand
 from run.preprocess_mixhand import preprocess
 from utils.errors import InputError
 
@@ -196,6 +202,144 @@ def test_fingers_that_end_without_a_fourth_joint(folder):
         write_bvh(path, without_tip_joints(read_bvh(path)))
     run(folder, "--characters", "Aj")
     np.testing.assert_allclose(np.abs(open_features(folder, "Aj").rows), np.abs(expected), atol=2e-6)
+
+
+def digests(folder):
+    """Of everything that preprocessing writes, but for the times in the descriptions."""
+    found = {}
+    for path in sorted([*folder.glob("*.npy"), *folder.glob("mean_var/*.npy")]):
+        found[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    for path in sorted(folder.glob("*.json")):
+        found[path.name] = {key: value for key, value in json.loads(path.read_text()).items() if key != "checked"}
+    return found
+
+
+def stretched(source, target, times):
+    """A motion repeated, so that it takes a while."""
+    motion = read_bvh(source)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_bvh(target, replace(motion, values=np.tile(motion.values, (times, 1))))
+
+
+@pytest.fixture
+def alone(folder):
+    """What one process writes."""
+    run(folder, "--jobs", "1")
+    return digests(folder)
+
+
+@pytest.mark.parametrize("backend", ["loky", "dask"])
+def test_two_workers_write_the_same(folder, alone, backend, monkeypatch, capsys):
+    monkeypatch.setattr(preprocess_mixhand, "SMALL", 0)  # or so little would not be handed to other processes
+    run(folder, "--force", "--jobs", "2", "--backend", backend)
+    assert digests(folder) == alone
+    assert capsys.readouterr().out.count("written") == 4
+    (folder / "Aj" / "a.bvh").write_text("")
+    with pytest.raises(InputError, match="1 of 4 characters.*Aj"):
+        run(folder, "--force", "--jobs", "2", "--backend", backend)
+    assert "a.bvh" in capsys.readouterr().out
+    (folder / "Aj" / "a.bvh").unlink()
+
+
+def test_workers_that_are_not_there(folder, monkeypatch):
+    monkeypatch.setattr("utils.parallel.CONNECT_SECONDS", 0.5)
+    with pytest.raises(InputError, match="--cluster tcp://127.0.0.1:9: no Dask scheduler answers"):
+        run(folder, "--backend", "dask", "--cluster", "tcp://127.0.0.1:9")
+    with pytest.raises(InputError, match="--jobs: expected at least 1, found 0"):
+        run(folder, "--jobs", "0")
+
+
+def test_killed_and_started_again(folder, golden):
+    """`kill -9` after the first of several characters: the rest is done later, and nothing differs."""
+    for number in range(6):
+        stretched(golden / "bvh" / "mixamo_clip_a.bvh", folder / f"C{number}" / "a.bvh", 40)
+        for ending in ("mesh_data", "finger_axis"):
+            source = folder / "finger_data" / f"Aj_{ending}.npz"
+            shutil.copyfile(source, source.with_name(f"C{number}_{ending}.npz"))
+    command = [sys.executable, "-m", "run.preprocess_mixhand", "--data_path", str(folder), "--jobs", "1"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    while process.poll() is None and not any(folder.glob("C*.json")):
+        time.sleep(0.001)
+    process.kill()
+    assert process.wait() == -9
+    first = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.json")}
+    assert 1 <= len(first) < 10
+    # A temporary file of the killed run, long ago; and one of a run that is at work.
+    old, new = folder / ".C5-0123456789ab.npy", folder / ".C5-ba9876543210.npy"
+    for path in (old, new):
+        path.write_bytes(b"half a file")
+    os.utime(old, (0, 0))
+    run(folder)
+    assert all((folder / name).stat().st_mtime_ns == stamp for name, stamp in first.items())
+    assert new.exists() and not old.exists()
+    resumed = digests(folder)
+    run(folder, "--force")
+    assert digests(folder) == resumed and len(resumed) > 20
+
+
+def test_a_killed_run_loses_no_statistics(folder, monkeypatch):
+    """They are there before the features are: features that count as up to date have theirs."""
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("data.preprocess.write_statistics", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, "--characters", "Mano0")
+    assert not (folder / "Mano0.npy").exists()
+    monkeypatch.undo()
+    run(folder, "--characters", "Mano0")
+    assert (folder / "mean_var" / "Mano0_mean.npy").exists()
+
+
+def test_statistics_are_those_of_the_file(folder, golden):
+    """Summed on the way to the disk, in blocks; read back in one piece."""
+    stretched(golden / "bvh" / "mixamo_clip_a.bvh", folder / "Aj" / "long.bvh", 41)
+    run(folder)
+    for name in ("Aj", "Mano0"):
+        expected = window_statistics(open_features(folder, name, 12), 8)
+        found = read_statistics(open_features(folder, name))
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+LOAD_AS_PUBLISHED = """
+import sys
+import numpy as np
+content = np.load(sys.argv[1], allow_pickle=True)
+assert content.dtype == object and content.ndim == 1
+np.savez(sys.argv[2], *[clip.astype(np.float32) for clip in content])
+"""
+
+
+def test_the_published_layout(folder, tmp_path, capsys):
+    run(folder)
+    ours = {name: np.array(open_features(folder, name).rows) for name in ("Aj", "Mano0")}
+    statistics = {path.name: path.read_bytes() for path in folder.glob("mean_var/*.npy")}
+    run(folder, "--format", "published")
+    assert capsys.readouterr().out.count("written") == 8
+    assert {path.name: path.read_bytes() for path in folder.glob("mean_var/*.npy")} == statistics
+    for name, rows in ours.items():
+        # In a process of its own: here nothing is unpickled.
+        subprocess.run(
+            [sys.executable, "-c", LOAD_AS_PUBLISHED, folder / f"{name}.npy", tmp_path / "a.npz"], check=True
+        )
+        with np.load(tmp_path / "a.npz") as clips:
+            assert [len(clips[key]) for key in clips] == {"Aj": [30, 30], "Mano0": [20]}[name]
+            assert np.array_equal(np.concatenate([clips[key] for key in clips]), rows)
+        assert np.array_equal(open_features(folder, name).rows, rows)
+    names = {argument for opcode, argument, _ in pickletools.genops((folder / "Aj.npy").read_bytes()[128:])
+             if opcode.name == "GLOBAL"}  # fmt: skip
+    assert names == {"numpy.core.multiarray _reconstruct", "numpy ndarray", "numpy dtype"}  # NumPy 1 knows these
+    run(folder, "--format", "published")
+    assert capsys.readouterr().out.count("up to date") == 4
+    run(folder)
+    assert capsys.readouterr().out.count("written") == 4
+
+
+def test_left_hands_in_the_published_layout(folder):
+    run(folder, "--format", "published", "--is_rhand", "false", "--characters", "Aj")
+    assert open_features(folder, "Aj").side == "left"
 
 
 def test_what_was_written_can_be_trained_with(folder):

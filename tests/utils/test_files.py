@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from utils.errors import InputError
-from utils.files import atomic_write, content_hash
+from utils.files import atomic_write, content_hash, remove_leftovers
 
 
 def test_file_appears_complete_and_nothing_else_stays(tmp_path):
@@ -68,3 +68,21 @@ def test_content_hash_follows_contents_not_names(tmp_path):
     assert len({content_hash(*(paths[name] for name in names)) for names in different}) == len(different)
     with pytest.raises(InputError, match="found nothing"):
         content_hash(tmp_path / "none")
+
+
+def test_leftovers_of_killed_programs_go(tmp_path):
+    path = tmp_path / "Aj.npy"
+    names = {
+        "abandoned": ".Aj-0123456789ab.npy",
+        "at work": ".Aj-ba9876543210.npy",
+        "of another": ".Bj-0123456789ab.npy",
+        "no temporary file": ".Aj-notes.npy",
+        "the file itself": "Aj.npy",
+    }
+    for what, name in names.items():
+        (tmp_path / name).write_text(what)
+        if what != "at work":
+            os.utime(tmp_path / name, (0, 0))
+    remove_leftovers(path)
+    assert {file.read_text() for file in tmp_path.iterdir()} == names.keys() - {"abandoned"}
+    remove_leftovers(tmp_path / "nowhere" / "Aj.npy")

@@ -186,18 +186,19 @@ SCHEMES: dict[str, Made] = {
         f"DEF-{'' if f == 'thumb' else 'f_'}{f}.{n:02d}.{s[0].upper()}" for n in THREE], NO_TIP,
         extra=("DEF-palm.01.{S}",)),
     "oculus": Made("b_{s}_wrist", oculus, oculus_joints),
-    "character creator": Made("CC_Base_{S}_Hand", pattern("CC_Base_{S}_{Finger}{n}", THREE, {"middle": "mid"}), NO_TIP),
+    "character creator": Made(
+        "CC_Base_{S}_Hand", pattern("CC_Base_{S}_{Finger}{n}", THREE, {"middle": "mid"}), NO_TIP),
     "source engine": Made("bip_hand_{S}", pattern("bip_{finger}_{n}_{S}", (0, 1, 2)), NO_TIP),
     "metacarpals counted": Made("hand_{s}", pattern("{finger}_{nn}_{s}", lambda f: THREE if f == "thumb" else FOUR),
                                 lambda f: [0, 1, 2, None] if f == "thumb" else [1, 2, 3, None]),
-    "five joints counted": Made("hand.{S}", pattern("{Finger}{n}.{S}", lambda f: FOUR if f == "thumb" else (1, 2, 3, 4, 5)),
+    "five joints counted": Made("hand.{S}", pattern("{Finger}{n}.{S}", lambda f: FOUR if f == "thumb" else (*FOUR, 5)),
                                 lambda f: [0, 1, 2, 3] if f == "thumb" else [1, 2, 3, 4]),
     "letters": Made("{Side}Hand", pattern("{Side}Finger{Finger}{n}", ("A", "B", "C")), NO_TIP),
     "one word": Made("{s}hand", pattern("{s}{finger}{n}", THREE), NO_TIP),
     "japanese": Made("右手首", japanese, NO_TIP),
 }  # fmt: skip
 """Both hands, apart from WebXR, whose names do not tell the side."""
-WEBXR = Made("wrist", webxr, after_metacarpal(tip=True))
+WEBXR = Made("wrist", webxr, after_metacarpal(tip=True), arm="hand model")
 
 
 def made(scheme: Made, sides=("right", "left"), without: tuple[str, ...] = ()) -> MadeRig:

@@ -92,11 +92,13 @@ def test_most_schemes_by_names_alone(scheme):
         assert found == rig.answer["right"]
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("missing", [("pinky",), ("thumb",), ("ring", "pinky"), ("middle",)])
+@pytest.mark.parametrize(
+    ("scheme", "missing"),
+    # Only a thumb tells whether four counted bones are a metacarpal and three, or three and a tip.
+    [(scheme, missing) for scheme in SCHEMES for missing in (("pinky",), ("thumb",), ("ring", "pinky"), ("middle",))
+     if (scheme, missing) != ("metacarpals counted", ("thumb",))],
+)  # fmt: skip
 def test_missing_fingers_stay_missing(scheme, missing):
-    if scheme in ("metacarpals counted", "five joints counted") and "thumb" in missing:
-        pytest.skip("without a thumb, four counted bones are three and a tip") if scheme == "metacarpals counted" else 0
     rig = made(SCHEMES[scheme], without=missing)
     found = find_hand(rig.names, "right", parents=rig.parents)
     assert named(rig.names, found) == rig.answer["right"]
@@ -106,9 +108,10 @@ def test_missing_fingers_stay_missing(scheme, missing):
 
 @pytest.mark.parametrize(
     ("scheme", "name", "domain"),
-    [("mixamo 6", "mixamo", "mixamo"), ("smplx", "mano", "mano"), ("mano", "mano", "mano"), ("biped", "biped", "mixamo"),
-     ("unreal 5", "unreal", "mixamo"), ("vrm 1", "vrm", "mixamo"), ("rokoko", "rokoko", "mixamo"),
-     ("makehuman", "makehuman", "mixamo"), ("daz genesis 9", "daz", "mixamo"), ("source engine", "", "mixamo")],
+    [("mixamo 6", "mixamo", "mixamo"), ("smplx", "mano", "mano"), ("mano", "mano", "mano"),
+     ("biped", "biped", "mixamo"), ("unreal 5", "unreal", "mixamo"), ("vrm 1", "vrm", "mixamo"),
+     ("rokoko", "rokoko", "mixamo"), ("makehuman", "makehuman", "mixamo"), ("daz genesis 9", "daz", "mixamo"),
+     ("source engine", "", "mixamo")],
 )  # fmt: skip
 def test_schemes_are_known_by_name(scheme, name, domain):
     for side in ("right", "left"):
@@ -129,7 +132,9 @@ def test_names_that_do_not_tell_the_side_serve_as_either():
 
 
 def test_a_side_may_stand_above():
-    names = ["Hand_L", "Hand_R"] + [f"{f}{n}{copy}" for copy in ("", ".001") for f in ("Index", "Ring") for n in (1, 2, 3)]
+    names = ["Hand_L", "Hand_R"] + [
+        f"{f}{n}{copy}" for copy in ("", ".001") for f in ("Index", "Ring") for n in (1, 2, 3)
+    ]
     parents = [-1, -1, 0, 2, 3, 0, 5, 6, 1, 8, 9, 1, 11, 12]
     found = find_hand(names, "right", parents=parents)
     assert (found.indices[0], found.indices[13:16], found.indices[5:8]) == (1, (8, 9, 10), (11, 12, 13))
@@ -213,9 +218,12 @@ def test_fingers_without_a_hand_are_named():
     with pytest.raises(InputError) as error:
         find_hand(["RightHand", "RightHandThumb1", "RightHandThumb2", "RightHandIndex1"], "right", source="clip.bvh")
     message = str(error.value)
-    assert message.startswith("clip.bvh: expected a right hand, found its wrist RightHand and the index, thumb of the ")
-    assert "but fewer than 2 fingers beside the thumb; complete the rig, or say which joints they are with --rig_map" in (
-        message
+    assert message.startswith(
+        "clip.bvh: expected a right hand, found its wrist RightHand and the index, thumb of the "
+    )
+    assert (
+        "but fewer than 2 fingers beside the thumb; complete the rig, or say which joints they are with --rig_map"
+        in (message)
     )
 
 
@@ -284,14 +292,16 @@ def test_any_names_give_a_hand_or_an_explanation(names, data):
         try:
             found = find_hand(names, parents=above)
         except InputError as error:
-            assert "\n" not in str(error).replace("\n", "", sum(name.count("\n") for name in names) * 8)
+            assert str(error).isprintable()
         else:
             assert found.indices[0] is not None
             given_numbers = [index for index in found.indices if index is not None]
             assert len(set(given_numbers)) == len(given_numbers)
 
 
-@pytest.mark.parametrize("name", ["A" * 100_000, "a" * 199, "rl" * 99, "Aa1_" * 49, "ring" * 50, "r" * 32, "9" * 200, "٣" * 50])
+@pytest.mark.parametrize(
+    "name", ["A" * 100_000, "a" * 199, "rl" * 99, "Aa1_" * 49, "ring" * 50, "r" * 32, "9" * 200, "٣" * 50]
+)
 def test_hostile_names_are_read_at_once(name):
     start = time.process_time()
     for number in range(20):

@@ -1,0 +1,105 @@
+"""Rig maps: written, read back, used, refused."""
+
+import pytest
+
+from data.rig import find_hand, hand_sides, print_map, read_rig_map
+from data.rig.rig_map import as_yaml
+from tests.data.rig.schemes import SCHEMES, made
+from utils.errors import InputError
+
+
+def strange() -> tuple[list[str], list[int], str]:
+    """A rig whose names tell nothing, and the map of its right hand: a thumb of two bones, no pinky."""
+    names, parents = ["node 0", "node 1"], [-1, 0]
+    for _ in range(4):
+        for bone in range(3):
+            parents.append(1 if bone == 0 else len(names) - 1)
+            names.append(f"node {len(names)}")
+    text = (
+        "right:\n  wrist: node 1\n  thumb: [node 2, node 3, null, node 4]\n  index: [node 5, node 6, node 7]\n"
+        "  middle: [node 8, node 9, node 10]\n  ring: [node 11, node 12, node 13]\n  pinky: []\n"
+    )
+    return names, parents, text
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        path = tmp_path / "map.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_what_is_printed_reads_back_as_the_same_hand(scheme, write):
+    rig = made(SCHEMES[scheme], without=("pinky",))
+    text = print_map(rig.names, rig.parents, "rig: of {all}\nkinds.bvh")
+    rig_map = read_rig_map(write(text))
+    for side in ("right", "left"):
+        recognised = find_hand(rig.names, side, parents=rig.parents)
+        assert find_hand(rig.names, side, parents=rig.parents, rig_map=rig_map) == recognised
+
+
+def test_a_rig_that_is_not_recognised(write):
+    names, parents, text = strange()
+    with pytest.raises(InputError, match="--rig_map"):
+        find_hand(names, "right", parents=parents)
+    rig_map = read_rig_map(write(text))
+    found = find_hand(names, parents=parents, rig_map=rig_map)
+    assert found.indices == (1, 8, 9, 10, None, 11, 12, 13, None, *[None] * 4, 5, 6, 7, None, 2, 3, None, 4)
+    assert found.missing_fingers == ("pinky",)
+    assert hand_sides(names, parents, rig_map) == ("right",)
+    assert find_hand(["x" + name for name in made(SCHEMES["mixamo"]).names], rig_map=rig_map).scheme == "mixamo"
+
+
+def test_names_need_no_care(write):
+    names = ["# no: comment", "[x]", "a\tb", "'", '"', "null", "1.5", "é\u2028", "- y"]
+    text = print_map(names, None)  # nothing is recognised
+    assert "wrist: null" in text and "thumb: []" in text
+    indices = [0, 1, 2, 3, None, 4, 5, 6, 7, *[None] * 12]
+    rig_map = read_rig_map(write(as_yaml(names, {"right": indices})))
+    assert find_hand(names, "right", rig_map=rig_map).indices == tuple(indices)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "expected the keys right and left, found nothing"),
+        ("hand: {}", "found hand"),
+        ("right: 3", "right: expected the keys wrist, middle, ring, pinky, index, thumb, found int '3'"),
+        ("right: {wrist: a, fingers: []}", "right: expected the keys"),
+        ("right: {index: [a]}", "the name of a joint as the wrist, found nothing"),
+        ("right: {wrist: 7}", "the name of a joint as the wrist, found int '7'"),
+        ("right: {wrist: a, index: b}", "right, index: expected a list of names, found str 'b'"),
+        ("right: {wrist: a, index: [1]}", "right, index: expected a list of names"),
+        ("right: {wrist: a, index: [b, c, d, e, f]}", "at most three bones that bend and a tip, found 5"),
+        ("right: {wrist: a, index: [b, null, d]}", "found a gap"),
+        ("right: {wrist: a, index: [a]}", "each joint once, found a several times"),
+        ("right: {wrist: a, index: [b]}", "at least 2 fingers beside the thumb for the right hand, found index"),
+        ("right: {wrist: a, index: [b], ring: [zz, yy]}", "none called zz, yy"),
+        ("[" * 5000, "not YAML"),
+        ("right: !!python/object/apply:os.system [ls]", "not YAML"),
+        ("a: &a [x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nright: {wrist: w, index: [*b,*b]}", "keys right and left"),
+        ("right: {wrist: \x00}", "not YAML"),
+    ],
+)
+def test_bad_maps_are_explained(write, text, reason):
+    with pytest.raises(InputError, match=reason) as error:
+        rig_map = read_rig_map(write(text))
+        find_hand(["a", "b", "c", "d"], "right", rig_map=rig_map)
+    assert str(error.value).isprintable()
+
+
+def test_files_that_are_no_maps(tmp_path):
+    with pytest.raises(InputError, match="found nothing"):
+        read_rig_map(tmp_path / "none.yaml")
+    with pytest.raises(InputError, match="found a folder"):
+        read_rig_map(tmp_path)
+    (tmp_path / "large.yaml").write_bytes(b"a" * (1 << 20))
+    with pytest.raises(InputError, match="1048576 bytes"):
+        read_rig_map(tmp_path / "large.yaml")
+    (tmp_path / "latin.yaml").write_bytes(b"right: \xff")
+    with pytest.raises(InputError, match="not YAML"):
+        read_rig_map(tmp_path / "latin.yaml")

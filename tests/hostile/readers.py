@@ -1,0 +1,250 @@
+"""For each file of the corpus, what the project does with such a file; run in a child process with limits.
+
+`python -m tests.hostile.readers FOLDER FIRST LAST [NAME]`: damage files (or that file) with the seeds FIRST … LAST − 1
+and read them; NAME ``bombs``: read the bombs instead. Prints a JSON line before each file, one for each that broke a
+rule, and one with counts at the end. The rules: a result or one InputError; 5 seconds; 1 GB; no program started, no
+connection; nothing written outside ``out``; inputs untouched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from data.bvh import read_bvh, write_bvh
+from data.character import hand_mesh, read_character, read_finger_axes
+from data.check import check_folder
+from data.interhand_conversion import Conversion, read_subjects
+from data.preprocess import Preprocessor, check_motion
+from data.store import check_rows, open_features
+from data.windows import WindowGroup, read_statistics, window_statistics
+from model.hands import ManoAxes, ManoHand
+from tests.hostile.corpus import bombs, damage, make
+from utils.errors import InputError
+from utils.trusted import load_checkpoint
+
+SECONDS = 5
+MEMORY = 1 << 30
+
+
+def read_motion(folder: Path, name: str) -> None:
+    bvh = read_bvh(folder / name)
+    bvh.rotations()
+    check_motion(folder / name)
+    write_bvh(folder / "out" / "again.bvh", bvh)
+
+
+def read_shapes(folder: Path, name: str) -> None:
+    shutil.copyfile(folder / name, folder / "out" / "mano.npy")
+    shutil.copyfile(folder / "mano.bvh", folder / "out" / "mano.bvh")
+    check_motion(folder / "out" / "mano.bvh")
+
+
+def read_mesh(folder: Path, name: str) -> None:
+    character = read_character(folder / "Aj_mesh_data.npz", folder / "Aj_finger_axis.pkl")
+    hand_mesh(character, "right")
+
+
+def read_axes(folder: Path, name: str) -> None:
+    read_finger_axes(folder / name)
+
+
+def read_mano_axes(folder: Path, name: str) -> None:
+    ManoAxes.read(folder / name, "left")
+    read_mano(folder, name)
+
+
+def read_mano(folder: Path, name: str) -> None:
+    hand = ManoHand.load(folder / "MANO_RIGHT.pkl", folder / "mano_finger_axis.pkl", "right")
+    hand.with_shape(torch.zeros(10)).at_rest().semantic_matrix()
+
+
+def read_features(folder: Path, name: str) -> None:
+    file = open_features(folder, name.partition(".")[0])
+    check_rows(file)
+    window_statistics(file, 8)
+    WindowGroup([file], 4).gather(np.array([0]))
+
+
+def read_moments(folder: Path, name: str) -> None:
+    (folder / "out" / "mean_var").mkdir()
+    for ending in ("mean", "var"):
+        shutil.copyfile(folder / name, folder / "out" / "mean_var" / f"Ours_{ending}.npy")
+    for ending in ("npy", "json"):
+        shutil.copy2(folder / f"Ours.{ending}", folder / "out" / f"Ours.{ending}")
+    read_statistics(open_features(folder / "out", "Ours"))
+
+
+def convert(folder: Path, name: str) -> None:
+    subjects = folder / "subjects.csv"
+    read_subjects(subjects)
+    both = ("right", "left") if len(name) % 2 else ("right",)
+    model = folder / "MANO_RIGHT.pkl"  # of either side: only the layout matters here
+    Conversion(folder / "annotations.json", model, folder / "out" / "clips", both, subjects).run()
+
+
+def read_checkpoint(folder: Path, name: str) -> None:
+    load_checkpoint(folder / name)
+
+
+_FINGER_DATA = ("Aj_mesh_data.npz", "Aj_finger_axis.pkl", "mano_finger_axis.pkl")
+
+
+def whole_folder(folder: Path) -> None:
+    """The ways through a whole data set: check, then preprocess."""
+    data = folder / "out" / "data"
+    places = {"Aj/a.bvh": "mixamo.bvh", "Mano0/a.bvh": "mano.bvh", "Mano0/a.npy": "shapes.npy",
+              **{f"finger_data/{name}": name for name in _FINGER_DATA},
+              **{name: name for name in ("Ours.npy", "Ours.json", "Published.npy", "Published.json")}}  # fmt: skip
+    for place, name in places.items():
+        (data / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / name, data / place)
+    check_folder(data, folder / "MANO_RIGHT.pkl")
+    worker = Preprocessor(data, folder / "MANO_RIGHT.pkl", window_size=2)
+    for character in worker.characters():
+        worker.run(character)
+
+
+READERS = {
+    "mixamo.bvh": read_motion, "mano.bvh": read_motion, "shapes.npy": read_shapes, "Aj_mesh_data.npz": read_mesh,
+    "Aj_finger_axis.pkl": read_axes, "mano_finger_axis.pkl": read_mano_axes, "MANO_RIGHT.pkl": read_mano,
+    "Ours.npy": read_features, "Ours.json": read_features, "Published.npy": read_features,
+    "Published.json": read_features, "Ours_mean.npy": read_moments, "annotations.json": convert,
+    "subjects.csv": convert, "model.ckpt": read_checkpoint,
+}  # fmt: skip
+
+_PROGRAMS = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "subprocess.Popen", "pty.spawn",
+             "socket.connect", "socket.bind", "ctypes.dlopen", "os.kill", "os.putenv", "webbrowser.open")  # fmt: skip
+_CHANGES = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod")
+
+
+class Watch:
+    """Notes what the program does that it should not; Python tells it of every such step, of C code too."""
+
+    def __init__(self, folder: Path):
+        self.allowed = str(folder / "out")
+        self.broken: list[str] = []
+        self.active = False
+        sys.addaudithook(self._see)
+
+    def _see(self, event: str, arguments: tuple) -> None:
+        if not self.active:
+            return
+        if event in _PROGRAMS:
+            self.broken.append(f"{event} {arguments}")
+        elif event in _CHANGES:
+            paths = arguments[:2] if event in ("os.rename", "os.link") else arguments[:1]
+            self._inside(event, [path for path in paths if isinstance(path, str | bytes | os.PathLike)])
+        elif event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
+            mode, flags = arguments[1], arguments[2] or 0
+            if (mode and set(mode) & set("wax+")) or flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+                self._inside(event, [arguments[0]])
+
+    def _inside(self, event: str, paths: list) -> None:
+        for path in paths:
+            full = os.path.realpath(os.fsdecode(path))
+            if not full.startswith(self.allowed + os.sep) and full not in (self.allowed, "/dev/null"):
+                self.broken.append(f"{event} {full}")
+
+
+def attempt(read: Callable[[], None], watch: Watch) -> tuple[str, str]:
+    """(what became of it, details): ``result``, ``refused``, or ``broken``."""
+    try:
+        watch.active = True
+        with contextlib.redirect_stdout(io.StringIO()):
+            read()
+        outcome, detail = "result", ""
+    except InputError as error:
+        outcome, detail = "refused", str(error)
+        if "\n" in detail:
+            outcome = "broken"
+    except BaseException:
+        outcome, detail = "broken", "".join(traceback.format_exc().splitlines(True)[-7:])
+    finally:
+        watch.active = False
+    if watch.broken:
+        outcome, detail = "broken", "; ".join(watch.broken)
+        watch.broken.clear()
+    return outcome, detail
+
+
+def listing(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def limit() -> None:
+    """From now on, at most a gigabyte more; a hang ends the process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY,) * 2)
+
+
+def main(folder: Path, first: int, last: int, only: str = "") -> None:
+    torch.set_num_threads(1)
+    corpus = make(folder)
+    (folder / "out").mkdir(exist_ok=True)
+    for name, read in READERS.items():  # whatever is loaded late is loaded now
+        read(folder, name)
+        fresh(folder, corpus, name)
+    whole_folder(folder)
+    limit()
+    watch, counts = Watch(folder), Counter()
+    for seed, name, content, whole in cases(corpus, first, last, only):
+        fresh(folder, corpus, name)
+        (folder / name).write_bytes(content)
+        before = listing(folder)
+        print(json.dumps({"seed": seed, "name": name}), flush=True)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        read = partial(whole_folder, folder) if whole else partial(READERS[name], folder, name)
+        outcome, detail = attempt(read, watch)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        if listing(folder) != before:
+            outcome, detail = "broken", "an input was changed, or a file was written beside it"
+        counts[f"{name} {outcome}"] += 1
+        if outcome == "broken":
+            print(json.dumps({"seed": seed, "name": name, "broken": detail}), flush=True)
+    print(json.dumps({"counts": counts}), flush=True)
+
+
+def cases(corpus: dict[str, bytes], first: int, last: int, only: str) -> Iterator[tuple[int, str, bytes, bool]]:
+    """(seed, file, content, whether to go the way of a whole data set)."""
+    if only == "bombs":
+        for number, (name, content) in enumerate(bombs(corpus)):
+            yield number, name, content, False
+        return
+    names = [only] if only else list(READERS)
+    for seed in range(first, last):
+        dice = random.Random(seed)
+        name = names[seed % len(names)]
+        yield seed, name, damage(corpus[name], dice, list(corpus.values())), dice.random() < 0.1
+
+
+def fresh(folder: Path, corpus: dict[str, bytes], name: str) -> None:
+    """Every file as it was, and an empty folder ``out``."""
+    for path in folder.iterdir():
+        if path.is_file() and path.name not in corpus:
+            path.unlink()
+    for each, content in corpus.items():
+        path = folder / each
+        if not path.is_file() or path.read_bytes() != content:
+            path.write_bytes(content)
+    shutil.rmtree(folder / "out")
+    (folder / "out").mkdir()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])

@@ -1,0 +1,60 @@
+"""Work spread over processes: every item is accounted for, and one that fails does not stop the others."""
+
+import os
+import signal
+import sys
+
+import pytest
+
+from utils.errors import InputError
+from utils.parallel import map_unordered, processors
+
+
+def work(item):
+    if item == 3:
+        raise InputError("three: expected something else")
+    if item == 50:
+        raise RuntimeError("a defect")
+    if item == 60:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item**2, os.getpid()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_each_item_once(jobs):
+    done = list(map_unordered(work, range(8), jobs))
+    assert sorted(one.item for one in done) == list(range(8))
+    assert {one.item: one.result[0] for one in done if one.failure is None} == {n: n**2 for n in range(8) if n != 3}
+    assert [one.failure for one in done if one.item == 3] == ["three: expected something else"]
+    processes = {one.result[1] for one in done if one.failure is None}
+    assert (processes == {os.getpid()}) == (jobs == 1)
+
+
+def test_defects_are_not_hidden():
+    with pytest.raises(RuntimeError, match="a defect"):
+        list(map_unordered(work, [1, 50], 2))
+
+
+def test_a_worker_that_is_killed():
+    with pytest.raises(InputError, match="worker process was killed.*fewer --jobs"):
+        list(map_unordered(work, [1, 60, 2, 4], 2))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [({"jobs": 0}, "--jobs"), ({"jobs": 2, "backend": "smoke"}, "--backend: expected one of loky, dask, ray")],
+)
+def test_options(options, reason):
+    with pytest.raises(InputError, match=reason):
+        list(map_unordered(work, [1], **options))
+
+
+@pytest.mark.parametrize(("backend", "module"), [("dask", "distributed"), ("ray", "ray")])
+def test_a_backend_that_is_not_installed(backend, module, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(InputError, match=f"--backend {backend}: {backend.capitalize()} is not installed.*pip install"):
+        list(map_unordered(work, [1], 2, backend))
+
+
+def test_processors():
+    assert processors() >= 1
