@@ -16,7 +16,7 @@ from utils.cli import guarded
 from utils.errors import InputError
 from utils.files import atomic_write
 
-NAMES = ("training", "bvh", "preprocess", "optimizer")
+NAMES = ("training", "bvh", "preprocess", "optimizer", "retarget")
 RESULTS = Path("artifact/benchmarks.json")
 
 

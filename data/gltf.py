@@ -466,3 +466,15 @@ def _triangles(order: np.ndarray, mode: int) -> np.ndarray:
         odd = first % 2
         corners = np.stack([first, first + 1 + odd, first + 2 - odd], axis=1)
     return order[corners]
+
+
+def read_container(path: str | os.PathLike) -> tuple[dict, list[bytes]]:
+    """The JSON of a glTF file as it stands, and the bytes of each of its buffers.
+
+    Raises:
+        InputError: as :func:`read_gltf` does.
+    """
+    path = Path(path)
+    with explained(path):
+        reader = _Reader(path)
+        return reader.json, [bytes(reader._buffer(number)) for number in range(len(reader._list("buffers")))]

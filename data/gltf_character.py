@@ -43,6 +43,14 @@ class GltfCharacter:
     """(J,) node number of each bone."""
     animations: tuple[Animation, ...]
 
+    def above(self) -> np.ndarray:
+        """(J, 4, 4) where the node above each bone stands in the file, metres; the identity where there is none."""
+        above = self.gltf.parents[self.nodes]
+        world = np.tile(np.eye(4), (len(above), 1, 1))
+        there = above >= 0
+        world[there] = _world(self.gltf, above[there])
+        return world
+
     def motion(self, clip: int, fps: float | None = None) -> Bvh:
         """The motion of animation number `clip`, sampled `fps` times a second (None: 60) from first to last key.
 

@@ -8,9 +8,13 @@ import re
 from pathlib import Path
 
 import numpy as np
-import orjson
 
 from utils.errors import InputError
+
+try:
+    import orjson
+except ImportError:  # in Blender's own Python, which has only NumPy
+    orjson = None
 
 _EXACT = 2.0**50
 """Scaled values below this are rounded to the right whole number in double precision."""
@@ -32,7 +36,7 @@ def parse_rows(body: bytes, n_channels: int, path: Path, line: int) -> np.ndarra
     """
     if not body.strip():
         return np.empty((0, n_channels))
-    values = _parse_quickly(body, n_channels)
+    values = None if orjson is None else _parse_quickly(body, n_channels)
     if values is None:
         try:
             # NumPy's own reader splits, counts columns and converts in compiled code.

@@ -6,6 +6,8 @@ static features. Parameters carry the published names, both of them where two we
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -133,7 +135,69 @@ class ReconstructionNet(nn.Module):
 
     def forward(self, x: Tensor, static: Tensor) -> Tensor:
         """``x (B, T, in_channels)`` and ``static (B, static_channels)`` to ``(B, T, out_channels)``."""
+        return self.with_codes(x, [block(static) for block in self.static_blocks])
+
+    def with_codes(self, x: Tensor, codes: Sequence[Tensor]) -> Tensor:
+        """The same for static features that are coded already: ``codes`` are the results of `static_blocks`."""
         x = x.transpose(1, 2)
-        for block, static_block in zip(self.res_blocks, self.static_blocks, strict=True):
-            x = F.leaky_relu(block(x, static_block(static)), SLOPE)  # after the last layer too
+        for block, code in zip(self.res_blocks, codes, strict=True):
+            x = F.leaky_relu(block(x, code), SLOPE)  # after the last layer too
         return x.transpose(1, 2)
+
+
+class OneWindow:
+    """A network laid out for one window at a time, of a hand whose code is known.
+
+    Convolutions over one short window cost more in getting ready than in products; here each is one product with
+    weights in the order in which a window's neighbouring frames lie in memory. Only without normalisation.
+
+    Args:
+        net: the network.
+        codes: ``(1, static channels)`` for each block, see :meth:`ReconstructionNet.with_codes`.
+        time: frames of the window.
+    """
+
+    def __init__(self, net: ReconstructionNet, codes: Sequence[Tensor], time: int) -> None:
+        self._layers = [_LaidOut(block, code, time) for block, code in zip(net.res_blocks, codes, strict=True)]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``x (T, in_channels)`` to ``(T, out_channels)``."""
+        for layer in self._layers:
+            x = layer(x)
+        return x
+
+
+class _LaidOut:
+    """One block of :class:`OneWindow`."""
+
+    def __init__(self, block: ResidualBlock, code: Tensor, time: int) -> None:
+        moving, kernel = block.moving, block.kernel_size
+        self.padding, self.kernel = kernel // 2, kernel
+        first, second = block.conv1.weight, block.conv2
+        self.first, self.second = _rows(first[:, :moving]), _rows(second.weight)
+        self.second_bias = second.bias
+        still = code.expand(1, -1).unsqueeze(-1).expand(-1, -1, time)
+        self.constant = F.conv1d(still, first[:, moving:], block.conv1.bias, padding=self.padding)[0].T.contiguous()
+        if block.resample is None:
+            identity = torch.eye(moving + block.static, dtype=first.dtype, device=first.device)
+            self.shortcut, bias = identity[:, :moving], still[0].T @ identity[:, moving:].T
+        else:
+            weight = block.resample.weight[..., 0]
+            self.shortcut = weight[:, :moving].contiguous()
+            bias = still[0].T @ weight[:, moving:].T + block.resample.bias
+        self.shortcut_constant = bias.contiguous()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y = F.leaky_relu(F.linear(self._neighbours(x), self.first) + self.constant, SLOPE)
+        y = F.leaky_relu(F.linear(self._neighbours(y), self.second, self.second_bias), SLOPE)
+        return F.leaky_relu(y + F.linear(x, self.shortcut) + self.shortcut_constant, SLOPE)
+
+    def _neighbours(self, x: Tensor) -> Tensor:
+        """Each frame with those around it, ``(T, kernel * channels)``; zero beyond the ends."""
+        padded = F.pad(x, (0, 0, self.padding, self.padding))
+        return torch.cat([padded[tap : tap + len(x)] for tap in range(self.kernel)], dim=-1)
+
+
+def _rows(weight: Tensor) -> Tensor:
+    """``(out, in, kernel)`` as ``(out, kernel * in)``."""
+    return weight.permute(0, 2, 1).flatten(1).contiguous()

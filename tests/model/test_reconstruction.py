@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from model.reconstruction import SLOPE, ReconstructionNet
+from model.reconstruction import SLOPE, OneWindow, ReconstructionNet
 from tests.helpers import DEVICES, assert_close
 
 NORMS = ("none", "batch", "instance")
@@ -134,3 +134,12 @@ class TestSettings:
         assert len(net.res_blocks) == len(net.static_blocks) == 2
         convolutions = [layer for layer in net.static_blocks[0].net if isinstance(layer, torch.nn.Conv1d)]
         assert [layer.in_channels for layer in convolutions] == [9, 5, 5]
+
+
+@pytest.mark.parametrize("out_channels", [30, 20 + 6])
+def test_one_window_is_the_network_on_it(out_channels):
+    net = ReconstructionNet(50, 40, out_channels, hidden_channel=20, static_hidden_channel=6).double()
+    x, static = torch.randn(1, 8, 50, dtype=torch.float64), torch.randn(1, 40, dtype=torch.float64)
+    with torch.no_grad():
+        codes = [block(static) for block in net.static_blocks]
+        assert torch.allclose(OneWindow(net, codes, 8)(x[0]), net(x, static)[0], atol=1e-12)

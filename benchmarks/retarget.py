@@ -1,0 +1,110 @@
+"""Retargeting files: `python -m benchmarks retarget`.
+
+10,000 frames at 60 frames/s of a body with both hands, from one BVH file to another, with a network of the published
+width (untrained: its weights do not matter here); the same with the optimiser; and one frame alone. The unit is one
+network's bare forward pass over 64 windows of 8 frames in the same run.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.timing import measure, row
+from data.avatar.motion import read_motions
+from data.avatar.reading import Reading, read_avatar
+from data.bvh import Bvh, write_bvh
+from data.export.outputs import Job, output_paths, write_motion
+from data.rig import find_hand
+from model.asrn import ASRN
+from model.kinematics import tbs_from_angles
+from model.streaming import StreamingNetwork
+from model.topology import SIDES
+from model.transfer import Transfer
+from run.retarget import Retargeter
+
+INPUTS = Path(__file__).parents[1] / "tests" / "golden" / "inputs"
+FRAMES, RATE = 10_000, 60.0
+
+
+def make_motion(path: Path, reading: Reading, frames: int) -> None:
+    """Write a body with 67 joints whose fingers bend and spread, each at its own pace."""
+    avatar = read_avatar(str(INPUTS / "Aj_mesh_data.npz"), reading)
+    skeleton = avatar.skeletons["right"]
+    time_ = np.arange(frames)[:, None] / RATE
+    random = np.random.default_rng(0)
+    turns = np.radians(5 * np.sin(time_ + random.uniform(0, 6, len(skeleton.names))))
+    rotations = np.array(tbs_from_angles(torch.from_numpy(np.stack([turns, turns, turns], axis=-1))))
+    for side in SIDES:
+        hand, rig = avatar.hands[side], find_hand(skeleton.names, side, "", skeleton.parents)
+        angles = np.zeros((frames, 5, 3, 3))
+        pace = random.uniform(0.5, 1.5, (5, 3))
+        angles[..., 1] = 0.7 + 0.7 * np.sin(time_[..., None] * pace + random.uniform(0, 6, (5, 3)))
+        angles[:, :, 0, 2] = 0.2 * np.sin(time_ * pace[:, 0])
+        local = hand.shaped.with_tbs(tbs_from_angles(torch.from_numpy(angles).float())).local.double().numpy()
+        for joint, turned in hand.rig.file_rotations(local).items():
+            rotations[:, joint] = turned
+        assert rig.side == side
+    places = np.broadcast_to(skeleton.heads[0], (frames, 3))
+    write_bvh(path, Bvh.from_rotations(skeleton.names, skeleton.parents, skeleton.offsets, rotations,
+                                       frame_time=1 / RATE, order="XYZ", root_positions=places))  # fmt: skip
+
+
+def run() -> list[dict]:
+    """Rows of the benchmark table."""
+    torch.manual_seed(0)
+    reading = Reading(Path("."))
+    network = ASRN(distance_weighted=True, tbs_input_normalization=False).eval()
+    source = read_avatar(str(INPUTS / "Aj_mesh_data.npz"), reading)
+    target = read_avatar(str(INPUTS / "Kaya_mesh_data.npz"), reading)
+    net = network.recon_nets[0]
+    x, static = torch.randn(64, 8, net.res_blocks[0].moving), torch.randn(64, 243)
+
+    @torch.inference_mode()
+    def bare() -> None:
+        net(x, static)
+
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        path, made = Path(folder) / "motion.bvh", Path(folder) / "made"
+        make_motion(path, reading, FRAMES)
+
+        def file_to_file(retargeter: Retargeter) -> None:
+            (motion,) = read_motions(path, reading, source)
+            poses = {
+                side: transfer(own).local.double().numpy()
+                for side, (own, transfer) in retargeter.transfers(motion).items()
+            }
+            write_motion(Job(motion, target, poses), output_paths(target, SIDES, made, ["bvh"], False))
+
+        unit = measure({"bare": bare}, 1.0)["bare"]
+        for name, method, used in (
+            ("ASRN", "asrn", network),
+            ("twist-bend-splay copy", "tbs_copy", None),
+            ("optimiser", "optimize", None),
+        ):
+            retargeter = Retargeter(target, method, used, 0, True, SIDES)
+            seconds = min(
+                _timed(lambda r=retargeter: file_to_file(r)) for _ in range(3 if method != "optimize" else 1)
+            )
+            rows.append(row(f"{name}: {FRAMES} frames, both hands, BVH file to BVH file", FRAMES / seconds, "frames/s",
+                            "bare passes in all", seconds / unit))  # fmt: skip
+        hand, moved = target.hands["right"], source.hands["right"].shaped
+        streaming = StreamingNetwork(network, hand.shaped)
+        frame = moved.at_rest().local[None]
+        once = Transfer("asrn", hand.shaped, torch.ones(21, dtype=torch.bool), streaming)
+        times = measure({"bare": bare, "frame": lambda: streaming.tbs(moved, frame, RATE)}, 2.0)
+        assert once.network is streaming
+        rows.append(row("ASRN: one frame of one hand alone", times["frame"] * 1e3, "ms", "bare pass",
+                        times["frame"] / times["bare"]))  # fmt: skip
+    return rows
+
+
+def _timed(work) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start

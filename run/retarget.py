@@ -1,0 +1,308 @@
+"""Give hand motions to another hand: `python -m run.retarget motion.bvh --target YBot --ckpt_path last.ckpt`.
+
+Sources are BVH, FBX, glTF or MANO parameters (.npz), one file or a folder of them, of any length and frame rate. The
+hand that moves is that of the file itself, or --source_hand. Targets are characters of a data set by name, their mesh
+files, FBX, glTF, BVH skeletons, or `mano` (the MANO or open hand) with a --shape. Both hands are done where both have
+them; a network of right hands serves left ones by way of their mirror images.
+
+Written is what --output ends in or --format says: BVH (the target's whole skeleton; the body moves as the source's
+where both share it), glb (with skin and materials, opens in Blender and browsers), fbx (by way of Blender), mano
+(.npz, pose and shape), mp4 (source, copy and result side by side).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from data.avatar.avatar import Avatar
+from data.avatar.motion import Motion, find_motions, read_motions
+from data.avatar.reading import Reading, read_avatar
+from data.blender import ADVICE, find_blender
+from data.export.outputs import FORMATS, Job, check_target, output_paths, write_motion
+from data.rig import read_rig_map
+from model.retargeting import Retargeting
+from model.streaming import StreamingNetwork
+from model.topology import N_SHAPE, SIDES
+from model.transfer import METHODS, NETWORKS, SourceMotion, Transfer
+from run.methods import load_network
+from run.progress import progress
+from run.retarget_film import Shown, write_motion_film
+from run.retarget_report import hand_report, print_reports, write_report
+from utils.cli import guarded
+from utils.errors import InputError
+from utils.trusted import read_npy, read_npz
+from utils.video import check_format
+
+FILMS = ("mp4", "gif")
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    """The options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m run.retarget",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n"
+        "  python -m run.retarget dance.fbx --target me.glb --method optimize --output dance.glb --report\n"
+        "  python -m run.retarget motions/ --target HandLong0 --method asrn --refine 3 --ckpt_path last.ckpt \\\n"
+        "      --data_path artifact/MixHandOpen --output retargeted --format bvh mp4\n"
+        "  python -m run.retarget poses.npz --target mano --shape 1.5 0 0 0 0 0 0 0 0 0 \\\n"
+        "      --method optimize --output p.npz",
+    )
+    add = parser.add_argument
+    add("source", type=Path, help="a motion (.bvh .fbx .glb .gltf .npz), or a folder of them")
+    add(
+        "--target",
+        required=True,
+        metavar="WHO",
+        help="name in the data set, mesh .npz, .fbx, .glb, .gltf, .bvh, or mano",
+    )
+    add("--output", type=Path, metavar="PATH", default=Path("artifact/retargeted"), help="a file, or a folder")
+    add("--format", nargs="+", choices=(*FORMATS, *FILMS), metavar="F", help=f"of {', '.join((*FORMATS, *FILMS))}; "
+        "default: what --output ends in, else bvh")  # fmt: skip
+    add("--method", choices=METHODS, default="asrn", help="default: asrn")
+    add("--ckpt_path", type=Path, metavar="FILE", help="checkpoint of the network, for asrn and dm")
+    add("--refine", type=int, default=0, metavar="N", help="steps of the optimiser after the network")
+    add("--no_contacts", action="store_true", help="let the optimiser leave touches open")
+    add("--hands", choices=("both", *SIDES), default="both", help="which hands; default: all that both have")
+    add("--source_hand", metavar="WHO", help="whose hands the source's are, as --target; default: the file's own")
+    add("--source_scale", type=float, default=1.0, metavar="X", help="multiply lengths of the source (100: metres)")
+    add("--target_scale", type=float, default=1.0, metavar="X", help="multiply lengths of the target")
+    add("--shape", nargs="+", metavar="B", help="of a MANO target: ten numbers, or a .npy or .npz file")
+    add("--source_shape", nargs="+", metavar="B", help="the same of a MANO source")
+    add("--fps", type=float, metavar="X", help="frame rate of the source, in place of the file's own")
+    add("--data_path", type=Path, default=Path("artifact/MixHandOpen"), help="data set with finger_data and models")
+    add("--smplx_path", type=Path, metavar="PATH", help="MANO model; default: models in the data set")
+    add("--mano_axes", type=Path, metavar="FILE", help="axes of the MANO hand; default: those of the data set")
+    add("--rig_map", type=Path, metavar="FILE", help="which joints are which, where names do not tell")
+    add("--blender", metavar="PATH", help="Blender, or a Python with bpy, for FBX; default: found by itself")
+    add("--report", action="store_true", help="measure the result: a table, and <name>_report.json")
+    add("--film_size", type=int, default=320, metavar="PIXELS", help="height of a hand in mp4 and gif")
+    return parser
+
+
+@dataclass(frozen=True)
+class Retargeter:
+    """Everything that stays the same from motion to motion."""
+
+    target: Avatar
+    method: str
+    network: Retargeting | None
+    refine: int
+    contacts: bool
+    sides: tuple[str, ...]
+
+    def transfers(self, motion: Motion) -> dict[str, tuple[SourceMotion, Transfer]]:
+        """Side → what is to be done, for the hands that source and target both have.
+
+        Raises:
+            InputError: they have none in common.
+        """
+        sides = [side for side in self.sides if side in motion.tracks and side in self.target.hands]
+        if not sides:
+            raise InputError(
+                f"{motion.path}: expected a {' or '.join(self.sides)} hand, which {self.target.name} has too, found the "
+                f"{' and '.join(motion.tracks)} hand here and the {' and '.join(self.target.sides)} hand there; change "
+                f"--hands"
+            )
+        result = {}
+        for side in sides:
+            track, hand = motion.tracks[side], self.target.hands[side]
+            network = None if self.network is None else StreamingNetwork(self.network, hand.shaped, hand.shape)
+            mask = torch.from_numpy(track.hand.present & hand.present)
+            source = SourceMotion(track.hand.shaped, track.local, motion.frame_rate)
+            transfer = Transfer(
+                self.method, hand.shaped, mask, network, refine=self.refine, contacts=self.contacts
+            )  # fmt: skip
+            result[side] = source, transfer
+        return result
+
+
+def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Retarget what the options say; of a folder, a motion that fails does not stop the others.
+
+    Returns:
+        The reports, if they were asked for.
+
+    Raises:
+        InputError: something is missing or does not fit together, or some motions failed, after the others were done.
+    """
+    config = argument_parser().parse_args(options)
+    files = find_motions(config.source)
+    formats, into_file = _formats(config, files)
+    _check_options(config, formats)
+    reading = Reading(
+        config.data_path,
+        config.smplx_path,
+        config.mano_axes,
+        None if config.rig_map is None else read_rig_map(config.rig_map),
+        config.fps,
+        config.blender,
+    )
+    _check_folder(config.output.parent if into_file else config.output)
+    network = None if config.method not in NETWORKS else load_network(config.ckpt_path, config.method)
+    target = read_avatar(config.target, reading, _shape(config.shape, "--shape"), config.target_scale)
+    check_target(target, formats)
+    source_shape = _shape(config.source_shape, "--source_shape")
+    own_hand = None if config.source_hand is None else read_avatar(config.source_hand, reading, source_shape)
+    sides = SIDES if config.hands == "both" else (config.hands,)
+    retargeter = Retargeter(target, config.method, network, config.refine, not config.no_contacts, sides)
+
+    reports: list[dict[str, Any]] = []
+    failures: dict[Path, str] = {}
+    with progress("retargeting", len(files), "motions") as advance:
+        for file in files:
+            folder = file.parent.relative_to(config.source) if config.source.is_dir() else Path()
+            try:
+                for motion in read_motions(file, reading, own_hand, config.source_scale, config.fps, source_shape):
+                    base = config.output if into_file else config.output / folder / motion.name
+                    reports.append(_one(motion, retargeter, base, formats, into_file, config))
+            except InputError as error:
+                if len(files) == 1:
+                    raise
+                failures[file] = str(error)
+            advance()
+    _say(reports, failures, config, len(files))
+    return reports
+
+
+def _one(
+    motion: Motion, retargeter: Retargeter, base: Path, formats: list[str], into_file: bool, config
+) -> dict[str, Any]:
+    """Retarget one motion and write its files; its report."""
+    work = retargeter.transfers(motion)
+    results = {side: transfer(source) for side, (source, transfer) in work.items()}
+    poses = {side: result.local.double().numpy() for side, result in results.items()}
+    job = Job(motion, retargeter.target, poses, config.blender)
+    written, kept = write_motion(job, output_paths(retargeter.target, tuple(poses), base, formats, into_file))
+    for kind in (kind for kind in formats if kind in FILMS):
+        path = base if into_file else base.with_name(f"{base.name}.{kind}")
+        shown = {
+            side: Shown(source, motion.tracks[side].hand, results[side], retargeter.target.hands[side], transfer)
+            for side, (source, transfer) in work.items()
+        }
+        names = motion.avatar.name, retargeter.target.name
+        write_motion_film(path, shown, motion.name, names, config.film_size)
+        written.append(path)
+    report: dict[str, Any] = {
+        "motion": motion.name,
+        "source": str(motion.path),
+        "target": config.target,
+        "method": retargeter.method,
+        "refine": retargeter.refine,
+        "frames_per_second": motion.frame_rate,
+        "body_kept": kept,
+        "files": [str(path) for path in written],
+    }
+    if config.report:
+        report["hands"] = {
+            side: hand_report(source, results[side], transfer) for side, (source, transfer) in work.items()
+        }
+        path = base.with_name(f"{base.stem if into_file else base.name}_report.json")
+        write_report(path, report)
+        report["files"].append(str(path))
+    return report
+
+
+def _formats(config: argparse.Namespace, files: list[Path]) -> tuple[list[str], bool]:
+    """The formats to write, and whether --output names one file."""
+    ending = config.output.suffix.lower().removeprefix(".")
+    ending = {"npz": "mano", "gltf": "glb"}.get(ending, ending)
+    known = (*FORMATS, *FILMS)
+    if ending in known and not config.output.is_dir():
+        if config.format not in (None, [ending]):
+            raise InputError(
+                f"--output {config.output}: expected a folder for --format {' '.join(config.format)}, found a file"
+            )
+        if len(files) > 1:
+            raise InputError(
+                f"--output {config.output}: expected a folder for {len(files)} motions, found a file name"
+            )
+        return [ending], True
+    return list(dict.fromkeys(config.format or ["bvh"])), False
+
+
+def _check_options(config: argparse.Namespace, formats: list[str]) -> None:
+    if config.method in NETWORKS and config.ckpt_path is None:
+        raise InputError(
+            f"--method {config.method}: expected its checkpoint, found none; give --ckpt_path (run.train_mixhand fit "
+            f"or `make demo` makes one), or take --method optimize, which needs none"
+        )
+    if config.refine < 0 or (config.refine and config.method not in NETWORKS):
+        raise InputError(f"--refine: expected steps after a network (asrn, dm), found {config.refine} with "
+                         f"--method {config.method}")  # fmt: skip
+    for name in ("source_scale", "target_scale"):
+        if not 0 < getattr(config, name) < np.inf:
+            raise InputError(f"--{name}: expected a number above 0, found {getattr(config, name)}")
+    if config.fps is not None and not 0 < config.fps <= 10000:
+        raise InputError(f"--fps: expected frames per second above 0, found {config.fps}")
+    if not 64 <= config.film_size <= 2160:
+        raise InputError(f"--film_size: expected 64 to 2160 pixels, found {config.film_size}")
+    for kind in formats:
+        if kind in FILMS:
+            check_format(kind)
+    if "fbx" in formats and find_blender(config.blender) is None:
+        raise InputError(f"--format fbx: {ADVICE}")
+
+
+def _check_folder(folder: Path) -> None:
+    """The folder can be made and written to; said before the work is done."""
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise InputError(
+            f"{folder}: expected a folder for the output, found the file {there}; choose another --output"
+        )
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{there}: no permission to write in this folder; choose another --output")
+
+
+def _shape(words: list[str] | None, option: str) -> np.ndarray | None:
+    """Ten shape components from the command line or a file."""
+    if words is None:
+        return None
+    path = Path(words[0])
+    if len(words) == 1 and path.suffix == ".npy":
+        values = read_npy(path)
+    elif len(words) == 1 and path.suffix == ".npz":
+        arrays = read_npz(path)
+        values = next((arrays[key] for key in ("shape", "betas") if key in arrays), np.zeros(0))
+    else:
+        try:
+            values = np.array([float(word) for word in words])
+        except ValueError:
+            raise InputError(
+                f"{option}: expected {N_SHAPE} numbers or a .npy or .npz file, found {words[0]!r}"
+            ) from None
+    values = np.asarray(values, dtype=np.float64).reshape(-1)
+    if values.size < N_SHAPE or values.size % N_SHAPE or not np.isfinite(values).all():
+        raise InputError(f"{option}: expected {N_SHAPE} finite numbers, found {values.size}")
+    return values.reshape(-1, N_SHAPE).mean(axis=0)
+
+
+def _say(reports: list[dict[str, Any]], failures: dict[Path, str], config: argparse.Namespace, count: int) -> None:
+    console = Console()
+    if config.report and reports:
+        print_reports(reports, console)
+    files = [file for report in reports for file in report["files"]]
+    if files:
+        more = "" if len(files) <= 4 else f" and {len(files) - 4} more"
+        console.print(f"written: {', '.join(files[:4])}{more}", markup=False, highlight=False, soft_wrap=True)
+    for reason in failures.values():
+        console.print(f"skipped {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
+    if failures:
+        raise InputError(f"{len(failures)} of {count} motions could not be retargeted; the reasons are above")
+
+
+if __name__ == "__main__":
+    guarded(retarget)

@@ -1,0 +1,159 @@
+"""The report of a retargeted motion: what it is worth, as JSON and as a table."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from model.hands import PosedHand
+from model.metrics import CONTACT
+from model.quality import VIOLATION, FrameQuality, frame_quality, jerk
+from model.topology import BONES_PER_FINGER, FINGERS
+from model.transfer import SourceMotion, Transfer, optimum
+from utils.files import atomic_write
+
+OPTIMUM_FRAMES = 500
+"""Frames, spread over the motion, of which the optimum is worked out."""
+LOOK_AT = 5
+"""Frames that are named as the first to look at."""
+_APART = 0.5  # seconds between two of them
+_LEAST_ROOM = 5e-3  # S_finger between copy and optimum below which a share of it says nothing
+
+
+def hand_report(source: SourceMotion, result: PosedHand, transfer: Transfer) -> dict[str, Any]:
+    """What one hand's result is worth; numbers that do not apply are None.
+
+    Args:
+        source: the motion.
+        result: the target in its poses.
+        transfer: how it was made.
+    """
+    mask = transfer.joint_mask
+    quality = frame_quality(source, result, mask)
+    copy = Transfer("tbs_copy", transfer.target, mask)(source)
+    copied = frame_quality(source, copy, mask)
+    before = jerk(source.local, mask)
+    beyond = quality.excess > VIOLATION
+    touches = int((~quality.pinch.isnan()).sum())
+    return {
+        "frames": len(source.local),
+        "S_finger": _mean(quality.s_finger),
+        "S_palm": _mean(quality.s_palm),
+        "S_finger_tbs_copy": _mean(copied.s_finger),
+        "S_palm_tbs_copy": _mean(copied.s_palm),
+        **_gap_closed(source, quality, copied, transfer),
+        "pinch_error": _mean(quality.pinch),
+        "pinch_error_tbs_copy": _mean(copied.pinch),
+        "frames_with_touch": touches,
+        "jerk_ratio": jerk(result.local, mask) / before if before > 0 else None,
+        "joints_beyond_limits": _mean(beyond.float()),
+        "worst_beyond_limits_degrees": float(quality.excess.max()),
+        "joints_compared": int(mask.sum()),
+        "look_at": _look_at(quality, copied, source.frame_rate),
+    }
+
+
+def _gap_closed(source: SourceMotion, quality: FrameQuality, copied: FrameQuality, transfer: Transfer) -> dict:
+    """(method − copy) / (optimum − copy) of S_finger and S_palm, on frames spread over the motion."""
+    count = min(OPTIMUM_FRAMES, len(source.local))
+    some = torch.linspace(0, len(source.local) - 1, count).round().long()
+    part = source.at(some)
+    best = frame_quality(part, optimum(transfer.target, part, transfer.joint_mask), transfer.joint_mask)
+    result: dict[str, float | None] = {}
+    for name, field in (("S_finger", "s_finger"), ("S_palm", "s_palm")):
+        reached, copy = (_mean(getattr(each, field)[some]) for each in (quality, copied))
+        room = _mean(getattr(best, field)) - copy
+        result[f"{name}_optimum"] = _mean(getattr(best, field))
+        result[f"{name}_gap_closed"] = (reached - copy) / room if room > _LEAST_ROOM else None
+    return result
+
+
+def _look_at(quality: FrameQuality, copied: FrameQuality, frame_rate: float) -> list[dict[str, Any]]:
+    """The frames that are most likely wrong, not two close together: touches that are open, meaning that is lost,
+    joints that are beyond their limits."""
+    lost = (quality.s_finger.median() - quality.s_finger).clamp(min=0) / 0.05
+    opened = quality.pinch.nan_to_num(0.0) / 0.2
+    bent = quality.excess.flatten(1).amax(1) / 20.0
+    score = torch.stack([lost, opened, bent]).amax(0)
+    found: list[dict[str, Any]] = []
+    for frame in score.argsort(descending=True, stable=True).tolist():
+        if len(found) == LOOK_AT or score[frame] < 0.1:
+            break
+        if any(abs(frame - other["frame"]) < _APART * frame_rate for other in found):
+            continue
+        why = max((float(lost[frame]), "meaning"), (float(opened[frame]), "touch"), (float(bent[frame]), "limits"))[1]
+        found.append({"frame": frame, "seconds": round(frame / frame_rate, 3), "why": _why(why, frame, quality)})
+    return found
+
+
+def _why(kind: str, frame: int, quality: FrameQuality) -> str:
+    if kind == "touch":
+        return f"fingertips that touch in the source are {float(quality.pinch[frame]):.2f} palm lengths apart"
+    if kind == "meaning":
+        return f"S_finger {float(quality.s_finger[frame]):.3f}"
+    place = int(quality.excess[frame].argmax())
+    finger, joint = FINGERS[place // BONES_PER_FINGER], place % BONES_PER_FINGER + 1
+    return f"{finger} joint {joint} is {float(quality.excess[frame].max()):.0f} degrees beyond its limits"
+
+
+def _mean(values: Tensor) -> float | None:
+    """Mean over all that is not NaN; None if nothing is left."""
+    kept = values[~values.isnan()]
+    return float(kept.double().mean()) if len(kept) else None
+
+
+def write_report(path: str | Path, report: dict[str, Any]) -> None:
+    """Write a report as JSON."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def print_reports(reports: Sequence[dict[str, Any]], console: Console) -> None:
+    """A row for each hand of each motion, and the frames to look at."""
+    table = Table("motion", "hand", "frames", "S_finger", "(copy)", "S_palm", "gap closed", "pinch error", "(copy)",
+                  "jerk", "beyond limits", "body")  # fmt: skip
+    for report in reports:
+        for side, hand in report["hands"].items():
+            touches = hand["frames_with_touch"] > 0
+            table.add_row(
+                report["motion"],
+                side,
+                str(hand["frames"]),
+                _number(hand["S_finger"], 4),
+                _number(hand["S_finger_tbs_copy"], 4),
+                _number(hand["S_palm"], 4),
+                _share(hand["S_finger_gap_closed"]),
+                _number(hand["pinch_error"], 3) if touches else "no touch",
+                _number(hand["pinch_error_tbs_copy"], 3) if touches else "",
+                _number(hand["jerk_ratio"], 2),
+                _share(hand["joints_beyond_limits"], 1),
+                "kept" if report["body_kept"] else "at rest",
+            )
+    console.print(table)
+    for report in reports:
+        for side, hand in report["hands"].items():
+            for frame in hand["look_at"][:2]:
+                console.print(f"  look at {report['motion']}, {side}, frame {frame['frame']}: {frame['why']}",
+                              markup=False, highlight=False)  # fmt: skip
+    console.print(
+        f"S: semantic similarity (ceiling of S_finger 0.95); pinch error: palm lengths between fingertips nearer than "
+        f"{CONTACT} in the source; jerk: of the rotations, in the source's; gap closed: from copy (0 %) to the best "
+        f"this hand can do (100 %)",
+        style="dim",
+    )
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _share(value: float | None, digits: int = 0) -> str:
+    return "–" if value is None else f"{100 * value:.{digits}f} %"

@@ -1,0 +1,222 @@
+"""`python -m run.retarget` as a user runs it: sources, targets, methods, outputs, and everything that can be wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from data.avatar.mano_file import ManoMotion, read_mano_motion, write_mano_motion
+from data.bvh import Bvh, read_bvh, write_bvh
+from data.gltf_character import read_gltf_character
+from model.asrn import ASRN
+from model.dm import DM
+from model.kinematics import tbs_from_angles
+from run.retarget import retarget
+from tests.data.avatar.rigs import avatar, skeleton
+from tests.helpers import set_weights
+from utils.errors import InputError
+
+FRAMES = 30
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory, golden, mano_models):
+    """A data set with two characters and MANO, a motion of the whole first one, and small untrained networks."""
+    folder = tmp_path_factory.mktemp("retarget")
+    (folder / "set" / "finger_data").mkdir(parents=True)
+    (folder / "set" / "models").symlink_to(mano_models)
+    for name in ("Aj", "Kaya"):
+        for ending in ("mesh_data", "finger_axis"):
+            shutil.copy(golden / "inputs" / f"{name}_{ending}.npz", folder / "set" / "finger_data")
+    shutil.copy(golden / "inputs" / "mano_finger_axis.npz", folder / "set" / "finger_data")
+    _write_motion(folder / "moves.bvh", golden)
+    for method, cls in (("asrn", ASRN), ("dm", DM)):
+        network = cls(hidden_channel=10, static_hidden_channel=6)
+        set_weights(network, 1)
+        content = {"state_dict": network.state_dict(), "hyper_parameters": dict(network.hparams)}
+        torch.save(content, folder / f"{method}.ckpt")
+    return folder
+
+
+def _write_motion(path, golden) -> None:
+    from data.avatar.reading import Reading, read_avatar
+
+    source = read_avatar(str(golden / "inputs" / "Aj_mesh_data.npz"), Reading(path.parent))
+    bones = source.skeletons["right"]
+    turned = np.broadcast_to(np.eye(3), (FRAMES, len(bones.names), 3, 3)).copy()
+    time = torch.arange(FRAMES)[:, None, None] / FRAMES
+    for side, hand in source.hands.items():
+        angles = torch.zeros(FRAMES, 5, 3, 3)
+        angles[..., 1] = 0.5 + 0.4 * torch.sin(6 * time + torch.arange(15).view(5, 3))
+        angles[:, :, 0, 2] = 0.1
+        local = hand.shaped.with_tbs(tbs_from_angles(angles)).local.double().numpy()
+        for joint, values in hand.rig.file_rotations(local).items():
+            turned[:, joint] = values
+        assert side == hand.side
+    places = np.broadcast_to(bones.heads[0], (FRAMES, 3))
+    write_bvh(path, Bvh.from_rotations(bones.names, bones.parents, bones.offsets, turned, frame_time=1 / 30,
+                                       root_positions=places))  # fmt: skip
+
+
+def run(files, *words) -> list[dict]:
+    return retarget([str(word) for word in (*words, "--data_path", files / "set")])
+
+
+def rotations_of(bvh: Bvh) -> dict[str, np.ndarray]:
+    return dict(zip(bvh.joint_names, np.moveaxis(bvh.rotations(), 1, 0), strict=True))
+
+
+def worst(first: dict, second: dict, names) -> float:
+    chord = max(np.linalg.norm((first[name] - second[name]).reshape(-1, 9), axis=1).max() for name in names)
+    return float(np.degrees(2 * np.arcsin(min(1, chord / 8**0.5))))
+
+
+@pytest.mark.parametrize("method", ["tbs_copy", "rotation_copy", "optimize"])
+def test_the_same_hand_in_and_out_is_the_identity(files, tmp_path, method):
+    (report,) = run(files, files / "moves.bvh", "--target", "Aj", "--source_hand", "Aj", "--method", method,
+                    "--output", tmp_path / "o.bvh", "--report")  # fmt: skip
+    before, after = (rotations_of(read_bvh(path)) for path in (files / "moves.bvh", tmp_path / "o.bvh"))
+    assert worst(before, after, before) < 0.5
+    assert report["body_kept"] and set(report["hands"]) == {"right", "left"}
+    for hand in report["hands"].values():
+        assert hand["S_finger"] > 0.9499 and hand["jerk_ratio"] == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("words", [("asrn",), ("dm",), ("asrn", "--refine", "2")])
+@pytest.mark.parametrize("target", ["Kaya", "mano"])
+def test_networks_give_files_and_numbers(files, tmp_path, words, target):
+    method, *more = words
+    words = ["--target", target, "--method", method, "--ckpt_path", files / f"{method}.ckpt", *more]
+    (report,) = run(files, files / "moves.bvh", *words, "--output", tmp_path / "made", "--format", "bvh", "--report")
+    names = ["moves.bvh"] if target == "Kaya" else ["moves_right.bvh", "moves_left.bvh"]
+    assert [name for name in names if not (tmp_path / "made" / name).is_file()] == []
+    saved = json.loads((tmp_path / "made" / "moves_report.json").read_text())
+    assert saved["hands"] == json.loads(json.dumps(report["hands"]))
+    for hand in saved["hands"].values():
+        assert -1 <= hand["S_finger"] <= 0.95 and hand["frames"] == FRAMES
+        assert hand["joints_compared"] == 21
+
+
+def test_refining_by_the_optimiser_finds_more_meaning(files, tmp_path):
+    values = []
+    for refine in (0, 4):
+        (report,) = run(files, files / "moves.bvh", "--target", "Kaya", "--ckpt_path", files / "asrn.ckpt", "--refine",
+                        refine, "--output", tmp_path / "made", "--report")  # fmt: skip
+        values.append(report["hands"]["right"]["S_finger"])
+    assert values[1] > values[0] + 0.01
+
+
+def test_folders_keep_their_layout_and_one_bad_file_stops_nothing(files, tmp_path, capsys):
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    shutil.copy(files / "moves.bvh", tmp_path / "in" / "deep" / "one.bvh")
+    shutil.copy(files / "moves.bvh", tmp_path / "in" / "two.bvh")
+    (tmp_path / "in" / "bad.bvh").write_text("HIERARCHY\nnonsense")
+    with pytest.raises(InputError, match="1 of 3"):
+        run(files, tmp_path / "in", "--target", "Kaya", "--method", "tbs_copy", "--output", tmp_path / "out")
+    made = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert made == ["deep/one.bvh", "two.bvh"]
+    assert "bad.bvh" in capsys.readouterr().out
+
+
+def test_mano_parameters_in_and_out(files, tmp_path):
+    angles = torch.zeros(12, 5, 3, 3)
+    angles[..., 1] = torch.linspace(0, 1, 12)[:, None, None]
+    local = tbs_from_angles(angles).double().numpy()
+    wrist = np.broadcast_to(np.eye(3), (12, 3, 3))
+    write_mano_motion(tmp_path / "in.npz", ManoMotion(local, wrist, np.ones(10), 25.0, "left"))
+    run(files, tmp_path / "in.npz", "--target", "mano", "--shape", *["1"] * 10, "--method", "tbs_copy", "--output",
+        tmp_path / "out.npz")  # fmt: skip
+    found = read_mano_motion(tmp_path / "out.npz")
+    assert np.abs(found.local - local).max() < 1e-5
+    assert (found.fps, found.side) == (25.0, "left") and np.allclose(found.shape, 1)
+
+
+def test_one_hand_alone(files, tmp_path):
+    (report,) = run(files, files / "moves.bvh", "--target", "Kaya", "--method", "tbs_copy", "--hands", "left",
+                    "--output", tmp_path / "o.bvh", "--report")  # fmt: skip
+    assert list(report["hands"]) == ["left"]
+    before, after = (rotations_of(read_bvh(path)) for path in (files / "moves.bvh", tmp_path / "o.bvh"))
+    right = [name for name in before if "RightHand" in name]
+    assert worst(before, after, right) < 1e-4  # what is not retargeted moves as the source's
+
+
+def test_glb_by_the_ending_and_four_fingers(files, tmp_path):
+    target = avatar(skeleton(without=("pinky",)), tmp_path, "Mouse")
+    bones = target.skeletons["right"]
+    np.savez(
+        tmp_path / "Mouse_mesh_data.npz", verts=target.skin.vertices.astype(np.float32), edges=np.zeros((0, 2), int),
+        faces=target.skin.faces, weight=target.skin.weights, vgrp_label=np.array(bones.names),
+        vgrp_cors=bones.heads.astype(np.float32), vgrp_parents=bones.parents, bone_names=np.array(bones.names),
+        bone_cors=bones.heads.astype(np.float32), bone_parents=bones.parents,
+    )  # fmt: skip
+    (report,) = run(files, files / "moves.bvh", "--target", tmp_path / "Mouse_mesh_data.npz", "--ckpt_path",
+                    files / "asrn.ckpt", "--output", tmp_path / "o.glb", "--report")  # fmt: skip
+    found = read_gltf_character(tmp_path / "o.glb")
+    assert found.armature.names == bones.names and found.clips == ("moves",)
+    assert report["hands"]["right"]["joints_compared"] == 17
+
+
+@pytest.mark.parametrize("format", ["mp4", "gif"])
+def test_films_show_both_hands(files, tmp_path, format):
+    pytest.importorskip("av")
+    run(files, files / "moves.bvh", "--target", "Kaya", "--method", "tbs_copy", "--output", tmp_path / f"o.{format}",
+        "--film_size", "64")  # fmt: skip
+    assert (tmp_path / f"o.{format}").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["{m}", "--target", "Kaya"], "--ckpt_path"),
+        (["{m}", "--target", "Kaya", "--method", "dm", "--ckpt_path", "{asrn}"], "ASRN"),
+        (["{m}", "--target", "Nobody", "--method", "tbs_copy"], "Nobody"),
+        (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--refine", "3"], "--refine"),
+        (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--format", "mano"], "MANO target"),
+        (["{m}", "--target", "{m}", "--method", "tbs_copy", "--format", "glb"], "weights"),
+        (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--source_scale", "0.01"], "--source_scale"),
+        (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--source_scale", "-1"], "above 0"),
+        (["{m}", "--target", "mano", "--method", "tbs_copy", "--shape", "1", "2"], "--shape"),
+        (["{m}", "--target", "mano", "--method", "tbs_copy", "--smplx_path", "/nowhere"], "MANO model"),
+        (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--output", "{m}/x.bvh"], "--output"),
+        (["{none}", "--target", "Kaya", "--method", "tbs_copy"], "found nothing"),
+        (["{empty}", "--target", "Kaya", "--method", "tbs_copy"], "found none"),
+        (["{nohands}", "--target", "Kaya", "--method", "tbs_copy"], "hand"),
+        (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--fps", "0"], "--fps"),
+    ],
+)
+def test_mistakes_give_one_clear_line_and_no_files(files, tmp_path, words, says):
+    (tmp_path / "empty").mkdir()
+    bones = Bvh.from_rotations(
+        ["Hips", "Leg"], [-1, 0], np.ones((2, 3)), np.tile(np.eye(3), (3, 2, 1, 1)), frame_time=1
+    )
+    write_bvh(tmp_path / "nohands.bvh", bones)
+    places = {"m": files / "moves.bvh", "asrn": files / "asrn.ckpt", "none": tmp_path / "none.bvh",
+              "empty": tmp_path / "empty", "nohands": tmp_path / "nohands.bvh"}  # fmt: skip
+    words = [word.format(**places) for word in words]
+    if "--output" not in words:
+        words += ["--output", str(tmp_path / "out")]
+    with pytest.raises(InputError, match=says) as caught:
+        run(files, *words)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_named(files, tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o500)
+    with pytest.raises(InputError, match="permission"):
+        run(
+            files,
+            files / "moves.bvh",
+            "--target",
+            "Kaya",
+            "--method",
+            "tbs_copy",
+            "--output",
+            tmp_path / "closed" / "x",
+        )
