@@ -110,9 +110,9 @@ class Retargeter:
         sides = [side for side in self.sides if side in motion.tracks and side in self.target.hands]
         if not sides:
             raise InputError(
-                f"{motion.path}: expected a {' or '.join(self.sides)} hand, which {self.target.name} has too, found the "
-                f"{' and '.join(motion.tracks)} hand here and the {' and '.join(self.target.sides)} hand there; change "
-                f"--hands"
+                f"{motion.path}: expected a {' or '.join(self.sides)} hand, which {self.target.name} has too, found "
+                f"the {' and '.join(motion.tracks)} hand here and the {' and '.join(self.target.sides)} hand there; "
+                f"change --hands"
             )
         result = {}
         for side in sides:
