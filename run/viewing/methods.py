@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -55,19 +54,13 @@ class Methods:
 
 
 def demo_checkpoints(folder: Path) -> dict[str, Path]:
-    """The newest checkpoint of each method that `python -m run.demo` has left in a folder.
+    """The checkpoint of each method that `python -m run.demo` has left in a folder.
 
     Raises:
         InputError: there is none.
     """
-    found = {}
-    for method in NETWORKS:
-        runs = folder.glob(f"runs/{method}-*/finished.json")
-        for path in sorted(runs, key=lambda each: each.stat().st_mtime):
-            try:
-                found[method] = Path(json.loads(path.read_text(encoding="utf-8"))["checkpoint"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(f"{path}: expected the checkpoint of a training ({error!r}); train again") from None
+    found = {method: folder / f"{method.upper()}.ckpt" for method in NETWORKS}
+    found = {method: path for method, path in found.items() if path.is_file()}
     if not found:
         raise InputError(f"{folder}: expected trainings of the demo, found none; run `make demo` first")
     return found

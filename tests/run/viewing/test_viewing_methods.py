@@ -1,9 +1,5 @@
 """Which methods there are."""
 
-import json
-import os
-from pathlib import Path
-
 import pytest
 
 from run.viewing.methods import Methods, demo_checkpoints, load_networks
@@ -16,13 +12,11 @@ def test_networks_are_offered_where_there_are_checkpoints(methods):
     assert load_networks({"asrn": None}, None) == ({}, "right") and load_networks({}, "left") == ({}, "left")
 
 
-def test_the_demo_checkpoints_are_the_newest(tmp_path):
-    for number, name in enumerate(("asrn-old", "asrn-new", "dm-one")):
-        path = tmp_path / "runs" / name / "finished.json"
-        path.parent.mkdir(parents=True)
-        path.write_text(json.dumps({"checkpoint": f"{name}.ckpt"}))
-        os.utime(path, (number, number))
-    assert demo_checkpoints(tmp_path) == {"asrn": Path("asrn-new.ckpt"), "dm": Path("dm-one.ckpt")}
-    (tmp_path / "runs" / "dm-one" / "finished.json").write_text("{}")
-    with pytest.raises(InputError, match="dm-one"):
+def test_the_checkpoints_of_the_demo_are_found(tmp_path):
+    with pytest.raises(InputError, match="make demo"):
         demo_checkpoints(tmp_path)
+    for name in ("ASRN", "DM"):
+        (tmp_path / f"{name}.ckpt").touch()
+    assert demo_checkpoints(tmp_path) == {"asrn": tmp_path / "ASRN.ckpt", "dm": tmp_path / "DM.ckpt"}
+    (tmp_path / "DM.ckpt").unlink()
+    assert set(demo_checkpoints(tmp_path)) == {"asrn"}
