@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -28,7 +29,7 @@ from run.checkpoints import CHECKPOINT_FOLDER, LAST, display_path, last_training
 from run.command_line import LOGS
 from run.comparison import draw_comparison
 from run.evaluate import Settings, evaluate, open_groups
-from run.methods import LineUp, available, load_network
+from run.methods import LineUp, load_network
 from run.report import print_tables, write_report
 from run.splits import TITLES, read_splits
 from utils.cli import guarded, processors
@@ -37,6 +38,7 @@ from utils.files import atomic_write, content_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 METHODS = {"dm": (DM, "run.train_dm", "DM.yaml"), "asrn": (ASRN, "run.train_mixhand", "ASRN.yaml")}
+COMPARED = ("rotation_copy", "tbs_copy", "dm", "asrn", "optimizer")
 DONE = "finished.json"
 PROGRESS = ("epoch", "--ckpt_path", "note", "Written")  # how lines of the training programs begin that are passed on
 
@@ -155,7 +157,9 @@ def train(output: Path, data: Path, overrides: Sequence[str]) -> dict[str, Path]
             raise InputError(f"{root}: the training of {method.upper()} left no checkpoint; delete the folder")
         with atomic_write(root / DONE) as temporary:
             temporary.write_text(json.dumps({"checkpoint": str(folder / CHECKPOINT_FOLDER / LAST)}), encoding="utf-8")
-        checkpoints[method] = folder / CHECKPOINT_FOLDER / LAST
+        checkpoints[method] = output / f"{method.upper()}.ckpt"
+        with atomic_write(checkpoints[method]) as temporary:
+            shutil.copyfile(folder / CHECKPOINT_FOLDER / LAST, temporary)
     return checkpoints
 
 
@@ -178,7 +182,7 @@ def demo(output: Path, data: Path, overrides: Sequence[str], build_options: Sequ
     checkpoints = train(output, data, overrides)
     steps.start("test", "Testing on hands that no training has seen")
     networks = {method: load_network(checkpoints[method], method) for method in METHODS}
-    line_up = LineUp(available(networks), networks, networks["asrn"].hand_models)
+    line_up = LineUp(COMPARED, networks, networks["asrn"].hand_models)
     results = evaluate(line_up, data, open_groups(data), Settings())
     steps.start("draw", "Drawing the gestures on which the methods differ most")
     picture = output / "hands.png"

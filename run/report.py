@@ -53,7 +53,7 @@ def results_of(directions: list[DirectionScores]) -> dict[str, Any]:
         "windows_by_direction": windows,
         **{name: {d.name: _parts(d, name) for d in directions} for name in BREAKDOWNS},
         "by_joint": {
-            d.name: {m: scores.finger.double().mean((0, 1)).tolist() for m, scores in d.methods.items()}
+            d.name: {m: scores.finger.double().flatten(0, 1).nanmean(0).tolist() for m, scores in d.methods.items()}
             for d in directions
         },
         "ratios": _ratios(directions),

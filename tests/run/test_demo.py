@@ -12,7 +12,6 @@ from PIL import Image
 
 from run import demo
 from run.comparison import most_different
-from run.methods import available
 from run.splits import read_splits
 from tests.run.conftest import ROOT, run_process
 from utils.errors import InputError
@@ -32,7 +31,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_results_compare_all_methods(finished):
     results = json.loads((finished / "out" / "results.json").read_text())
     for group in ("methods", "methods_inside"):
-        assert list(results[group]) == available()
+        assert list(results[group]) == list(demo.COMPARED)
         for entry in results[group].values():
             for direction in ("mano2mixamo", "mixamo2mano"):
                 assert {"S_finger", "S_palm", "pinch_error", "S_finger_se"} <= set(entry[direction])
@@ -54,7 +53,8 @@ def test_a_finished_training_is_not_repeated_but_a_changed_one_is(finished, monk
     monkeypatch.setattr(demo, "run_together", lambda jobs: started.extend(jobs))
     data, epochs = Path("open"), ["--trainer.max_epochs", "2"]
     checkpoints = demo.train(Path("out"), data, epochs)
-    assert started == [] and set(checkpoints) == {"dm", "asrn"}
+    assert started == [] and checkpoints == {"dm": Path("out/DM.ckpt"), "asrn": Path("out/ASRN.ckpt")}
+    assert all(path.is_file() for path in checkpoints.values())
     with pytest.raises(InputError, match="no checkpoint"):
         demo.train(Path("out"), data, ["--trainer.max_epochs", "3"])
     assert started == ["DM", "ASRN"]

@@ -1,0 +1,78 @@
+"""The retargeting methods behind one call: a source's motion on a hand, any number of frames at any rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from model.hands import PosedHand
+from model.retargeting import Retargeting
+from model.streaming import StreamingNetwork
+from model.transfer import SourceMotion, Transfer
+from run.methods import METHODS, NETWORKS, check_side, load_network
+from run.viewing.hands import Hand
+from utils.errors import InputError
+
+_REACH = {"dm": 36, "asrn": 36, "optimizer": 12, "optimizer_contacts": 12}
+"""Frames on either side (at 15 a second) that a method is shown besides those that are asked for: windows and filters
+of networks reach no further, and what the optimiser smooths over time fades before."""
+
+
+class Methods:
+    """The methods that can be shown, in the order of tables.
+
+    Args:
+        networks: trained networks by their short names; those that are missing are not offered.
+    """
+
+    def __init__(self, networks: Mapping[str, Retargeting]) -> None:
+        self._networks = dict(networks)
+        self.names = [name for name in METHODS if name in networks or name not in NETWORKS]
+
+    def reach(self, method: str) -> int:
+        """Frames around a part of a motion that change its result."""
+        return _REACH.get(method, 0)
+
+    @torch.inference_mode()
+    def pose(self, method: str, hand: Hand, source: SourceMotion, joint_mask: torch.Tensor) -> PosedHand:
+        """The poses ``(frames,)`` in which `hand` means what the source means.
+
+        Args:
+            method: one of :attr:`names`.
+            hand: the target.
+            source: the motion, one frame after the other.
+            joint_mask: ``(21,)`` bool, joints that both hands have.
+        """
+        network = None
+        if method in self._networks:
+            network = StreamingNetwork(self._networks[method], hand.shaped, hand.own.shape)
+        name = "optimize" if method.startswith("optimizer") else method
+        contacts = method != "optimizer"
+        return Transfer(name, hand.shaped, joint_mask, network, contacts=contacts)(source)
+
+
+def demo_checkpoints(folder: Path) -> dict[str, Path]:
+    """The checkpoint of each method that `python -m run.demo` has left in a folder.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = {method: folder / f"{method.upper()}.ckpt" for method in NETWORKS}
+    found = {method: path for method, path in found.items() if path.is_file()}
+    if not found:
+        raise InputError(f"{folder}: expected trainings of the demo, found none; run `make demo` first")
+    return found
+
+
+def load_networks(checkpoints: dict[str, Path | None], side: str | None) -> tuple[dict, str]:
+    """Networks by method, and the side of hand that they, and what is shown, are for.
+
+    Raises:
+        InputError: a file is not a checkpoint of its method, or two of different sides were given.
+    """
+    networks = {method: load_network(path, method) for method, path in checkpoints.items() if path is not None}
+    side = side or next((network.side for network in networks.values()), "right")
+    check_side(networks, side, "--side")
+    return networks, side
