@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from data.mixhand import MixHandDataModule
 from data.windows import Batch, BatchRequest, PairedWindows
 from model.kinematics import finger_part
 from model.metrics import TIP_PAIRS
-from run.methods import METHODS, LineUp
+from run.methods import METHODS, OPTIMIZERS, LineUp
 from run.scores import score
 from run.surfaces import Surfaces, hand_cells
 from utils.figure import HandCell, hand_grid
@@ -38,10 +39,10 @@ class Direction:
     touching: Tensor  # (N, T, 10) bool, pairs of fingertips of the source
 
 
-def retarget_all(line_up: LineUp, data: MixHandDataModule) -> list[Direction]:
-    """Retarget the test windows of `data` in both directions with every method."""
+def retarget_all(line_up: LineUp, data: MixHandDataModule, numbers: Sequence[int] | None = None) -> list[Direction]:
+    """Retarget the test windows of `data`, or those with these numbers, in both directions with every method."""
     windows = data.windows("test")
-    batch = windows.batch(BatchRequest(0, np.arange(len(windows))))
+    batch = windows.batch(BatchRequest(0, np.arange(len(windows)) if numbers is None else np.array(numbers)))
     first, second = zip((batch.first, batch.second), window_names(windows, batch), strict=True)
     return [_retarget(line_up, source, target) for source, target in ((second, first), (first, second))]
 
@@ -100,11 +101,19 @@ def most_different(direction: Direction, contacts: int, others: int) -> list[tup
 def draw_comparison(
     line_up: LineUp, data: MixHandDataModule, path: str | Path, contacts: int = 2, others: int = 1
 ) -> None:
-    """Draw the gestures on which the methods differ most, `contacts` + `others` a direction, into `path` (PNG)."""
+    """Draw the gestures on which the methods differ most, `contacts` + `others` a direction, into `path` (PNG).
+
+    The optimiser is drawn, but takes no part in the choice: it would have to solve every frame.
+    """
     surfaces, rows, titles = Surfaces(data.data_path, line_up.hands), [], []
+    quick = LineUp([name for name in line_up.names if name not in OPTIMIZERS], line_up.networks, line_up.hands)
     with torch.no_grad():
-        for direction in retarget_all(line_up, data):
-            for window, frame in most_different(direction, contacts, others):
+        chosen = [most_different(direction, contacts, others) for direction in retarget_all(quick, data)]
+        numbers = sorted({window for gestures in chosen for window, _ in gestures})
+        drawn = retarget_all(line_up, data, numbers) if numbers else []
+        for direction, gestures in zip(drawn, chosen, strict=bool(numbers)):
+            for number, frame in gestures:
+                window = numbers.index(number)
                 rows.append(_row(direction, window, frame, line_up.names, surfaces))
                 source, target = (names[window] for names in direction.characters)
                 titles.append(f"{source}\n→ {target}")
