@@ -91,6 +91,8 @@ class TimeGrid:
 
     def spread(self, values: Tensor) -> Tensor:
         """Values ``(count, ...)`` at the grid times, filtered, at the times of the frames, ``(frames, ...)``."""
+        if self.frames == 1:
+            return values
         step = 1 / self.rate
         sigma = SIGMA if self.on_frames else max(SIGMA, _WIDE * step)
         place = torch.arange(self.frames, dtype=torch.float64) * (self.rate / self.frame_rate)
