@@ -120,6 +120,19 @@ def gap_closed(method: Tensor, copy: Tensor, optimum: Tensor) -> Tensor:
     return torch.where(room > 0, (method - copy) / room, torch.nan)
 
 
+def s_finger_ceiling(similarity: Tensor, counted: Tensor | None = None) -> Tensor:
+    """Best possible S_finger ``(batch,)``: 1 − 1/n with n finger joints that both hands have, since the zero diagonal
+    counts.
+
+    Args:
+        similarity: ``(batch,)`` S_finger, whose type and place the result has.
+        counted: ``(batch, time or 1, 21)`` joints that both hands have; None: all, 0.95.
+    """
+    if counted is None:
+        return torch.full_like(similarity, S_FINGER_CEILING)
+    return (1 - 1 / presence.finger_joints(counted).sum(-1)).to(similarity).mean(-1)
+
+
 def joint_error(joints: Tensor, truth: Tensor, counted: Tensor | None = None) -> Tensor:
     """Mean squared distance ``(batch,)`` over time and all 21 joints of two ``(batch, time, 21, 3)``; unit squared.
 

@@ -32,7 +32,7 @@ from model import presence
 from model.hands import ManoHand, PosedHand, ShapedHand, offset_hand
 from model.kinematics import finger_part, fingers_of, rotation_from_rows
 from model.losses import AnatomicalLoss, finger_weights, unit_rows
-from model.metrics import joint_error, pinch_error, semantic_similarity
+from model.metrics import joint_error, pinch_error, s_finger_ceiling, semantic_similarity
 from model.optimizer import OptimizerSettings, optimise_hands
 from model.reconstruction import ReconstructionNet
 from model.semantics import SourceDirections
@@ -398,6 +398,7 @@ class Retargeting(LightningModule):
             )
             error, pairs = pinch_error(source.finger_coords, posed.joints, shared.counted)
             metrics = {"S_finger": s_finger, "S_palm": s_palm, "pinch_error": error, "pinch_pairs": pairs}
+            metrics["S_finger_ceiling"] = s_finger_ceiling(s_finger, shared.counted)
             if truth:
                 metrics["mixamo_MSE"] = joint_error(posed.joints, recorded.joints, shared.counted)
             self._record(method, direction, metrics)

@@ -18,7 +18,7 @@ from run.checkpoints import display_path
 from run.tables import CEILINGS, count_note, print_table
 from utils.files import atomic_write
 
-COUNTS = ("pinch_pairs", "frames")  # what means are weighted by, not metrics themselves
+ASIDE = ("pinch_pairs", "frames", "S_finger_ceiling")  # what means are weighted by or compared with, not metrics
 _SMALLEST_GAP = 1e-3
 
 
@@ -74,13 +74,16 @@ def figures_of(metrics: dict[str, Tensor]) -> dict[str, Any]:
     """
     figures: dict[str, Any] = {}
     for name, values in metrics.items():
-        if name in COUNTS:
+        if name in ASIDE:
             continue
         weights = metrics.get("pinch_pairs" if name == "pinch_error" else "frames")
         mean, error, count = mean_and_error(values, weights)
         figures[name], figures[f"{name}_se"] = mean, error
         if name in CEILINGS and mean is not None:
-            figures[f"{name}_relative"] = mean / CEILINGS[name]
+            # Hands without some joints have a lower one.
+            own = metrics.get(f"{name}_ceiling")
+            ceiling = CEILINGS[name] if own is None else mean_and_error(own, weights)[0]
+            figures[f"{name}_relative"] = mean / ceiling
         if name == "pinch_error":
             figures["pinch_windows"] = count
     return figures

@@ -47,7 +47,8 @@ class FrameScores:
         count = keep.sum(1)
         touching = contacts & keep[..., None]
         pairs = touching.flatten(1).sum(1)
-        records = {"S_finger": self.finger.nanmean(-1), "S_palm": self.palm}
+        ceiling = 1 - 1 / (~self.finger.isnan()).sum(-1)
+        records = {"S_finger": self.finger.nanmean(-1), "S_palm": self.palm, "S_finger_ceiling": ceiling}
         if self.squared_error is not None:
             records["mixamo_MSE"] = self.squared_error
         records = {name: (values * keep).sum(1) / count for name, values in records.items()}

@@ -2,7 +2,14 @@ import pytest
 import torch
 
 from model.hands import offset_hand
-from model.metrics import CONTACT, S_FINGER_CEILING, joint_error, pinch_error, semantic_similarity
+from model.metrics import (
+    CONTACT,
+    S_FINGER_CEILING,
+    joint_error,
+    pinch_error,
+    s_finger_ceiling,
+    semantic_similarity,
+)
 from model.semantics import SourceDirections
 from model.topology import TIPS
 from tests.helpers import DEVICES, assert_close, plausible_offsets, rotations
@@ -108,3 +115,12 @@ def test_joint_error():
     joints = truth.clone()
     joints[0, 1, 4] += torch.tensor([1.0, -2.0, 2.0])
     assert_close(joint_error(joints, truth), [9 / (3 * 21), 0], 1e-12)
+
+
+def test_the_ceiling_of_hands_with_and_without_a_pinky():
+    similarity = torch.zeros(2, dtype=torch.float64)
+    torch.testing.assert_close(s_finger_ceiling(similarity), torch.full_like(similarity, 0.95))
+    counted = torch.ones(2, 1, 21, dtype=torch.bool)
+    counted[1, :, 9:13] = False
+    expected = torch.tensor([1 - 1 / 20, 1 - 1 / 16], dtype=torch.float64)
+    torch.testing.assert_close(s_finger_ceiling(similarity, counted), expected)
