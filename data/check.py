@@ -264,7 +264,10 @@ def _advice(path: Path, characters: list[CharacterReport], mano: dict[str, Part]
     if waiting and not advice:
         advice.append(f"preprocess: `python -m run.preprocess_mixhand --data_path {path}`")
     if not advice:
-        advice.append(f"nothing is missing; train: `python -m run.train_mixhand fit --data.data_path {path}`")
+        config = "config/open/ASRN.yaml" if (path / "splits.yaml").is_file() else "config/ASRN.yaml"
+        advice.append(
+            f"nothing is missing; train: `python -m run.train_mixhand fit --config {config} --data.data_path {path}`"
+        )
     return advice
 
 

@@ -32,6 +32,7 @@ FORMATS = {"ours": FORMAT, "published": PUBLISHED_FORMAT}
 VERSION = 1
 PREPROCESS_COMMAND = "python -m run.preprocess_mixhand --data_path"
 
+_NAMED = 12  # characters that an error message lists
 _SCAN_ROWS = 2048
 _DTYPE = np.dtype("<f4")
 
@@ -261,7 +262,9 @@ def check_rows(file: FeatureFile) -> None:
 def _missing(data_path: Path, character: str) -> str:
     if not data_path.is_dir():
         return f"{data_path}: expected the folder of the data set, found no folder; set --data.data_path"
-    found = ", ".join(available_characters(data_path)) or "none"
+    names = available_characters(data_path)
+    found = ", ".join([*names[:_NAMED], *(["…"] if len(names) > _NAMED else [])]) or "none"
+    found += f" ({len(names)} in all)" if len(names) > _NAMED else ""
     if any((data_path / character).glob("*.bvh")):
         hint = f"its motions are there, so run `{PREPROCESS_COMMAND} {data_path}`"
     else:

@@ -37,6 +37,7 @@ from model.optimizer import OptimizerSettings, optimise_hands
 from model.reconstruction import ReconstructionNet
 from model.semantics import SourceDirections
 from model.topology import DOMAINS, MIDDLE, N_FINGERS, N_JOINTS, N_SHAPE, ROOTS
+from utils.errors import InputError
 
 ADAM = {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-4}}
 REPRESENTATIONS = {"ortho6d": 6, "quaternion": 4}
@@ -351,7 +352,10 @@ class Retargeting(LightningModule):
             init["init_args"].setdefault("fused", True)
             if init["init_args"]["fused"] is None:
                 init["init_args"]["fused"] = True
-        optimizer = instantiate_class([{"params": list(net.parameters())} for net in self.recon_nets], init)
+        try:
+            optimizer = instantiate_class([{"params": list(net.parameters())} for net in self.recon_nets], init)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"--optim: expected settings that {init['class_path']} takes; {error}") from error
         if self.lr_schedule == "constant":
             return optimizer
         rates = [group["lr"] for group in optimizer.param_groups]

@@ -14,6 +14,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from run.checkpoints import CHECKPOINT_FOLDER, LAST, display_path
 from run.published_config import SUBCOMMAND_KEYS
+from utils.errors import InputError
 from utils.files import atomic_write
 
 DOMAINS = ("mixamo", "mano")
@@ -89,6 +90,28 @@ class ResumePoints(Checkpoint):
         if self._path is not None:
             trainer.save_checkpoint(self._path, weights_only=False)
             self._saved_step, self._saved_time = trainer.global_step, time.monotonic()
+
+
+class FiniteLosses(Callback):
+    """Stops a training whose losses have become NaN or infinite: nothing good would come of it any more."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        """Look at each logged step; asking more often would keep a GPU waiting.
+
+        Raises:
+            InputError: a loss is not finite; checkpoints from before stay.
+        """
+        if (
+            batch_idx + 1
+        ) % trainer.log_every_n_steps and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            return
+        losses = getattr(pl_module, "last_losses", {})
+        if not all(bool(loss.isfinite()) for loss in losses.values()):
+            shown = ", ".join(f"{domain} loss {loss}" for domain, loss in _losses(pl_module).items())
+            raise InputError(
+                f"step {trainer.global_step}: expected finite losses, found {shown}; lower --optim.lr, and leave "
+                "--data.normalization false: networks and hands need features as they are"
+            )
 
 
 class SavedConfig(SaveConfigCallback):

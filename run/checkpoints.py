@@ -29,7 +29,7 @@ SPECIAL_PATHS = ("last", "best")
 # What decides the shapes and the meaning of weights; everything else may differ between checkpoint and configuration.
 ARCHITECTURE = (
     "hidden_channel", "kernel_size", "n_layers", "static_hidden_channel", "n_static_layers", "norm_type", "pose_repr",
-    "is_rhand",
+    "is_rhand", "tbs_input_normalization",
 )  # fmt: skip
 # A hyper-parameter that only this method has, and the program that trains it.
 METHOD_MARKS = {"lambda_rf": ("ASRN", "run.train_mixhand"), "lambda_dm": ("DM", "run.train_dm")}
@@ -168,6 +168,7 @@ def _match_weights(weights: dict[str, Any], path: str, module: LightningModule) 
     for name in wanted:
         if name not in weights and (twin := _twin(name)) in weights:
             weights[name] = weights[twin]
+    _check_numbers(weights, path)
     for name in [name for name in weights if name not in wanted and _twin(name) in wanted]:
         del weights[name]
     missing = [name for name in wanted if name not in weights]
@@ -188,6 +189,21 @@ def _match_weights(weights: dict[str, Any], path: str, module: LightningModule) 
             "give the configuration the checkpoint was trained with, and the program of its method"
         )
     return weights
+
+
+def _check_numbers(weights: dict[str, Any], path: str) -> None:
+    """Raise InputError where weights are not finite, or where the two published names of one disagree."""
+    for name, value in weights.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise InputError(
+                f"{path}: expected finite weights, found NaN or infinity in {name}; use another checkpoint"
+            )
+        twin = weights.get(_twin(name))
+        if twin is not None and twin is not value and not torch.equal(twin, value):
+            raise InputError(
+                f"{path}: expected the same weights under {name} and {_twin(name)}, found different ones; "
+                "use another checkpoint"
+            )
 
 
 def _twin(name: str) -> str:

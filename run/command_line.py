@@ -7,6 +7,7 @@ configurations hold only what differs.
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 import warnings
@@ -21,16 +22,27 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from data.mixhand import MixHandDataModule
-from run.callbacks import Closing, ResumePoints, SavedConfig, best_checkpoints, progress_bar, quiet_lightning, say
+from run.callbacks import (
+    Closing,
+    FiniteLosses,
+    ResumePoints,
+    SavedConfig,
+    best_checkpoints,
+    progress_bar,
+    quiet_lightning,
+    say,
+)
 from run.checkpoints import SPECIAL_PATHS, TrustedCheckpoints, display_path, find_checkpoint, last_training
 from run.pictures import HandPictures
 from run.published_config import SUBCOMMAND_KEYS, read_config, translate
 from run.results import PredictionWriter, ResultsWriter
 from utils.cli import guarded
 from utils.errors import InputError
+from utils.files import check_writable
 
 TRAINER_DEFAULTS = {"max_epochs": 100, "gradient_clip_val": 0.5, "log_every_n_steps": 10, "devices": 1}
 OPTIMIZER_DEFAULT = {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-4}}
@@ -115,7 +127,10 @@ class RetargetingCLI(LightningCLI):
             return
         if given not in SPECIAL_PATHS:
             if not Path(given).is_file():
-                raise InputError(f"checkpoint {given} does not exist; give an existing file, or last, or best")
+                found = "found a folder" if Path(given).is_dir() else "found nothing"
+                raise InputError(
+                    f"--ckpt_path {given}: expected a checkpoint file, {found}; give a file, last, or best"
+                )
             return
         root = self._logs_root(config)
         if given == "last" and fitting:
@@ -127,9 +142,11 @@ class RetargetingCLI(LightningCLI):
         else:
             found = find_checkpoint(root, given)
             if found is None:
+                last = given == "best" and find_checkpoint(root, "last") is not None
                 raise InputError(
-                    f"--ckpt_path {given}: no such checkpoint in {display_path(root)}; train first, or set "
-                    "--trainer.default_root_dir to the folder of a training"
+                    f"--ckpt_path {given}: no such checkpoint in {display_path(root)}; "
+                    + ("no epoch was validated yet: use --ckpt_path last" if last else "train first, or set ")
+                    + ("" if last else "--trainer.default_root_dir to the folder of a training")
                 )
             say(f"--ckpt_path {given}: {display_path(found)}")
         config["ckpt_path"] = None if found is None else str(found)
@@ -171,7 +188,12 @@ class RetargetingCLI(LightningCLI):
     def _own_callbacks(self, trainer: dict[str, Any], given: list[Callback]) -> list[Callback]:
         """The callbacks that belong to every run, unless the configuration brings its own of the same purpose."""
         kinds = tuple(type(callback) for callback in given)
-        added: list[Callback] = [Closing(self.program), ResultsWriter(self._about()), PredictionWriter()]
+        added: list[Callback] = [
+            Closing(self.program),
+            FiniteLosses(),
+            ResultsWriter(self._about()),
+            PredictionWriter(),
+        ]
         if trainer.get("enable_progress_bar") is not False and not any(issubclass(k, ProgressBar) for k in kinds):
             added.append(progress_bar())
         if trainer.get("logger") and LearningRateMonitor not in kinds:
@@ -201,7 +223,15 @@ class RetargetingCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         """Check data, hand model and checkpoint before anything is written, then run."""
         path = self.config_init[subcommand].get("ckpt_path")
+        if not self.trainer.fast_dev_run:
+            check_writable(self.trainer.default_root_dir)
         self.datamodule.setup(subcommand)
+        if self.datamodule.side != self.model.side:
+            raise InputError(
+                f"--model.is_rhand: expected {str(self.datamodule.side == 'right').lower()}, because the features in "
+                f"{self.datamodule.data_path} are those of {self.datamodule.side} hands; found "
+                f"{str(self.model.side == 'right').lower()}; change it, or preprocess the other hands"
+            )
         self.model.mano_hand(torch.zeros(1))
         if path:
             self.checkpoints.prepare(path)
@@ -211,6 +241,10 @@ class RetargetingCLI(LightningCLI):
             super()._run_subcommand(subcommand)
         except MisconfigurationException as error:
             raise InputError(one_line(str(error))) from error
+        if self.trainer.interrupted:
+            if subcommand == "fit":
+                say("interrupted; the same command with --ckpt_path last continues")
+            raise KeyboardInterrupt
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
@@ -281,9 +315,22 @@ def fit_to_hardware(trainer: dict[str, Any]) -> None:
         trainer["precision"] = "32-true"
 
 
+def show_remarks() -> None:
+    """Print what the data module has to say (clips left out, windows without partner), a line each."""
+    logger = logging.getLogger("data")
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("note: %(message)s"))
+        handler.addFilter(lambda record: rank_zero_only.rank in (None, 0))
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
 def run_program(model_class: type[LightningModule], method: str, program: str) -> None:
     """An entry point: run the command line of `method` with errors as one line."""
     quiet_lightning()
+    show_remarks()
     # Windows are gathered from memory-mapped files; more workers than this project sets up do not help.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning's own affair

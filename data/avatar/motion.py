@@ -76,7 +76,7 @@ def find_motions(source: Path) -> list[Path]:
             )
         return [source]
     if not source.is_dir():
-        raise InputError(f"{source}: expected a motion file or a folder of them, found nothing; check --source")
+        raise InputError(f"{source}: expected a motion file or a folder of them, found nothing; check the path")
     files = [path for path in source.rglob("*") if path.is_file() and path.suffix.lower() in SOURCES]
     files = sorted(path for path in files if not path.name.endswith(MESH_SUFFIX) and not path.name.startswith("."))
     files = [path for path in files if path.suffix.lower() != ".npz" or is_mano_motion(read_npz(path))]
