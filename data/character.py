@@ -100,7 +100,8 @@ def character_files(folder: str | os.PathLike, name: str) -> tuple[Path, Path]:
     for path in (mesh, axes):
         if not path.is_file():
             raise InputError(
-                f"{path}: expected this file of the character {name}, found nothing; make it or correct the name"
+                f"{path}: expected this file of the character {name}, found nothing; make it "
+                "(run.convert_character, run.calculate_mixamo_axis) or correct the name"
             )
     return mesh, axes
 

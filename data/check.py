@@ -36,6 +36,10 @@ class CharacterReport:
 
     character: str
     domain: str = ""
+    side: str = ""
+    """Of the features."""
+    stale: bool = False
+    """The features are older than the motions, or hold other clips."""
     parts: dict[str, Part] = field(default_factory=lambda: {name: Part() for name in PARTS})
 
     @property
@@ -128,7 +132,7 @@ def _character(path: Path, name: str, kinds: set[str]) -> CharacterReport:
     if (path / f"{name}.npy").exists():
         file = _try(each.parts["features"], lambda: _features(path, name))
         if file is not None:
-            each.domain = file.domain
+            each.domain, each.side = file.domain, file.side
             ours = (path / f"{name}.json").is_file()  # also beside files that we wrote in the published layout
             kinds.add("features" if ours else "published features")
             each.parts[
@@ -136,6 +140,10 @@ def _character(path: Path, name: str, kinds: set[str]) -> CharacterReport:
             ].detail = f"{len(file.clips)} clips, {sum(clip.frames for clip in file.clips)} frames"
             if list((path / STATISTICS_FOLDER).glob(f"{name}_*.npy")):
                 _try(each.parts["statistics"], lambda: read_statistics(file) and "")
+            made = path / f"{name}.npy"
+            sources = motions_of(path / name)
+            each.stale = ours and any(source.stat().st_mtime > made.stat().st_mtime for source in sources)
+            each.stale |= ours and bool(sources) and len(sources) != len(file.clips)
         del file
     motions = motions_of(path / name)
     if motions:
@@ -246,9 +254,11 @@ def _advice(path: Path, characters: list[CharacterReport], mano: dict[str, Part]
         return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
     steps = {
-        "make the meshes with blender_scripts/fbx2mesh.py": having("mesh", MISSING),
+        "make the meshes with `python -m run.convert_character`": having("mesh", MISSING),
         "export or make these meshes again": having("mesh", DAMAGED),
-        "make the axes with `python -m run.calculate_mixamo_axis`": having("axes", MISSING, DAMAGED),
+        f"make the axes with `python -m run.calculate_mixamo_axis --mesh_data {path / 'finger_data'}`": having(
+            "axes", MISSING, DAMAGED
+        ),
         "mend or remove the motions named above": having("motions", DAMAGED),
         f"`python -m run.preprocess_mixhand --data_path {path} --force`, or fetch the archive again": (
             having("features", DAMAGED) or having("statistics", DAMAGED)
@@ -260,15 +270,43 @@ def _advice(path: Path, characters: list[CharacterReport], mano: dict[str, Part]
         advice.append("put MANO_RIGHT.pkl of https://mano.is.tue.mpg.de into artifact/smplx/models/mano")
     if mano["axes"].state in (MISSING, DAMAGED):
         advice.append("make the axes of MANO with `python -m run.calculate_mano_axis`")
-    waiting = any(each.parts["motions"].state == OK and each.parts["features"].state == ABSENT for each in characters)
-    if waiting and not advice:
-        advice.append(f"preprocess: `python -m run.preprocess_mixhand --data_path {path}`")
     if not advice:
-        config = "config/open/ASRN.yaml" if (path / "splits.yaml").is_file() else "config/ASRN.yaml"
-        advice.append(
-            f"nothing is missing; train: `python -m run.train_mixhand fit --config {config} --data.data_path {path}`"
-        )
+        advice += _next_steps(path, characters)
     return advice
+
+
+def _next_steps(path: Path, characters: list[CharacterReport]) -> list[str]:
+    """What to do with a folder in which nothing is damaged."""
+    preprocess = f"`python -m run.preprocess_mixhand --data_path {path}`"
+    steps = []
+    idle = [e.character for e in characters if {e.parts[p].state for p in ("motions", "features")} == {ABSENT}]
+    if any(each.parts["motions"].state == OK and each.parts["features"].state == ABSENT for each in characters):
+        return [f"preprocess: {preprocess}"]
+    stale = [each.character for each in characters if each.stale]
+    if stale:
+        return [f"motions have changed since, preprocess again: {preprocess} ({', '.join(stale[:6])})"]
+    sides = {each.side for each in characters if each.side}
+    if len(sides) > 1:
+        return [
+            *steps,
+            f"features of right and left hands are mixed; preprocess all with the same --is_rhand: {preprocess}",
+        ]
+    domains = {each.domain for each in characters if each.parts["features"].state == OK}
+    if len(domains) == 1:
+        other = "subjects of MANO (run.convert_interhand_bvh)" if "mixamo" in domains else "Mixamo characters"
+        steps.append(f"for training across domains, add {other}")
+    elif domains:
+        own = (path / "splits.yaml").is_file()
+        options = [f"--config config/{'open/' if own else ''}ASRN.yaml", f"--data.data_path {path}"]
+        if (path / "models").is_dir():
+            options.append(f"--model.smplx_model_path {path / 'models'}")
+        options.append(f"--model.mano_axis_path {path / 'finger_data' / 'mano_finger_axis.pkl'}")
+        steps.append(f"nothing is missing; train: `python -m run.train_mixhand fit {' '.join(options)}`")
+        if not own:
+            steps.append("name other characters than the published ones with --data.train_characters and the like")
+    if idle:
+        steps.append(f"characters without motions, which belong into folders of their names: {', '.join(idle[:6])}")
+    return steps
 
 
 def _try(part: Part, read: Callable):

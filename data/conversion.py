@@ -32,7 +32,7 @@ def jobs_for(config: argparse.Namespace) -> tuple[list[Job], list[Result]]:
     """The jobs of a command line (`run.convert_character`), and the files that are refused at first sight.
 
     Raises:
-        InputError: an input does not exist, a folder holds nothing to convert, two inputs have the same name.
+        InputError: an input does not exist, or a folder holds nothing to convert.
     """
     files = _files(config.inputs, config.recursive)
     wanted = file_name(config.character) if config.character else None
@@ -46,9 +46,9 @@ def jobs_for(config: argparse.Namespace) -> tuple[list[Job], list[Result]]:
         name = wanted or file_name(path.stem, "character")
         other = names.setdefault((name, path.stem.lower()) if wanted else name.lower(), path)
         if other != path:
-            raise InputError(
-                f"{path}: expected another name than {other} has; rename one, or convert into two folders"
-            )
+            reason = f"{path}: expected another name than {other} has; rename one, or convert into two folders"
+            refused.append(Result(str(path), error=reason))
+            continue
         jobs.append(_job(path, name, config))
     return jobs, refused
 
@@ -62,7 +62,8 @@ def _files(inputs: list[Path], recursive: bool) -> list[Path]:
             files.append(path)
             continue
         inside = sorted(path.rglob("*") if recursive else path.iterdir())
-        found = [file for file in inside if file.suffix.lower() in SUFFIXES and file.is_file()]
+        visible = [file for file in inside if not file.name.startswith(".")]
+        found = [file for file in visible if file.suffix.lower() in SUFFIXES and file.is_file()]
         if not found:
             hint = "" if recursive else "; --recursive looks deeper"
             raise InputError(f"{path}: expected files {', '.join(SUFFIXES)} in this folder, found none{hint}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -103,10 +103,24 @@ class Preprocessor:
             raise InputError(f"{self.data_path}: expected a folder of .bvh files for each character, found none")
         return names
 
-    def rigs(self, character: str) -> list[Path]:
-        """The files of a character that have a skeleton: its motions, and its mesh if it has one."""
-        mesh = self._finger_data / f"{character}_mesh_data.npz"
-        return [*([mesh] if mesh.is_file() else []), *motions_of(self.data_path / character)]
+    def rig_files(self, characters: Sequence[str] | None = None) -> list[Path]:
+        """The files that have a skeleton, meshes and motions, of these characters or of all.
+
+        Raises:
+            InputError: there are none.
+        """
+        ending = "_mesh_data.npz"
+        meshes = {path.name.removesuffix(ending): path for path in self._finger_data.glob(f"*{ending}")}
+        folders = [path for path in self.data_path.glob("*") if path.is_dir() and path.name not in NOT_CHARACTERS]
+        names = sorted({*meshes, *(path.name for path in folders)}) if characters is None else characters
+        files = [
+            path
+            for name in names
+            for path in (*([meshes[name]] if name in meshes else []), *motions_of(self.data_path / name))
+        ]
+        if not files:
+            raise InputError(f"{self.data_path}: expected meshes in finger_data or folders of .bvh files, found none")
+        return files
 
     def plan(self, character: str) -> Plan:
         """Find out what there is to do for a character; reads its inputs once, for their hash.

@@ -9,7 +9,6 @@ import argparse
 import time
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -17,7 +16,7 @@ from data.open_hands.build import Plan, build
 from data.open_hands.library import SPLITS, OpenHands
 from data.open_hands.pictures import all_hands, all_shapes
 from data.open_hands.shapes import HandShapes
-from utils.cli import guarded
+from utils.cli import guarded, wide_console
 
 
 def main() -> None:
@@ -42,7 +41,7 @@ def main() -> None:
         if min(arguments.train_seconds) <= 0:
             parser.error("--train_seconds: expected two positive numbers")
         plan.seconds["train"] = tuple(arguments.train_seconds)
-    console = Console()
+    console = wide_console()
     started = time.perf_counter()
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 from jsonargparse import ArgumentParser
-from rich.console import Console
 
 from data.axes.annotation import Annotation
 from data.axes.estimate import METHODS, HandEstimate, estimate_axes
@@ -26,7 +25,7 @@ from model.mano import find_model_file
 from model.topology import SIDES
 from run.annotation_page import PlainHelp, add_page_options, annotate
 from run.axis_reports import READING, draw, tell
-from utils.cli import guarded
+from utils.cli import guarded, wide_console
 from utils.errors import InputError
 from utils.files import content_hash
 
@@ -57,7 +56,7 @@ def calculate(options: Sequence[str] | None = None) -> None:
         InputError: bad input.
     """
     config = argument_parser().parse_args(options)
-    console = Console()
+    console = wide_console()
     files = _model_files(config.smplx_path)
     estimates = [_estimate(config, side) for side in files]
     tell(console, estimates, TITLE)

@@ -26,9 +26,10 @@ from data.axes.files import axes_path, character_name, hand_key, mesh_files, rea
 from data.axes.hand import character_hand
 from data.axes.motion import bvh_files, hinges_from_files
 from data.character import read_character
+from data.rig import RigMap, read_rig_map
 from run.annotation_page import PlainHelp, add_page_options, annotate
 from run.axis_reports import READING, draw, tell
-from utils.cli import guarded
+from utils.cli import guarded, wide_console
 from utils.errors import InputError
 from utils.files import content_hash
 
@@ -50,6 +51,7 @@ def argument_parser() -> ArgumentParser:
         help="BVH files of the character, or folders of them (or of one folder for each character): their joints' "
         "hinges are the best evidence there is",
     )
+    parser.add_argument("--rig_map", help="YAML file that names the joints of hands whose bones are not recognised")
     parser.add_argument("--picture", help="PNG of axes and fist; a folder, if there are several characters")
     parser.add_argument(
         "--force", nargs="?", action=ActionYesNo, default=False, help="of a folder, also those that have axes already"
@@ -69,15 +71,16 @@ class Job:
     method: str
     preset: str | None
     motion: Sequence[str]
+    rig_map: RigMap | None = None
 
     def estimates(self, mesh: Path, console: Console) -> list[HandEstimate]:
         """The hands of a character, right before left."""
-        character = read_character(mesh, None)
+        character = read_character(mesh, None, self.rig_map)
         found = []
         for side in character.sides:
             hand = character_hand(character, side)
             preset = None if self.preset is None else read_preset(self.preset, side)
-            motion = hinges_from_files(hand, bvh_files(self.motion, character.name))
+            motion = hinges_from_files(hand, bvh_files(self.motion, character.name), self.rig_map)
             for reason in motion.refused.values():
                 console.print(f"not used: {reason}", style="yellow", markup=False, highlight=False, soft_wrap=True)
             found.append(estimate_axes(hand, self.method, preset, motion.hinges))
@@ -96,10 +99,11 @@ def calculate(options: Sequence[str] | None = None) -> None:
         InputError: bad input; in a folder, after the other characters were done.
     """
     config = argument_parser().parse_args(options)
-    job = Job(config.method, config.preset, config.motion or ())
+    rig_map = None if config.rig_map is None else read_rig_map(config.rig_map)
+    job = Job(config.method, config.preset, config.motion or (), rig_map)
     folder = Path(config.mesh_data).is_dir()
     files = mesh_files(config.mesh_data)
-    console = Console()
+    console = wide_console()
     if config.annotate:
         if len(files) > 1:
             raise InputError(

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from data.check import DAMAGED, MISSING, OK, PARTS, FolderReport, Part, check_folder
-from utils.cli import guarded
+from utils.cli import guarded, wide_console
 from utils.errors import InputError
 
 _STYLES = {OK: "green", MISSING: "red", DAMAGED: "bold red"}
@@ -65,7 +65,7 @@ def check(options: Sequence[str] | None = None) -> None:
 
 
 def _print(report: FolderReport) -> None:
-    console = Console()
+    console = wide_console()
     console.print(f"{report.path}: {report.kind}", highlight=False, markup=False, soft_wrap=True)
     table = Table("character", "domain", *PARTS)
     for each in report.characters:

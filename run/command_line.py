@@ -22,7 +22,6 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from data.mixhand import MixHandDataModule
@@ -127,7 +126,7 @@ class RetargetingCLI(LightningCLI):
             return
         if given not in SPECIAL_PATHS:
             if not Path(given).is_file():
-                found = "found a folder" if Path(given).is_dir() else "found nothing"
+                found = "found a folder" if Path(given).is_dir() else "but it does not exist"
                 raise InputError(
                     f"--ckpt_path {given}: expected a checkpoint file, {found}; give a file, last, or best"
                 )
@@ -315,14 +314,16 @@ def fit_to_hardware(trainer: dict[str, Any]) -> None:
         trainer["precision"] = "32-true"
 
 
+class _Remarks(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"note: {record.getMessage()}")
+
+
 def show_remarks() -> None:
     """Print what the data module has to say (clips left out, windows without partner), a line each."""
     logger = logging.getLogger("data")
-    if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("note: %(message)s"))
-        handler.addFilter(lambda record: rank_zero_only.rank in (None, 0))
-        logger.addHandler(handler)
+    if not any(isinstance(handler, _Remarks) for handler in logger.handlers):
+        logger.addHandler(_Remarks())
     logger.setLevel(logging.INFO)
     logger.propagate = False
 

@@ -21,7 +21,7 @@ from rich.table import Table
 from data.blender import ADVICE, BlenderWorker, find_blender
 from data.conversion import Job, convert_gltf, done_before, jobs_for, remember
 from data.convert import GLTF_SUFFIXES, Result
-from utils.cli import guarded
+from utils.cli import guarded, wide_console
 from utils.errors import InputError
 
 
@@ -129,7 +129,7 @@ def _convert(job: Job, worker: BlenderWorker | None) -> Result:
 
 
 def _report(results: list[Result], up_to_date: list[Job]) -> None:
-    console = Console()
+    console = wide_console()
     made = sorted((result for result in results if result.error is None), key=lambda result: result.source)
     if made:
         table = Table("file", "vertices", "bones", "motions", "frames", "remarks")

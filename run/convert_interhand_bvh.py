@@ -23,7 +23,7 @@ from rich.table import Table
 
 from data.interhand_conversion import SUMMARY, Conversion
 from model.topology import SIDES
-from utils.cli import guarded
+from utils.cli import guarded, wide_console
 from utils.errors import InputError
 
 _COUNTS = ("frames", "runs", "written", "gaps", "missing", "single", "uneven")
@@ -74,7 +74,7 @@ def convert(options: Sequence[str] | None = None) -> None:
         None if config.split_subjects is None else Path(config.split_subjects),
         config.force,
     )
-    console = Console()
+    console = wide_console()
     done = len(conversion.rows)
     if done:
         console.print(f"{done} captures were finished earlier", highlight=False)

@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 
 from jsonargparse import ActionYesNo, ArgumentParser
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -26,7 +25,7 @@ from data.preprocess import Outcome, Plan, Preprocessor
 from data.rig import read_rig_map
 from data.store import FORMATS
 from data.windows import window_length
-from utils.cli import guarded
+from utils.cli import guarded, wide_console
 from utils.errors import InputError
 from utils.parallel import BACKENDS, Done, map_unordered, processors
 
@@ -95,6 +94,9 @@ def preprocess(options: Sequence[str] | None = None) -> None:
     if config.jobs < 1:
         raise InputError(f"--jobs: expected at least 1, found {config.jobs}")
     worker = Preprocessor(data_path, smplx_path, side, config.window_size, config.force, config.format, rig_map)
+    if config.print_map:
+        print(recognised(worker.rig_files(config.characters)))
+        return
     characters = worker.characters()
     unknown = [name for name in config.characters or () if name not in characters]
     if unknown:
@@ -103,16 +105,13 @@ def preprocess(options: Sequence[str] | None = None) -> None:
             f"found {', '.join(unknown)}"
         )
     characters = list(dict.fromkeys(config.characters or characters))
-    if config.print_map:
-        print(recognised(file for name in characters for file in worker.rigs(name)))
-        return
     spread = partial(map_unordered, jobs=config.jobs, backend=config.backend, cluster=config.cluster)
     _run_all(worker, characters, spread)
 
 
 def _run_all(worker: Preprocessor, characters: list[str], spread: partial) -> None:
     """Plan, work, and report; ``spread(function, items)`` is who works."""
-    console = Console()
+    console = wide_console()
     columns = (
         TextColumn("{task.description:<16}", markup=False),
         BarColumn(),

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from run.methods import METHODS
+from utils.cli import wide_console
 
 # The best value that a metric can reach: the zero diagonal of the finger matrix counts as 0 among 20 cosines.
 CEILINGS = {"S_finger": 0.95, "S_palm": 1.0}
@@ -182,9 +182,7 @@ def table(methods: Mapping[str, Mapping[str, Any]], title: str) -> Table:
 
 def print_table(methods: Mapping[str, Mapping[str, Any]], title: str, note: str = "") -> None:
     """Print the table; without a terminal it is as wide as it needs to be."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)
+    console = wide_console()
     console.print(table(methods, title))
     if note:
         console.print(note, highlight=False)

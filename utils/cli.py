@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import TypeVar
 
+from rich.console import Console
+
 from utils.errors import InputError
 
 Result = TypeVar("Result")
@@ -46,6 +48,12 @@ def guarded(main: Callable[[], Result]) -> Result:
 def processors() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def wide_console() -> Console:
+    """Where to print, as wide as the terminal, or 160 characters where there is none, so that tables stay whole."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
 
 
 def _fail(message: str) -> None:

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from data.axes.evidence import MotionHinges
 from data.axes.hand import BareHand
 from data.bvh import Bvh, read_bvh
-from data.rig import find_hand
+from data.rig import RigMap, find_hand
 from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, N_FINGERS, N_JOINTS, PARENTS
 from utils.errors import InputError
 
@@ -52,8 +52,8 @@ def bvh_files(paths: Sequence[str | os.PathLike], name: str) -> list[Path]:
     return files
 
 
-def hinges_from_files(hand: BareHand, files: Sequence[Path]) -> MotionEvidence:
-    """Hinges of a hand from BVH files on its skeleton, all frames counting alike.
+def hinges_from_files(hand: BareHand, files: Sequence[Path], rig_map: RigMap | None = None) -> MotionEvidence:
+    """Hinges of a hand from BVH files on its skeleton, all frames counting alike; see `data.rig` for ``rig_map``.
 
     Local rotations in a BVH are relative to its rest pose. Where that points elsewhere than the character's (arms
     down, say), the hinges are turned by the rotation that lays the one hand onto the other; a file whose bones then
@@ -68,7 +68,7 @@ def hinges_from_files(hand: BareHand, files: Sequence[Path]) -> MotionEvidence:
     for path in files:
         motion = read_bvh(path)
         try:
-            numbers = find_hand(motion.joint_names, hand.side, str(path), motion.parents).indices
+            numbers = find_hand(motion.joint_names, hand.side, str(path), motion.parents, rig_map).indices
             turn = _onto_hand(hand, motion, numbers, path)
         except InputError as error:
             evidence.refused[path] = str(error)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from data.rig.hand_map import HandMap
 from data.rig.recognise import FEWEST_FINGERS, Found, Rig, hand_map, mapped_hand, sides_of
-from data.rig.rig_map import RigMap, as_yaml, read_rig_map
+from data.rig.rig_map import RigMap, all_joints, as_yaml, read_rig_map
 from model.topology import FINGERS, ROOTS, SIDES, check_side
 from utils.errors import InputError
 
@@ -30,7 +31,7 @@ def find_hand(
     (metacarpals, twist bones, ends) are left out, and noted in :attr:`HandMap.chains`.
 
     Args:
-        joint_names: names as the file spells them. If a name occurs twice, its first occurrence counts.
+        joint_names: names as the file spells them.
         side: ``"right"`` or ``"left"``; None takes the right hand if there is one, else the left one.
         source: the file's name, for the error message.
         parents: for each joint the number of the one above it, −1 for a root; None if it is not known, so that names
@@ -38,7 +39,8 @@ def find_hand(
         rig_map: what the user says about rigs whose names tell nothing; used for files in which its names occur.
 
     Raises:
-        InputError: there is no such hand; the message says what was found, what is missing and what to do.
+        InputError: there is no such hand, or two joints share the name of one of its joints; the message says what was
+            found, what is missing and what to do.
         ValueError: `side` is none of the above.
     """
     rig = Rig(joint_names, parents)
@@ -49,8 +51,13 @@ def find_hand(
         attempts.append(rig.hand(each) if found is None else found)
     for attempt in attempts:
         if attempt.usable and (rig.sided or side is not None or rig_map is not None):
-            return hand_map(rig, attempt)
-    raise InputError(_complaint(rig, side, source, attempts))
+            found = hand_map(rig, attempt)
+            _check_unique(joint_names, found, source)
+            return found
+    complaint = _complaint(rig, side, source, attempts)
+    if rig_map is not None and not any(rig_map.names_occur(rig.names, each) for each in sides):
+        complaint += f"; none of the names in {rig_map.source} is one of this file's joints"
+    raise InputError(complaint)
 
 
 def hand_sides(
@@ -70,7 +77,24 @@ def print_map(joint_names: Sequence[str], parents: Sequence[int] | np.ndarray | 
     """What was recognised in a file as the text of a rig map: a start for one's own (see :mod:`data.rig.rig_map`)."""
     rig = Rig(joint_names, parents)
     sides = SIDES if rig.sided else SIDES[:1]
-    return as_yaml(rig.names, {side: rig.hand(side).indices for side in sides}, source)
+    hands = {side: rig.hand(side) for side in sides}
+    text = as_yaml(rig.names, {side: hand.indices for side, hand in hands.items()}, source)
+    if all(hand.usable for hand in hands.values()):
+        return text
+    return text + all_joints(rig.names, parents)
+
+
+def _check_unique(joint_names: Sequence[str], hand: HandMap, source: str) -> None:
+    """Raise InputError where two joints of a file have the name of one of the hand's: who can tell which is meant?"""
+    counts = Counter(joint_names)
+    names = [joint_names[index] for index in hand.indices if index is not None]
+    double = [name for name in names if counts[name] > 1]
+    if double:
+        where = f"{source}: " if source else ""
+        raise InputError(
+            f"{where}expected each joint of the {hand.side} hand once, found {', '.join(double[:5])} several times; "
+            "rename the joints, or export again"
+        )
 
 
 def _complaint(rig: Rig, side: str | None, source: str, attempts: list[Found]) -> str:

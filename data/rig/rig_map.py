@@ -117,6 +117,19 @@ def as_yaml(names: Sequence[str], hands: Mapping[str, Sequence[int | None]], sou
     return "\n".join(lines) + "\n"
 
 
+def all_joints(names: Sequence[str], parents: Sequence[int] | None = None, most: int = 400) -> str:
+    """All joints of a file as remarks of a rig map, indented by their depth: what there is to choose from."""
+    lines = ["# No whole hand was recognised. These are the file's joints:"]
+    depth: list[int] = []
+    for joint in range(min(len(names), most)):
+        above = -1 if parents is None else int(parents[joint])
+        depth.append(depth[above] + 1 if 0 <= above < joint else 0)
+        lines.append(f"#   {'  ' * min(depth[-1], 30)}{_scalar(names[joint])}")
+    if len(names) > most:
+        lines.append(f"#   … and {len(names) - most} more")
+    return "\n".join(lines) + "\n"
+
+
 def _scalar(name: str | None) -> str:
     """A name as YAML that reads back as the same text."""
     if name is None:

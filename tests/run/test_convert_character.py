@@ -112,7 +112,6 @@ def test_advice_where_there_is_no_blender(tmp_path, capsys):
     [
         (["nowhere"], "nowhere: expected a file or folder, found nothing"),
         (["in"], "found none; --recursive looks deeper"),
-        (["in/deeper", "other"], "expected another name than .* has"),
     ],
 )
 def test_inputs_that_cannot_be_used(folder, tmp_path, monkeypatch, options, reason):
@@ -123,6 +122,16 @@ def test_inputs_that_cannot_be_used(folder, tmp_path, monkeypatch, options, reas
     with pytest.raises(InputError, match=reason):
         convert([*options, "--output_dir", "out"])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_second_file_of_one_name_is_refused_and_the_first_is_converted(folder, tmp_path, monkeypatch, capsys):
+    (tmp_path / "other").mkdir()
+    small_arm().write(tmp_path / "other" / "aj.glb")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="1 of 2"):
+        convert([str(folder / "Aj.glb"), "other", "--output_dir", "out"])
+    assert "expected another name than" in " ".join(capsys.readouterr().out.split())
+    assert (tmp_path / "out" / "finger_data" / "Aj_mesh_data.npz").is_file()
 
 
 def test_adjusted_bones_are_asked_for(folder, tmp_path):
