@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from data.axes.estimate import estimate_axes
 from data.axes.hand import character_hand
 from data.character import read_character, read_finger_axes
 from model.hands import ManoHand
+from model.topology import FINGERS
 from run import calculate_mano_axis, calculate_mixamo_axis
 from utils.errors import InputError
 from utils.trusted import read_pickle
@@ -95,6 +97,29 @@ def test_folder_goes_on_after_a_failure_and_skips_what_is_there(meshes, tmp_path
     assert (out / "Aj_finger_axis.pkl").read_bytes() == b"annotated by hand"
     mixamo("--mesh_data", meshes, "--output", out, "--force")
     assert read_finger_axes(out / "Aj_finger_axis.pkl")
+
+
+def test_a_rig_whose_names_tell_nothing_has_axes_by_its_map(golden, tmp_path):
+    with np.load(golden / "inputs" / "Aj_mesh_data.npz") as file:
+        arrays = dict(file)
+    number = {name: f"Bone_{n:03d}" for n, name in enumerate(arrays["vgrp_label"].tolist())}
+    maps = {}
+    for side in ("Right", "Left"):
+        hand = f"mixamorig:{side}Hand"
+        fingers = {f: [number[f"{hand}{f.capitalize()}{k}"] for k in range(1, 5)] for f in FINGERS}
+        maps[side.lower()] = {"wrist": number[hand], **fingers}
+    for key in ("vgrp_label", "bone_names"):
+        arrays[key] = np.array([number[name] for name in arrays[key].tolist()])
+    np.savez(tmp_path / "No_mesh_data.npz", **arrays)
+    (tmp_path / "map.yaml").write_text(yaml.safe_dump(maps))
+    shutil.copy(golden / "inputs" / "Aj_mesh_data.npz", tmp_path)
+    mixamo("--mesh_data", tmp_path / "Aj_mesh_data.npz")
+    with pytest.raises(InputError, match="--rig_map"):
+        mixamo("--mesh_data", tmp_path / "No_mesh_data.npz")
+    mixamo("--mesh_data", tmp_path / "No_mesh_data.npz", "--rig_map", tmp_path / "map.yaml")
+    found, expected = (read_pickle(tmp_path / f"{name}_finger_axis.pkl") for name in ("No", "Aj"))
+    for key in ("rhand", "lhand"):
+        np.testing.assert_allclose(found[key], expected[key], atol=1e-12)
 
 
 @pytest.mark.parametrize(

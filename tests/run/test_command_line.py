@@ -224,10 +224,22 @@ def test_bad_configurations(text, words, world, program):
         (["--data.data_path", "nowhere"], ["nowhere"]),
         (["--data.train_characters", "[Nobody, Mano0]"], ["Nobody"]),
         (["--model.smplx_model_path", "nowhere/models"], ["nowhere/models"]),
+        (["--model.is_rhand", "false"], ["--model.is_rhand", "right hands", "false"]),
+        (["--ckpt_path", "artifact"], ["artifact", "folder"]),
     ],
 )
 def test_bad_options(options, words, world, program):
     rejected(program("run.train_mixhand", "fit", *SMALL, *options), *words)
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"), [("-1", ["--optim", "-1"]), ("1e30", ["finite losses", "nan", "--optim.lr"])]
+)
+def test_bad_learning_rates(rate, words, world, program):
+    result = program("run.train_mixhand", "fit", *SMALL, "--optim.lr", rate, "--trainer.max_epochs", "3")
+    error = result.err.strip().splitlines()[-1]
+    assert result.code == 2 and error.startswith("error: ") and "Traceback" not in result.err
+    assert all(word in error for word in words), error
 
 
 def test_bad_subcommand(world, program):
@@ -255,6 +267,16 @@ def test_checkpoints_that_do_not_fit(world, program):
     )
     torch.save({"weights": torch.zeros(3)}, "none.ckpt")
     rejected(program("run.train_mixhand", *published_run, "--ckpt_path", "none.ckpt"), "state_dict")
+
+
+def test_weights_that_contradict_themselves_or_are_no_numbers(world, program):
+    run = ["test", "--config", "asrn.yaml", "--data.num_workers", "0", "--trainer.default_root_dir", "out"]
+    content = published.checkpoint("asrn")
+    name = next(name for name in content["state_dict"] if "conv1.weight" in name)
+    for change, word in ((1.0, "different ones"), (float("nan"), "NaN")):
+        altered_weight = content["state_dict"][name] + change
+        torch.save({**content, "state_dict": {**content["state_dict"], name: altered_weight}}, "altered.ckpt")
+        rejected(program("run.train_mixhand", *run, "--ckpt_path", "altered.ckpt"), name, word)
 
 
 class Malice:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.bvh import read_bvh
-from data.rig import find_hand, hand_sides
+from data.rig import find_hand, hand_sides, print_map, read_rig_map
 from data.rig.words import parse
 from model.topology import INDEX, MIDDLE, PINKY, THUMB, hand_joint_names
 from tests.data.rig.schemes import SCHEMES, WEBXR, MadeRig, made
@@ -225,6 +225,23 @@ def test_fingers_without_a_hand_are_named():
         "but fewer than 2 fingers beside the thumb; complete the rig, or say which joints they are with --rig_map"
         in (message)
     )
+
+
+def test_a_joint_that_occurs_twice_is_named():
+    names = [name.replace("RightHandMiddle1", "RightHandIndex1") for name in rig(sides=("right",))]
+    with pytest.raises(InputError, match="RightHandIndex1 several times"):
+        find_hand(names, "right")
+
+
+def test_the_start_of_a_map_lists_the_joints_of_a_rig_that_tells_nothing():
+    text = print_map([f"Bone_{n:02d}" for n in range(30)], [*range(-1, 29)])
+    assert "wrist: null" in text and '#     "Bone_01"' in text and '"Bone_29"' in text
+
+
+def test_a_map_that_fits_nothing_is_named(tmp_path):
+    (tmp_path / "map.yaml").write_text("right: {wrist: Nope, thumb: [X], index: [A], middle: [B]}")
+    with pytest.raises(InputError, match="map.yaml is one of this file's joints"):
+        find_hand(["Bone_0", "Bone_1"], "right", rig_map=read_rig_map(tmp_path / "map.yaml"))
 
 
 def test_absent_hand_names_what_is_expected_and_the_other_side():
