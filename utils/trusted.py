@@ -50,9 +50,10 @@ def _explained(path: Path, kind: str) -> Iterator[None]:
     try:
         yield
     except Refused as error:
-        raise InputError(f"{path}: expected {kind} with plain data, but {error}; use another file") from None
+        reason = _in_one_line(str(error))
+        raise InputError(f"{path}: expected {kind} with plain data, but {reason}; use another file") from None
     except _DAMAGE as error:
-        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+        detail = _in_one_line(str(error).splitlines()[0] if str(error) else type(error).__name__)
         raise InputError(
             f"{path}: expected {kind}, but it is damaged or of another kind ({detail}); fetch or write it again"
         ) from error
@@ -63,6 +64,11 @@ def _explained(path: Path, kind: str) -> Iterator[None]:
         raise InputError(
             f"{path}: expected {kind}, but its table of contents is damaged; fetch or write it again"
         ) from error
+
+
+def _in_one_line(text: str) -> str:
+    """The text without what a file may have put into it to break or colour the line of an error message."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)[:400]
 
 
 def _existing(path: str | os.PathLike) -> Path:

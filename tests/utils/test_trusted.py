@@ -266,6 +266,14 @@ def test_deep_nesting_is_refused(tmp_path):
         read_pickle(tmp_path / "a.pkl")
 
 
+def test_names_in_messages_cannot_break_the_line(tmp_path):
+    path = tmp_path / "a.pkl"
+    path.write_bytes(b"\x80\x04\x8c\x05a\n\x1b[1\x8c\x01b\x93.")
+    with pytest.raises(InputError, match=r"asks for a\\n\\x1b\[1\.b") as error:
+        read_pickle(path)
+    assert str(error.value).isprintable()
+
+
 def test_truncated_anywhere_is_an_input_error(tmp_path):
     whole = pickle.dumps(PLAIN, 2)
     path = tmp_path / "a.pkl"
