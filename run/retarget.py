@@ -13,7 +13,6 @@ where both share it), glb (with skin and materials, opens in Blender and browser
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,13 +35,12 @@ from model.transfer import METHODS, NETWORKS, SourceMotion, Transfer
 from run.methods import load_network
 from run.progress import progress
 from run.retarget_film import Shown, write_motion_film
+from run.retarget_plan import FILMS, Plan, formats_of, inputs_of, plan_of
 from run.retarget_report import hand_report, print_reports, write_report
 from utils.cli import guarded
 from utils.errors import InputError
 from utils.trusted import read_npy, read_npz
 from utils.video import check_format
-
-FILMS = ("mp4", "gif")
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -138,7 +136,7 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """
     config = argument_parser().parse_args(options)
     files = find_motions(config.source)
-    formats, into_file = _formats(config, files)
+    formats, into_file = formats_of(config.output, config.format, len(files))
     _check_options(config, formats)
     reading = Reading(
         config.data_path,
@@ -148,7 +146,8 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
         config.fps,
         config.blender,
     )
-    _check_folder(config.output.parent if into_file else config.output)
+    plan = plan_of(config, files, formats, into_file)
+    plan.check(inputs_of(config, files, reading))
     network = None if config.method not in NETWORKS else load_network(config.ckpt_path, config.method)
     target = read_avatar(config.target, reading, _shape(config.shape, "--shape"), config.target_scale)
     check_target(target, formats)
@@ -161,11 +160,9 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     failures: dict[Path, str] = {}
     with progress("retargeting", len(files), "motions") as advance:
         for file in files:
-            folder = file.parent.relative_to(config.source) if config.source.is_dir() else Path()
             try:
                 for motion in read_motions(file, reading, own_hand, config.source_scale, config.fps, source_shape):
-                    base = config.output if into_file else config.output / folder / motion.name
-                    reports.append(_one(motion, retargeter, base, formats, into_file, config))
+                    reports.append(_one(motion, retargeter, plan.claim(file, motion.name), plan, config))
             except InputError as error:
                 if len(files) == 1:
                     raise
@@ -175,10 +172,9 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     return reports
 
 
-def _one(
-    motion: Motion, retargeter: Retargeter, base: Path, formats: list[str], into_file: bool, config
-) -> dict[str, Any]:
+def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config) -> dict[str, Any]:
     """Retarget one motion and write its files; its report."""
+    formats, into_file = plan.formats, plan.into_file
     work = retargeter.transfers(motion)
     results = {side: transfer(source) for side, (source, transfer) in work.items()}
     poses = {side: result.local.double().numpy() for side, result in results.items()}
@@ -213,24 +209,6 @@ def _one(
     return report
 
 
-def _formats(config: argparse.Namespace, files: list[Path]) -> tuple[list[str], bool]:
-    """The formats to write, and whether --output names one file."""
-    ending = config.output.suffix.lower().removeprefix(".")
-    ending = {"npz": "mano", "gltf": "glb"}.get(ending, ending)
-    known = (*FORMATS, *FILMS)
-    if ending in known and not config.output.is_dir():
-        if config.format not in (None, [ending]):
-            raise InputError(
-                f"--output {config.output}: expected a folder for --format {' '.join(config.format)}, found a file"
-            )
-        if len(files) > 1:
-            raise InputError(
-                f"--output {config.output}: expected a folder for {len(files)} motions, found a file name"
-            )
-        return [ending], True
-    return list(dict.fromkeys(config.format or ["bvh"])), False
-
-
 def _check_options(config: argparse.Namespace, formats: list[str]) -> None:
     if config.method in NETWORKS and config.ckpt_path is None:
         raise InputError(
@@ -252,19 +230,6 @@ def _check_options(config: argparse.Namespace, formats: list[str]) -> None:
             check_format(kind)
     if "fbx" in formats and find_blender(config.blender) is None:
         raise InputError(f"--format fbx: {ADVICE}")
-
-
-def _check_folder(folder: Path) -> None:
-    """The folder can be made and written to; said before the work is done."""
-    there = folder
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    if not there.is_dir():
-        raise InputError(
-            f"{folder}: expected a folder for the output, found the file {there}; choose another --output"
-        )
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f"{there}: no permission to write in this folder; choose another --output")
 
 
 def _shape(words: list[str] | None, option: str) -> np.ndarray | None:
