@@ -26,12 +26,13 @@ from data.avatar.avatar import Avatar
 from data.avatar.motion import Motion, find_motions, read_motions
 from data.avatar.reading import Reading, read_avatar
 from data.blender import ADVICE, find_blender
-from data.export.outputs import FORMATS, Job, check_target, output_paths, write_motion
+from data.export.outputs import FORMATS, Job, check_target, output_paths, skin_missing, write_motion
 from data.rig import read_rig_map
 from model.retargeting import Retargeting
 from model.streaming import StreamingNetwork
 from model.topology import N_SHAPE, SIDES
 from model.transfer import METHODS, NETWORKS, SourceMotion, Transfer
+from run.callbacks import say
 from run.methods import load_network
 from run.progress import progress
 from run.retarget_film import Shown, write_motion_film
@@ -151,6 +152,8 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     network = None if config.method not in NETWORKS else load_network(config.ckpt_path, config.method)
     target = read_avatar(config.target, reading, _shape(config.shape, "--shape"), config.target_scale)
     check_target(target, formats)
+    if (lacks := skin_missing(target)) and not set(FILMS).isdisjoint(formats):
+        say(f"note: {target.name} is drawn as bones: {target.path} has {lacks}")
     source_shape = _shape(config.source_shape, "--source_shape")
     own_hand = None if config.source_hand is None else read_avatar(config.source_hand, reading, source_shape)
     sides = SIDES if config.hands == "both" else (config.hands,)

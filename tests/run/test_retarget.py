@@ -162,6 +162,18 @@ def test_glb_by_the_ending_and_four_fingers(files, tmp_path):
     assert report["hands"]["right"]["joints_compared"] == 17
 
 
+def test_a_mesh_without_weights_is_refused_or_drawn_as_bones(files, tmp_path, capsys):
+    with np.load(files / "set" / "finger_data" / "Kaya_mesh_data.npz") as arrays:
+        content = {**arrays, "weight": np.zeros_like(arrays["weight"])}
+    np.savez(tmp_path / "Bare_mesh_data.npz", **content)
+    words = [files / "moves.bvh", "--target", tmp_path / "Bare_mesh_data.npz", "--method", "tbs_copy", "--output"]
+    with pytest.raises(InputError, match="found a mesh without skinning weights"):
+        run(files, *words, tmp_path / "out", "--format", "gif", "glb")
+    assert not (tmp_path / "out").exists()
+    run(files, *words, tmp_path / "o.gif", "--film_size", "64")
+    assert "drawn as bones" in capsys.readouterr().err and (tmp_path / "o.gif").stat().st_size > 2000
+
+
 @pytest.mark.parametrize("format", ["mp4", "gif"])
 def test_films_show_both_hands(files, tmp_path, format):
     pytest.importorskip("av")
