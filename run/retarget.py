@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ from utils.cli import guarded
 from utils.errors import InputError
 from utils.trusted import read_npy, read_npz
 from utils.video import check_format
+
+MOST_FPS = 10000
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -150,12 +152,14 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     plan = plan_of(config, files, formats, into_file)
     plan.check(inputs_of(config, files, reading))
     network = None if config.method not in NETWORKS else load_network(config.ckpt_path, config.method)
-    target = read_avatar(config.target, reading, _shape(config.shape, "--shape"), config.target_scale)
+    shape, for_target = _shape(config.shape, "--shape"), replace(reading, scale_option="--target_scale")
+    target = read_avatar(config.target, for_target, shape, config.target_scale)
     check_target(target, formats)
     if (lacks := skin_missing(target)) and not set(FILMS).isdisjoint(formats):
         say(f"note: {target.name} is drawn as bones: {target.path} has {lacks}")
     source_shape = _shape(config.source_shape, "--source_shape")
-    own_hand = None if config.source_hand is None else read_avatar(config.source_hand, reading, source_shape)
+    unscaled = replace(reading, scale_option="")
+    own_hand = None if config.source_hand is None else read_avatar(config.source_hand, unscaled, source_shape)
     sides = SIDES if config.hands == "both" else (config.hands,)
     retargeter = Retargeter(target, config.method, network, config.refine, not config.no_contacts, sides)
 
@@ -218,14 +222,16 @@ def _check_options(config: argparse.Namespace, formats: list[str]) -> None:
             f"--method {config.method}: expected its checkpoint, found none; give --ckpt_path (run.train_mixhand fit "
             f"or `make demo` makes one), or take --method optimize, which needs none"
         )
-    if config.refine < 0 or (config.refine and config.method not in NETWORKS):
+    if config.refine < 0:
+        raise InputError(f"--refine: expected the number of steps, 0 or more, found {config.refine}")
+    if config.refine and config.method not in NETWORKS:
         raise InputError(f"--refine: expected steps after a network (asrn, dm), found {config.refine} with "
                          f"--method {config.method}")  # fmt: skip
     for name in ("source_scale", "target_scale"):
         if not 0 < getattr(config, name) < np.inf:
             raise InputError(f"--{name}: expected a number above 0, found {getattr(config, name)}")
-    if config.fps is not None and not 0 < config.fps <= 10000:
-        raise InputError(f"--fps: expected frames per second above 0, found {config.fps}")
+    if config.fps is not None and not 0 < config.fps <= MOST_FPS:
+        raise InputError(f"--fps: expected frames per second, above 0 and at most {MOST_FPS}, found {config.fps:g}")
     if not 64 <= config.film_size <= 2160:
         raise InputError(f"--film_size: expected 64 to 2160 pixels, found {config.film_size}")
     for kind in formats:
@@ -253,8 +259,13 @@ def _shape(words: list[str] | None, option: str) -> np.ndarray | None:
                 f"{option}: expected {N_SHAPE} numbers or a .npy or .npz file, found {words[0]!r}"
             ) from None
     values = np.asarray(values, dtype=np.float64).reshape(-1)
-    if values.size < N_SHAPE or values.size % N_SHAPE or not np.isfinite(values).all():
-        raise InputError(f"{option}: expected {N_SHAPE} finite numbers, found {values.size}")
+    if values.size < N_SHAPE or values.size % N_SHAPE:
+        raise InputError(f"{option}: expected {N_SHAPE} numbers, found {values.size}")
+    if not np.isfinite(values).all():
+        number = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise InputError(
+            f"{option}: expected {N_SHAPE} finite numbers, found {values[number]} as number {number % N_SHAPE + 1}"
+        )
     return values.reshape(-1, N_SHAPE).mean(axis=0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ def formats_of(output: Path, wanted: Sequence[str] | None, count: int) -> tuple[
         InputError: the ending is unknown, or there is more to write than one file.
     """
     ending = output.suffix.lower().removeprefix(".")
-    if not ending or output.is_dir():
+    if not ending or os.path.isdir(output):
         return list(dict.fromkeys(wanted or ["bvh"])), False
     if ending not in ENDINGS:
         raise InputError(
@@ -137,7 +138,7 @@ class Plan:
                 raise InputError(
                     f"--output {self.output}: {path} would overwrite {found}, which is read; choose another --output"
                 )
-            if path.is_dir():
+            if os.path.isdir(path):
                 raise InputError(
                     f"{path}: expected the name of a file to write, found a folder; choose another --output"
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -187,7 +188,17 @@ def test_films_show_both_hands(files, tmp_path, format):
     [
         (["{m}", "--target", "Kaya"], "--ckpt_path"),
         (["{m}", "--target", "Kaya", "--method", "dm", "--ckpt_path", "{asrn}"], "ASRN"),
-        (["{m}", "--target", "Nobody", "--method", "tbs_copy"], "Nobody"),
+        (["{m}", "--target", "Nobody", "--method", "tbs_copy"], "Nobody: .*there are: Aj, Kaya$"),
+        (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--source_hand", "Mano0"], "Mano0: .*are called mano"),
+        (
+            ["{m}", "--target", "Kaya", "--method", "asrn", "--ckpt_path", "{asrn}", "--refine", "-3"],
+            "steps, 0 or more",
+        ),
+        (["{m}", "--target", "mano", "--method", "tbs_copy", "--shape", *["0"] * 9, "nan"], "found nan as number 10"),
+        (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--fps", "1e5"], "at most 10000, found 100000"),
+        (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--target_scale", "0.01"], "metres: --target_scale 100"),
+        (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--source_hand", "{tiny}"], "metres: by 100"),
+        (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--output", "/proc/x.bvh"], "--output .*cannot write in"),
         (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--refine", "3"], "--refine"),
         (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--format", "mano"], "MANO target"),
         (["{m}", "--target", "{m}", "--method", "tbs_copy", "--format", "glb"], "weights"),
@@ -208,8 +219,11 @@ def test_mistakes_give_one_clear_line_and_no_files(files, tmp_path, words, says)
         ["Hips", "Leg"], [-1, 0], np.ones((2, 3)), np.tile(np.eye(3), (3, 2, 1, 1)), frame_time=1
     )
     write_bvh(tmp_path / "nohands.bvh", bones)
+    moves = read_bvh(files / "moves.bvh")
+    write_bvh(tmp_path / "tiny.bvh", dataclasses.replace(moves, offsets=moves.offsets * 0.01, end_sites=()))
     places = {"m": files / "moves.bvh", "asrn": files / "asrn.ckpt", "none": tmp_path / "none.bvh",
-              "empty": tmp_path / "empty", "nohands": tmp_path / "nohands.bvh"}  # fmt: skip
+              "empty": tmp_path / "empty", "nohands": tmp_path / "nohands.bvh",
+              "tiny": tmp_path / "tiny.bvh"}  # fmt: skip
     words = [word.format(**places) for word in words]
     if "--output" not in words:
         words += ["--output", str(tmp_path / "out")]
