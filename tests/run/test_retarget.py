@@ -17,6 +17,7 @@ from data.gltf_character import read_gltf_character
 from model.asrn import ASRN
 from model.dm import DM
 from model.kinematics import tbs_from_angles
+from run import retarget_film
 from run.retarget import retarget
 from run.surfaces import bone_hand
 from tests.data.avatar.rigs import avatar, skeleton
@@ -181,6 +182,18 @@ def test_films_show_both_hands(files, tmp_path, format):
     run(files, files / "moves.bvh", "--target", "Kaya", "--method", "tbs_copy", "--output", tmp_path / f"o.{format}",
         "--film_size", "64")  # fmt: skip
     assert (tmp_path / f"o.{format}").stat().st_size > 5000
+
+
+def test_a_film_of_the_copy_shows_it_once_and_both_hands_line_up(files, tmp_path, monkeypatch):
+    shapes = {}
+    monkeypatch.setattr(
+        retarget_film, "write_film", lambda path, frames, fps: shapes.update({path.name: next(frames)})
+    )
+    for method in ("tbs_copy", "rotation_copy"):
+        run(files, files / "moves.bvh", "--target", "Kaya", "--method", method, "--output", tmp_path / f"{method}.gif",
+            "--film_size", "64")  # fmt: skip
+    copy, other = shapes["tbs_copy.gif"], shapes["rotation_copy.gif"]
+    assert copy.shape[1] * 3 == other.shape[1] * 2 and copy.shape[0] == other.shape[0]
 
 
 @pytest.mark.parametrize(
