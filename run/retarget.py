@@ -23,7 +23,8 @@ import torch
 from rich.console import Console
 
 from data.avatar.avatar import Avatar
-from data.avatar.motion import Motion, find_motions, read_motions
+from data.avatar.mano_file import frame_rate
+from data.avatar.motion import MANO_FPS, Motion, find_motions, read_motions
 from data.avatar.reading import Reading, read_avatar
 from data.blender import ADVICE, find_blender
 from data.export.outputs import FORMATS, Job, check_target, output_paths, skin_missing, write_motion
@@ -169,6 +170,8 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
         for file in files:
             try:
                 for motion in read_motions(file, reading, own_hand, config.source_scale, config.fps, source_shape):
+                    if config.fps is None and _lacks_rate(motion.path):
+                        say(f"note: {motion.path} tells no fps; taken as {MANO_FPS:g}, --fps says otherwise")
                     reports.append(_one(motion, retargeter, plan.claim(file, motion.name), plan, config))
             except InputError as error:
                 if len(files) == 1:
@@ -177,6 +180,11 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
             advance()
     _say(reports, failures, config, len(files))
     return reports
+
+
+def _lacks_rate(path: Path) -> bool:
+    """Whether a file of MANO parameters does not tell its frame rate."""
+    return path.suffix.lower() == ".npz" and frame_rate(read_npz(path)) is None
 
 
 def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config) -> dict[str, Any]:

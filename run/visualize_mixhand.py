@@ -82,8 +82,8 @@ def parser() -> argparse.ArgumentParser:
     add("--ckpt_path", required=True, metavar="FILE", help="checkpoint of the network (ASRN or DM), or best, or last")
     add("--output_dir", required=True, type=Path, metavar="FOLDER", help="where the films go")
     add("--every", type=int, default=10, metavar="N", help="of the test windows, film each N-th (default 10)")
-    add("--max_windows", type=int, metavar="N", help="film at most N windows, each in both directions (2 N films, beside "
-        "those of the source)")  # fmt: skip
+    add("--max_windows", type=int, metavar="N", help="film at most N windows, each in both directions (2 N films, "
+        "beside those of the source)")  # fmt: skip
     add("--windows", type=int, nargs="+", metavar="I", help="film these windows, by number, instead of each N-th")
     add("--side_by_side", action="store_true", help="source and all methods in one film")
     add("--methods", metavar="A,B", help=f"which of {', '.join(METHODS)} (default: the network of --ckpt_path; side "

@@ -139,6 +139,15 @@ def test_mano_parameters_in_and_out(files, tmp_path):
     assert (found.fps, found.side) == (25.0, "left") and np.allclose(found.shape, 1)
 
 
+def test_the_frame_rate_of_a_file_that_tells_none_is_said(files, tmp_path, capsys):
+    np.savez(tmp_path / "in.npz", pose=np.zeros((4, 48)), shape=np.zeros(10), side="right")
+    words = [tmp_path / "in.npz", "--target", "Kaya", "--method", "tbs_copy", "--output", tmp_path / "o.bvh"]
+    (report,) = run(files, *words)
+    assert report["frames_per_second"] == 30 and "tells no fps; taken as 30" in capsys.readouterr().err
+    run(files, *words, "--fps", "25")
+    assert "tells no fps" not in capsys.readouterr().err
+
+
 def test_one_hand_alone(files, tmp_path):
     (report,) = run(files, files / "moves.bvh", "--target", "Kaya", "--method", "tbs_copy", "--hands", "left",
                     "--output", tmp_path / "o.bvh", "--report")  # fmt: skip
