@@ -19,7 +19,7 @@ from model.kinematics import finger_part
 from model.metrics import TIP_PAIRS
 from run.methods import METHODS, OPTIMIZERS, LineUp
 from run.scores import score
-from run.surfaces import Surfaces, hand_cells
+from run.surfaces import TOUCH_NOTE, Surfaces, hand_cells
 from utils.figure import HandCell, hand_grid
 from utils.files import atomic_write
 from utils.render import COLORS
@@ -123,8 +123,7 @@ def draw_comparison(
         titles,
         colors=[COLORS["source"], *(COLORS[method] for method in line_up.names)],
         title="The gestures on which the methods differ most",
-        note="S: semantic similarity S_finger. Fingertips that touch on the source: green where they meet, "
-        "red where they do not (gap in palm lengths).",
+        note="S: semantic similarity S_finger. Gap: in palm lengths. " + TOUCH_NOTE + ".",
         side=line_up.hands.side,
     )  # fmt: skip
     with atomic_write(path) as temporary:

@@ -13,7 +13,7 @@ import torch
 from run.callbacks import quiet_lightning
 from run.checkpoints import SPECIAL_PATHS
 from run.command_line import RetargetingCLI
-from run.methods import NETWORKS, method_of
+from run.methods import METHODS, NETWORKS, method_of
 from run.published_config import read_config
 from utils.errors import InputError
 from utils.trusted import load_checkpoint
@@ -60,10 +60,19 @@ def load_run(config: str | Path, checkpoint: str, program: str, options: Sequenc
 def _method(config: str | Path, checkpoint: str) -> str:
     """Of which method a run is: its checkpoint says so, or arguments in its configuration that only one method has."""
     content, _ = read_config(config)
-    if checkpoint not in SPECIAL_PATHS:
-        return method_of(load_checkpoint(checkpoint), checkpoint)
     given = set(content.get("model") or {})
     known = {name: set(inspect.signature(cls.__init__).parameters) for name, cls in NETWORKS.items()}
+    if checkpoint not in SPECIAL_PATHS:
+        found = method_of(load_checkpoint(checkpoint), checkpoint)
+        strange = given - known[found]
+        other = next((name for name in NETWORKS if strange and strange <= known[name]), None)
+        if other is not None:
+            raise InputError(
+                f"{checkpoint}: expected a checkpoint of {METHODS[other]}, as the configuration {config} is of it, "
+                f"found one of {METHODS[found]}; give the configuration of its training, such as "
+                f"--config config/{METHODS[found]}.yaml (open data: config/open/{METHODS[found]}.yaml)"
+            )
+        return found
     fitting = [name for name in NETWORKS if given <= known[name]]
     if len(fitting) != 1:
         raise InputError(

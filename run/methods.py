@@ -108,7 +108,7 @@ def load_network(path: str | Path, method: str | None = None, **overrides: Any) 
     found = method_of(content, path)
     if method not in (None, found):
         raise InputError(f"{path}: expected a checkpoint of {METHODS[method]}, found one of {METHODS[found]}; "
-                         f"say that it is one of {found} (--{found}, or --method {found})")  # fmt: skip
+                         f"give it to --{found}, or use --method {found} (run.retarget)")  # fmt: skip
     cls = NETWORKS[found]
     known = inspect.signature(cls.__init__).parameters
     arguments = {name: value for name, value in content["hyper_parameters"].items() if name in known}

@@ -13,9 +13,8 @@ where both share it), glb (with skin and materials, opens in Blender and browser
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +23,28 @@ import torch
 from rich.console import Console
 
 from data.avatar.avatar import Avatar
-from data.avatar.motion import Motion, find_motions, read_motions
+from data.avatar.mano_file import frame_rate
+from data.avatar.motion import MANO_FPS, Motion, find_motions, read_motions
 from data.avatar.reading import Reading, read_avatar
 from data.blender import ADVICE, find_blender
-from data.export.outputs import FORMATS, Job, check_target, output_paths, write_motion
+from data.export.outputs import FORMATS, Job, check_target, output_paths, skin_missing, write_motion
 from data.rig import read_rig_map
 from model.retargeting import Retargeting
 from model.streaming import StreamingNetwork
 from model.topology import N_SHAPE, SIDES
 from model.transfer import METHODS, NETWORKS, SourceMotion, Transfer
+from run.callbacks import say
 from run.methods import load_network
 from run.progress import progress
 from run.retarget_film import Shown, write_motion_film
+from run.retarget_plan import FILMS, Plan, formats_of, inputs_of, plan_of
 from run.retarget_report import hand_report, print_reports, write_report
 from utils.cli import guarded
 from utils.errors import InputError
 from utils.trusted import read_npy, read_npz
 from utils.video import check_format
 
-FILMS = ("mp4", "gif")
+MOST_FPS = 10000
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -138,7 +140,7 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """
     config = argument_parser().parse_args(options)
     files = find_motions(config.source)
-    formats, into_file = _formats(config, files)
+    formats, into_file = formats_of(config.output, config.format, len(files))
     _check_options(config, formats)
     reading = Reading(
         config.data_path,
@@ -148,12 +150,17 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
         config.fps,
         config.blender,
     )
-    _check_folder(config.output.parent if into_file else config.output)
+    plan = plan_of(config, files, formats, into_file)
+    plan.check(inputs_of(config, files, reading))
     network = None if config.method not in NETWORKS else load_network(config.ckpt_path, config.method)
-    target = read_avatar(config.target, reading, _shape(config.shape, "--shape"), config.target_scale)
+    shape, for_target = _shape(config.shape, "--shape"), replace(reading, scale_option="--target_scale")
+    target = read_avatar(config.target, for_target, shape, config.target_scale)
     check_target(target, formats)
+    if (lacks := skin_missing(target)) and not set(FILMS).isdisjoint(formats):
+        say(f"note: {target.name} is drawn as bones: {target.path} has {lacks}")
     source_shape = _shape(config.source_shape, "--source_shape")
-    own_hand = None if config.source_hand is None else read_avatar(config.source_hand, reading, source_shape)
+    unscaled = replace(reading, scale_option="")
+    own_hand = None if config.source_hand is None else read_avatar(config.source_hand, unscaled, source_shape)
     sides = SIDES if config.hands == "both" else (config.hands,)
     retargeter = Retargeter(target, config.method, network, config.refine, not config.no_contacts, sides)
 
@@ -161,11 +168,11 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     failures: dict[Path, str] = {}
     with progress("retargeting", len(files), "motions") as advance:
         for file in files:
-            folder = file.parent.relative_to(config.source) if config.source.is_dir() else Path()
             try:
                 for motion in read_motions(file, reading, own_hand, config.source_scale, config.fps, source_shape):
-                    base = config.output if into_file else config.output / folder / motion.name
-                    reports.append(_one(motion, retargeter, base, formats, into_file, config))
+                    if config.fps is None and _lacks_rate(motion.path):
+                        say(f"note: {motion.path} tells no fps; taken as {MANO_FPS:g}, --fps says otherwise")
+                    reports.append(_one(motion, retargeter, plan.claim(file, motion.name), plan, config))
             except InputError as error:
                 if len(files) == 1:
                     raise
@@ -175,10 +182,14 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     return reports
 
 
-def _one(
-    motion: Motion, retargeter: Retargeter, base: Path, formats: list[str], into_file: bool, config
-) -> dict[str, Any]:
+def _lacks_rate(path: Path) -> bool:
+    """Whether a file of MANO parameters does not tell its frame rate."""
+    return path.suffix.lower() == ".npz" and frame_rate(read_npz(path)) is None
+
+
+def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config) -> dict[str, Any]:
     """Retarget one motion and write its files; its report."""
+    formats, into_file = plan.formats, plan.into_file
     work = retargeter.transfers(motion)
     results = {side: transfer(source) for side, (source, transfer) in work.items()}
     poses = {side: result.local.double().numpy() for side, result in results.items()}
@@ -213,38 +224,22 @@ def _one(
     return report
 
 
-def _formats(config: argparse.Namespace, files: list[Path]) -> tuple[list[str], bool]:
-    """The formats to write, and whether --output names one file."""
-    ending = config.output.suffix.lower().removeprefix(".")
-    ending = {"npz": "mano", "gltf": "glb"}.get(ending, ending)
-    known = (*FORMATS, *FILMS)
-    if ending in known and not config.output.is_dir():
-        if config.format not in (None, [ending]):
-            raise InputError(
-                f"--output {config.output}: expected a folder for --format {' '.join(config.format)}, found a file"
-            )
-        if len(files) > 1:
-            raise InputError(
-                f"--output {config.output}: expected a folder for {len(files)} motions, found a file name"
-            )
-        return [ending], True
-    return list(dict.fromkeys(config.format or ["bvh"])), False
-
-
 def _check_options(config: argparse.Namespace, formats: list[str]) -> None:
     if config.method in NETWORKS and config.ckpt_path is None:
         raise InputError(
             f"--method {config.method}: expected its checkpoint, found none; give --ckpt_path (run.train_mixhand fit "
             f"or `make demo` makes one), or take --method optimize, which needs none"
         )
-    if config.refine < 0 or (config.refine and config.method not in NETWORKS):
+    if config.refine < 0:
+        raise InputError(f"--refine: expected the number of steps, 0 or more, found {config.refine}")
+    if config.refine and config.method not in NETWORKS:
         raise InputError(f"--refine: expected steps after a network (asrn, dm), found {config.refine} with "
                          f"--method {config.method}")  # fmt: skip
     for name in ("source_scale", "target_scale"):
         if not 0 < getattr(config, name) < np.inf:
             raise InputError(f"--{name}: expected a number above 0, found {getattr(config, name)}")
-    if config.fps is not None and not 0 < config.fps <= 10000:
-        raise InputError(f"--fps: expected frames per second above 0, found {config.fps}")
+    if config.fps is not None and not 0 < config.fps <= MOST_FPS:
+        raise InputError(f"--fps: expected frames per second, above 0 and at most {MOST_FPS}, found {config.fps:g}")
     if not 64 <= config.film_size <= 2160:
         raise InputError(f"--film_size: expected 64 to 2160 pixels, found {config.film_size}")
     for kind in formats:
@@ -252,19 +247,6 @@ def _check_options(config: argparse.Namespace, formats: list[str]) -> None:
             check_format(kind)
     if "fbx" in formats and find_blender(config.blender) is None:
         raise InputError(f"--format fbx: {ADVICE}")
-
-
-def _check_folder(folder: Path) -> None:
-    """The folder can be made and written to; said before the work is done."""
-    there = folder
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    if not there.is_dir():
-        raise InputError(
-            f"{folder}: expected a folder for the output, found the file {there}; choose another --output"
-        )
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f"{there}: no permission to write in this folder; choose another --output")
 
 
 def _shape(words: list[str] | None, option: str) -> np.ndarray | None:
@@ -285,8 +267,13 @@ def _shape(words: list[str] | None, option: str) -> np.ndarray | None:
                 f"{option}: expected {N_SHAPE} numbers or a .npy or .npz file, found {words[0]!r}"
             ) from None
     values = np.asarray(values, dtype=np.float64).reshape(-1)
-    if values.size < N_SHAPE or values.size % N_SHAPE or not np.isfinite(values).all():
-        raise InputError(f"{option}: expected {N_SHAPE} finite numbers, found {values.size}")
+    if values.size < N_SHAPE or values.size % N_SHAPE:
+        raise InputError(f"{option}: expected {N_SHAPE} numbers, found {values.size}")
+    if not np.isfinite(values).all():
+        number = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise InputError(
+            f"{option}: expected {N_SHAPE} finite numbers, found {values[number]} as number {number % N_SHAPE + 1}"
+        )
     return values.reshape(-1, N_SHAPE).mean(axis=0)
 
 

@@ -1,4 +1,4 @@
-"""The film of a retargeted motion: source, copy and result side by side, right hand above left."""
+"""The film of a retargeted motion: source, copy and result side by side (the copy once), right hand above left."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from model.metrics import TIP_PAIRS, fingertip_contacts
 from model.skinning import skin_hand
 from model.topology import TIPS
 from model.transfer import SourceMotion, Transfer
-from run.surfaces import bone_hand, hand_cells
+from run.surfaces import TOUCH_NOTE, bone_hand, hand_cells
 from utils.clip import Clip, Track
 from utils.render import COLORS
 from utils.video import write_film
@@ -54,9 +54,13 @@ def write_motion_film(path: Path, hands: Mapping[str, Shown], title: str, names:
     rate, frames = first.source.frame_rate, len(first.source.local)
     step = max(1, round(rate / FASTEST + 0.249))
     kept = torch.arange(0, frames, step)
+    last = next(reversed(hands))
     clips = [
-        _clip(side, shown, kept, f"{title}, {side} hand", names, size, rate / step) for side, shown in hands.items()
+        _clip(side, shown, kept, f"{title}, {side} hand", names, size, rate / step, TOUCH_NOTE if side == last else "")
+        for side, shown in hands.items()
     ]
+    widest = max(clip.panel_width for clip in clips)
+    clips = [clip.widened(widest) for clip in clips]
     write_film(path, _stacked(clips), rate / step)
 
 
@@ -67,7 +71,7 @@ def _stacked(clips: list[Clip]) -> Iterator[np.ndarray]:
         yield np.concatenate(padded)
 
 
-def _clip(side: str, shown: Shown, kept: torch.Tensor, title: str, names, size: int, rate: float) -> Clip:
+def _clip(side: str, shown: Shown, kept: torch.Tensor, title: str, names, size: int, rate: float, note: str) -> Clip:
     source = shown.source.at(kept)
     tips = torch.tensor([bool(shown.transfer.joint_mask[tip]) for tip in TIPS])
     contacts = fingertip_contacts(source.coords[0])
@@ -75,20 +79,21 @@ def _clip(side: str, shown: Shown, kept: torch.Tensor, title: str, names, size: 
         [TIP_PAIRS[pair] for pair in row.nonzero()[:, 0].tolist() if all(tips[list(TIP_PAIRS[pair])])]
         for row in contacts
     ]
-    copy = replace(shown.transfer, method="tbs_copy", network=None)(source)
     refined = f" + {shown.transfer.refine} steps" if shown.transfer.refine else ""
     method = shown.transfer.method
     columns = [
         (names[0], "source", source.posed, shown.source_hand, COLORS["source"]),
-        ("Twist-bend-splay copy", names[1], copy, shown.target_hand, COLORS["tbs_copy"]),
         (TITLES[method] + refined, names[1], shown.result[kept], shown.target_hand, _color(method)),
     ]
+    if method != "tbs_copy":
+        copied = replace(shown.transfer, method="tbs_copy", network=None)(source)
+        columns.insert(1, (TITLES["tbs_copy"], names[1], copied, shown.target_hand, COLORS["tbs_copy"]))
     tracks = []
     for title_, subtitle, posed, hand, color in columns:
         vertices, faces = surface(posed, hand)
         one = replace_batch(posed)
         tracks.append(Track(hand_cells((vertices, faces, one), touching, color=color), title_, subtitle))
-    return Clip(tracks, side, size, VIEWS, title, rate)
+    return Clip(tracks, side, size, VIEWS, title, rate, note=note)
 
 
 def replace_batch(posed: PosedHand) -> PosedHand:

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 from torch import Tensor
 
@@ -17,13 +19,15 @@ from model.hands import PosedHand
 from model.metrics import CONTACT
 from model.quality import VIOLATION, FrameQuality, frame_quality, jerk
 from model.topology import BONES_PER_FINGER, FINGERS
-from model.transfer import SourceMotion, Transfer, optimum
+from model.transfer import NETWORKS, SourceMotion, Transfer, optimum
 from utils.files import atomic_write
 
 OPTIMUM_FRAMES = 500
 """Frames, spread over the motion, of which the optimum is worked out."""
 LOOK_AT = 5
 """Frames that are named as the first to look at."""
+HEADS = ("motion", "hand", "frames", "S_finger", "(copy)", "S_palm", "gap closed", "pinch error", "(copy)", "jerk",
+         "beyond limits", "body")  # fmt: skip
 _APART = 0.5  # seconds between two of them
 _LEAST_ROOM = 5e-3  # S_finger between copy and optimum below which a share of it says nothing
 
@@ -116,39 +120,74 @@ def write_report(path: str | Path, report: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def print_reports(reports: Sequence[dict[str, Any]], console: Console) -> None:
-    """A row for each hand of each motion, and the frames to look at."""
-    table = Table("motion", "hand", "frames", "S_finger", "(copy)", "S_palm", "gap closed", "pinch error", "(copy)",
-                  "jerk", "beyond limits", "body")  # fmt: skip
-    for report in reports:
-        for side, hand in report["hands"].items():
-            touches = hand["frames_with_touch"] > 0
-            table.add_row(
-                report["motion"],
-                side,
-                str(hand["frames"]),
-                _number(hand["S_finger"], 4),
-                _number(hand["S_finger_tbs_copy"], 4),
-                _number(hand["S_palm"], 4),
-                _share(hand["S_finger_gap_closed"]),
-                _number(hand["pinch_error"], 3) if touches else "no touch",
-                _number(hand["pinch_error_tbs_copy"], 3) if touches else "",
-                _number(hand["jerk_ratio"], 2),
-                _share(hand["joints_beyond_limits"], 1),
-                "kept" if report["body_kept"] else "at rest",
-            )
-    console.print(table)
-    for report in reports:
-        for side, hand in report["hands"].items():
-            for frame in hand["look_at"][:2]:
-                console.print(f"  look at {report['motion']}, {side}, frame {frame['frame']}: {frame['why']}",
-                              markup=False, highlight=False)  # fmt: skip
+def print_reports(reports: Sequence[dict[str, Any]], console: Console | None = None) -> None:
+    """The figures of each hand of each motion, and the frames to look at.
+
+    They are rows of a table; where a terminal is too narrow for that, each hand is a list. Without a terminal the
+    table is as wide as it needs to be.
+    """
+    console = Console() if console is None else console
+    rows = [(report, side, hand) for report in reports for side, hand in report["hands"].items()]
+    cells = [_cells(*row) for row in rows]
+    table = Table()
+    for head in HEADS:
+        table.add_column(head, no_wrap=True)
+    for row in cells:
+        table.add_row(*(escape(cell) for cell in row))
+    needed = Measurement.get(console, console.options.update(width=10000, max_width=10000), table).maximum
+    if not console.is_terminal:
+        console = Console(file=console.file, width=max(160, needed))
+    if needed <= console.width:
+        console.print(table)
+    else:
+        _print_lists(cells, console)
+    for report, side, hand in rows:
+        for frame in hand["look_at"][:2]:
+            console.print(f"  look at {report['motion']}, {side}, frame {frame['frame']}: {frame['why']}",
+                          markup=False, highlight=False)  # fmt: skip
     console.print(
         f"S: semantic similarity (ceiling of S_finger 0.95); pinch error: palm lengths between fingertips nearer than "
         f"{CONTACT} in the source; jerk: of the rotations, in the source's; gap closed: from copy (0 %) to the best "
         f"this hand can do (100 %)",
         style="dim",
     )
+    if any(_below_copy(report, hand) for report, _, hand in rows):
+        console.print("below the copy: try --refine 3 or --method optimize", style="yellow", highlight=False)
+
+
+def _cells(report: dict[str, Any], side: str, hand: dict[str, Any]) -> list[str]:
+    """What stands below `HEADS` for one hand."""
+    touches = hand["frames_with_touch"] > 0
+    return [
+        report["motion"],
+        side,
+        str(hand["frames"]),
+        _number(hand["S_finger"], 4),
+        _number(hand["S_finger_tbs_copy"], 4),
+        _number(hand["S_palm"], 4),
+        _share(hand["S_finger_gap_closed"]),
+        _number(hand["pinch_error"], 3) if touches else "no touch",
+        _number(hand["pinch_error_tbs_copy"], 3) if touches else "",
+        _number(hand["jerk_ratio"], 2),
+        _share(hand["joints_beyond_limits"], 1),
+        "kept" if report["body_kept"] else "at rest",
+    ]
+
+
+def _print_lists(cells: Sequence[Sequence[str]], console: Console) -> None:
+    """A heading and a line for each figure, for narrow terminals."""
+    for motion, side, *figures in cells:
+        console.print(f"{motion}, {side} hand", style="bold", markup=False, highlight=False)
+        for head, figure in zip(HEADS[2:], figures, strict=True):
+            if figure:
+                label = f"  {head}" if head == "(copy)" else head
+                console.print(f"  {label:<14} {figure}", markup=False, highlight=False)
+
+
+def _below_copy(report: dict[str, Any], hand: dict[str, Any]) -> bool:
+    """Whether a network alone gave less than the plain copy."""
+    scores = hand["S_finger"], hand["S_finger_tbs_copy"]
+    return report["method"] in NETWORKS and not report["refine"] and None not in scores and scores[0] < scores[1]
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -25,6 +25,8 @@ _PLATES = tuple((0, a, b) for a, b in _LINKS)
 _THICKNESS = 0.09  # of bones, in palm lengths
 CLOSED = 0.06  # fingertips nearer than this many palm lengths look closed: three times what counts as contact
 
+TOUCH_NOTE = f"Fingertips that touch in the source: green where nearer than {CLOSED} palm lengths, red elsewhere"
+
 
 def bone_hand(joints, palm_length: float = 1.0, present=None) -> tuple[np.ndarray, np.ndarray]:
     """Vertices (..., V, 3) and faces (F, 3) of hands drawn from their joints (..., 21, 3); of joints that are not

@@ -28,7 +28,7 @@ from run.loading import LoadedRun, load_run
 from run.methods import METHODS, NETWORKS, LineUp, available, check_side, load_network
 from run.progress import progress
 from run.scores import DirectionScores, score
-from run.surfaces import Surfaces, hand_cells
+from run.surfaces import TOUCH_NOTE, Surfaces, hand_cells
 from run.tables import DIRECTIONS
 from utils.cli import guarded, processors
 from utils.clip import Clip, Track
@@ -82,7 +82,8 @@ def parser() -> argparse.ArgumentParser:
     add("--ckpt_path", required=True, metavar="FILE", help="checkpoint of the network (ASRN or DM), or best, or last")
     add("--output_dir", required=True, type=Path, metavar="FOLDER", help="where the films go")
     add("--every", type=int, default=10, metavar="N", help="of the test windows, film each N-th (default 10)")
-    add("--max_windows", type=int, metavar="N", help="film at most N windows")
+    add("--max_windows", type=int, metavar="N", help="film at most N windows, each in both directions (2 N films, "
+        "beside those of the source)")  # fmt: skip
     add("--windows", type=int, nargs="+", metavar="I", help="film these windows, by number, instead of each N-th")
     add("--side_by_side", action="store_true", help="source and all methods in one film")
     add("--methods", metavar="A,B", help=f"which of {', '.join(METHODS)} (default: the network of --ckpt_path; side "
@@ -250,7 +251,8 @@ def _captions(
 
 def draw(film: Film, look: Look, advance) -> Path:
     """Draw a film and write it; `advance()` is called after each frame."""
-    clip = Clip(film.tracks, look.side, look.size, title=film.title, fps=look.fps, fit=film.fit)
+    note = TOUCH_NOTE if look.side_by_side else ""
+    clip = Clip(film.tracks, look.side, look.size, title=film.title, fps=look.fps, fit=film.fit, note=note)
 
     def frames() -> Iterator[np.ndarray]:
         for frame in clip:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -15,18 +17,21 @@ Result = TypeVar("Result")
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+EXIT_TERMINATED = 143  # 128 + SIGTERM
 
 
 def guarded(main: Callable[[], Result]) -> Result:
     """Run `main()` and return its result; turn foreseeable failures into one line and an exit code.
 
     `InputError` and `OSError` (missing file, full disk, no permission) print `error: …` on stderr and exit
-    with code 2, Ctrl-C exits with 130, a closed output pipe (`… | head`) exits quietly. Everything else is a
-    defect of the program and keeps its traceback.
+    with code 2, Ctrl-C exits with 130, SIGTERM with 143 after temporary files are removed, a closed output
+    pipe (`… | head`) exits quietly. Everything else is a defect of the program and keeps its traceback.
 
     Raises:
         SystemExit: in the cases above.
     """
+    if threading.current_thread() is threading.main_thread():  # signals are handled nowhere else
+        signal.signal(signal.SIGTERM, _terminated)
     try:
         return main()
     except InputError as error:
@@ -54,6 +59,11 @@ def wide_console() -> Console:
     """Where to print, as wide as the terminal, or 160 characters where there is none, so that tables stay whole."""
     console = Console()
     return console if console.is_terminal else Console(width=160)
+
+
+def _terminated(number: int, frame: object) -> None:
+    """Leave as Ctrl-C does, so that what is half-written is removed on the way out."""
+    raise SystemExit(EXIT_TERMINATED)
 
 
 def _fail(message: str) -> None:

@@ -5,8 +5,9 @@ All hands of a clip share one scale (their palms are equally long) and one camer
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -45,6 +46,7 @@ class _Layout:
     top: int
     bottom: int
     header: int
+    footer: int
     font: ImageFont.FreeTypeFont
     small: ImageFont.FreeTypeFont
 
@@ -59,6 +61,7 @@ class Clip:
         views: see `utils.render.camera`, from top to bottom.
         title: a line above all.
         fps: frames per second, for the time that is written beside the title.
+        note: a small line below all.
         fit: what has to find room (default: the tracks); films with the same `fit` have the same size and scale.
 
     Raises ValueError if there is no frame or the tracks differ in length.
@@ -73,11 +76,12 @@ class Clip:
         title: str = "",
         fps: float = 5.0,
         fit: Sequence[Track] | None = None,
+        note: str = "",
     ) -> None:
         lengths = {len(track.cells) for track in tracks}
         if len(lengths) != 1 or 0 in lengths:
             raise ValueError(f"tracks must have equally many frames, at least one; got {sorted(lengths)}")
-        self.tracks, self.title, self.fps = tracks, printable(title), fps
+        self.tracks, self.title, self.note, self.fps = tracks, printable(title), printable(note), fps
         self._turns = [camera(view, side) for view in views]
         fit = tracks if fit is None else fit
         bounds = [_bounds(fit, turn) for turn in self._turns]
@@ -87,7 +91,9 @@ class Clip:
         self._unit = size / tallest  # pixels per palm length
         middles = [np.append((low + high) / 2, 0.0) for low, high in bounds]
         self._centres = [middle @ turn for middle, turn in zip(middles, self._turns, strict=True)]
-        self._layout = _layout(fit, _even(max(_NARROWEST * size, widest * self._unit)), _even(size), self.title)
+        self._layout = _layout(
+            fit, _even(max(_NARROWEST * size, widest * self._unit)), _even(size), self.title, self.note
+        )
 
     def __len__(self) -> int:
         return len(self.tracks[0].cells)
@@ -96,7 +102,19 @@ class Clip:
     def shape(self) -> tuple[int, int, int]:
         """(height, width, 3) of every frame; both even, as video wants them."""
         plan = self._layout
-        return plan.header + plan.top + plan.height * len(self._turns) + plan.bottom, plan.width * len(self.tracks), 3
+        height = plan.header + plan.top + plan.height * len(self._turns) + plan.bottom + plan.footer
+        return height, plan.width * len(self.tracks), 3
+
+    @property
+    def panel_width(self) -> int:
+        """Pixels of a column."""
+        return self._layout.width
+
+    def widened(self, width: int) -> Clip:
+        """The same clip with columns of at least ``width`` pixels, so that clips above each other line up."""
+        clip = copy.copy(self)
+        clip._layout = replace(self._layout, width=max(_even(width), self.panel_width))
+        return clip
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self.frame(number) for number in range(len(self)))
@@ -115,8 +133,11 @@ class Clip:
                 page.paste(Image.fromarray(picture), (left, plan.header + plan.top + row * plan.height))
             self._write(draw, left, plan.header + 0.12 * plan.top, track.title, plan.font, INK, bold=True)
             self._write(draw, left, plan.header + 0.58 * plan.top, track.subtitle, plan.small, GREY)
-            base = height - plan.bottom
+            base = height - plan.footer - plan.bottom
             self._write(draw, left, base + 0.12 * plan.bottom, cell.caption, plan.small, INK if cell.strong else GREY)
+        if plan.footer:
+            place, room = height - 0.88 * plan.footer, width - 6
+            self._line(draw, (width / 2, place), self.note, plan.small, GREY, room)
         return np.asarray(page)
 
     def _panel(self, cell: HandCell, turn: np.ndarray, centre: np.ndarray) -> np.ndarray:
@@ -129,14 +150,17 @@ class Clip:
         )  # fmt: skip
 
     def _write(self, draw, left, y, text, font, ink, bold=False) -> None:
-        room = self._layout.width - 6
-        text = printable(text)
+        middle = left + self._layout.width / 2
+        self._line(draw, (middle, y), printable(text), font, ink, self._layout.width - 6, bold)
+
+    def _line(self, draw, place, text, font, ink, room, bold=False) -> None:
+        """A line about `place`, in smaller letters if it does not find room."""
         share = room / max(font.getlength(text), 1.0)
         if share < 1:  # a little less than that: small letters are not exactly as wide in proportion
             font = font.font_variant(size=max(0.95 * share, _SMALLEST_SHARE) * font.size)
         text = _shortened(text, font, room)
         stroke = {"stroke_width": 0.25, "stroke_fill": ink} if bold else {}
-        draw.text((left + self._layout.width / 2, y), text, fill=ink, font=font, anchor="ma", **stroke)
+        draw.text(place, text, fill=ink, font=font, anchor="ma", **stroke)
 
     def _write_header(self, draw, number: int, width: int) -> None:
         plan, pad = self._layout, 0.5 * self._layout.font.size
@@ -149,14 +173,15 @@ class Clip:
         draw.rectangle((0, line, round(width * (number + 1) / len(self)), line + 1), fill=GREY)
 
 
-def _layout(tracks: Sequence[Track], width: int, height: int, title: str) -> _Layout:
+def _layout(tracks: Sequence[Track], width: int, height: int, title: str, note: str) -> _Layout:
     letters = max(_SMALLEST_TEXT, _TEXT * height)
     font, small = (ImageFont.load_default(size) for size in (letters, max(_SMALLEST_TEXT, 0.86 * letters)))
     titled = any(track.title or track.subtitle for track in tracks)
     captioned = any(cell.caption for track in tracks for cell in track.cells)
     top = _even(3.0 * letters) if titled else 0
     bottom = _even(1.9 * letters) if captioned else 0
-    return _Layout(width, height, top, bottom, _even(2.2 * letters) if title else 0, font, small)
+    return _Layout(width, height, top, bottom, _even(2.2 * letters) if title else 0,
+                   _even(1.9 * letters) if note else 0, font, small)  # fmt: skip
 
 
 def _bounds(tracks: Sequence[Track], turn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

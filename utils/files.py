@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import secrets
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,11 +29,15 @@ def check_writable(folder: str | os.PathLike) -> None:
         InputError: `folder` is a file, or it (or the folder above that it would be made in) cannot be written to.
     """
     folder = Path(folder)
-    there = next((path for path in (folder, *folder.absolute().parents) if path.exists()), folder)
+    there = next((path for path in (folder, *folder.absolute().parents) if os.path.exists(str(path))), folder)
     if not there.is_dir():
         raise InputError(f"{there}: expected a folder to write to, found a file; choose another one")
     if not os.access(there, os.W_OK | os.X_OK):
         raise InputError(f"{there}: no permission to write in this folder; choose another one")
+    try:  # permissions are not all: read-only and virtual file systems refuse as well
+        tempfile.TemporaryFile(dir=str(there)).close()
+    except OSError as error:
+        raise InputError(f"{there}: cannot write in this folder ({error.strerror}); choose another one") from error
 
 
 @contextmanager
@@ -45,11 +50,11 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     are created. An existing `path` stays untouched until the new one is complete.
 
     Raises:
-        InputError: `path` is a folder, or its folder cannot be created or written to.
+        InputError: `path` is a folder, its folder cannot be created or written to, or cannot hold such a file.
         OSError: writing itself failed, e.g. the disk is full.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(str(path)):
         raise InputError(f"{path}: expected the name of a file to write, found a folder; give a file name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,8 +67,13 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename is None or os.fspath(error.filename) != str(temporary):
+            raise
+        reason = error.strerror or str(error)
+        raise InputError(f"{path}: cannot write this file ({reason}); choose another name or folder") from error
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # a name that cannot be written cannot be removed either
             temporary.unlink()
 
 

@@ -112,10 +112,12 @@ def read_pickle(path: str | os.PathLike) -> Any:
 def _read_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     """(shape, Fortran order, dtype) of a ``.npy`` stream, which is left at the first byte of data."""
     version = np.lib.format.read_magic(stream)
-    if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(stream)
-    if version in ((2, 0), (3, 0)):  # they differ in the encoding of field names, which plain arrays have not
-        return np.lib.format.read_array_header_2_0(stream)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # NumPy's remark on the headers that Python 2 wrote
+        if version == (1, 0):
+            return np.lib.format.read_array_header_1_0(stream)
+        if version in ((2, 0), (3, 0)):  # they differ in the encoding of field names, which plain arrays have not
+            return np.lib.format.read_array_header_2_0(stream)
     raise Refused(f"it has the unknown format version {version}")
 
 

@@ -10,6 +10,7 @@ ring, thumb; 48: the wrist first), or ``hand_pose`` (F, 45) with ``global_orient
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,11 @@ class ManoMotion:
     """The file has another shape in every frame; `shape` is their mean."""
 
 
+def frame_rate(arrays: Mapping[str, np.ndarray]) -> float | None:
+    """Frames per second as the file says; None if it does not."""
+    return next((float(np.ravel(arrays[key])[0]) for key in _RATES if key in arrays and arrays[key].size), None)
+
+
 def read_mano_motion(path: str | os.PathLike, hands_mean: np.ndarray | None = None) -> ManoMotion:
     """Read a motion of a MANO hand.
 
@@ -59,7 +65,7 @@ def read_mano_motion(path: str | os.PathLike, hands_mean: np.ndarray | None = No
     arrays = read_npz(path)
     local, wrist = _rotations(path, arrays, hands_mean)
     shape, varying = _shape(path, arrays, len(local))
-    rate = next((float(np.ravel(arrays[key])[0]) for key in _RATES if key in arrays and arrays[key].size), None)
+    rate = frame_rate(arrays)
     if rate is not None and not 0 < rate <= 10000:
         raise InputError(f"{path}: expected frames per second above 0, found {rate:g}; correct it or give --fps")
     side = str(np.ravel(arrays["side"])[0]).lower() if "side" in arrays and arrays["side"].size else None

@@ -24,6 +24,7 @@ from utils.errors import InputError
 
 MANO_NAMES = ("mano", "open")
 MESH_SUFFIX = "_mesh_data.npz"
+_NAMES_SHOWN = 12  # of a data set's characters, in a message
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Reading:
         rig_map: which joints are which, for rigs whose names tell nothing.
         fps: frames a second at which glTF and FBX animations are sampled; None: 60 for glTF, FBX's own.
         blender: Blender, or a Python with bpy, for FBX; None: found by itself.
+        scale_option: the option that scales what is read, for messages; empty: there is none.
     """
 
     data_path: Path
@@ -45,6 +47,7 @@ class Reading:
     rig_map: RigMap | None = None
     fps: float | None = None
     blender: str | None = None
+    scale_option: str = "--source_scale"
 
     @property
     def finger_data(self) -> Path:
@@ -108,8 +111,26 @@ def read_avatar(what: str, reading: Reading, shape: np.ndarray | None = None, sc
         return gltf_avatar(read_gltf_character(path), path, reading, scale)
     if path.is_dir() and (path / "mano").is_dir():
         return _mano(replace(reading, smplx_path=path), shape)
+    _check_name(what, reading)
     mesh, axes = character_files(reading.finger_data, what)
     return _mesh_avatar(mesh, axes, reading, scale)
+
+
+def _check_name(name: str, reading: Reading) -> None:
+    """Raise InputError, saying what there is, if the data set has no character of this name."""
+    folder = reading.finger_data
+    if (folder / f"{name}{MESH_SUFFIX}").is_file():
+        return
+    mano = "; hands of MANO are called mano, with a shape" if name.lower().startswith(MANO_NAMES) else ""
+    wanted = f"{name}: expected a character of the data set {reading.data_path}, or a file (.glb, .fbx, .bvh, .npz)"
+    if not folder.is_dir():
+        raise InputError(
+            f"{wanted}, but there is no folder {folder}; give --data_path, or build the open data set with "
+            f"`python -m run.build_open_hands`{mano}"
+        )
+    names = sorted(path.name.removesuffix(MESH_SUFFIX) for path in folder.glob(f"*{MESH_SUFFIX}"))
+    shown = ", ".join(names[:_NAMES_SHOWN]) + (", …" if len(names) > _NAMES_SHOWN else "") if names else "none"
+    raise InputError(f"{wanted}, found neither; there are: {shown}{mano}")
 
 
 def _mano(reading: Reading, shape: np.ndarray | None) -> Avatar:
@@ -196,7 +217,7 @@ def _with_hands(
     hands: dict[str, Hand] = {}
     for side in sides:
         found = find_hand(skeleton.names, side, str(path), skeleton.parents, reading.rig_map)
-        rig = hand_rig(skeleton, found, str(path))
+        rig = hand_rig(skeleton, found, str(path), reading.scale_option)
         surface = None if skin is None else hand_surface(skin, rig, skeleton)
         own = axes[side] @ rig.turn.T if side in axes else _estimated(name, rig, surface, rig_axes)
         hands[side] = character_hand(rig, own, surface)

@@ -60,17 +60,28 @@ def check_target(target: Avatar, formats: Sequence[str]) -> None:
     """Refuse formats that this target cannot be written in.
 
     Raises:
-        InputError: MANO parameters of a character, or a mesh of bare bones.
+        InputError: MANO parameters of a character, or a mesh of bare bones or of one that its hands do not move.
     """
     if "mano" in formats and target.kind != "mano":
         raise InputError(f"--format mano: expected a MANO target, found {target.name}; use --target mano")
-    bones = target.kind == "skeleton" or (target.kind == "character" and target.skin is None)
+    lacks = skin_missing(target)
     for kind in ("glb", "fbx"):
-        if kind in formats and bones:
+        if kind in formats and lacks:
             raise InputError(
-                f"{target.path}: expected a target with a mesh and skinning weights for --format {kind}, found bones "
-                f"alone; give the character's own file, or --format bvh"
+                f"{target.path}: expected a target with a mesh and skinning weights for --format {kind}, found "
+                f"{lacks}; give the character's own file with its skin, or --format bvh"
             )
+
+
+def skin_missing(target: Avatar) -> str:
+    """What a target shows in place of skin that its hands move, such as "bones alone"; empty if it has such skin."""
+    if target.kind == "mano":
+        return ""
+    if target.kind == "skeleton" or target.skin is None or not len(target.skin.faces):
+        return "bones alone"
+    if any(hand.surface is not None and len(hand.surface.faces) for hand in target.hands.values()):
+        return ""
+    return "a mesh without skinning weights (JOINTS_0 and WEIGHTS_0 in glTF, weight in .npz) on its hands"
 
 
 def output_paths(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from data.gltf_character import read_gltf_character
 from model.asrn import ASRN
 from model.dm import DM
 from model.kinematics import tbs_from_angles
+from run import retarget_film
 from run.retarget import retarget
 from run.surfaces import bone_hand
 from tests.data.avatar.rigs import avatar, skeleton
@@ -137,6 +139,15 @@ def test_mano_parameters_in_and_out(files, tmp_path):
     assert (found.fps, found.side) == (25.0, "left") and np.allclose(found.shape, 1)
 
 
+def test_the_frame_rate_of_a_file_that_tells_none_is_said(files, tmp_path, capsys):
+    np.savez(tmp_path / "in.npz", pose=np.zeros((4, 48)), shape=np.zeros(10), side="right")
+    words = [tmp_path / "in.npz", "--target", "Kaya", "--method", "tbs_copy", "--output", tmp_path / "o.bvh"]
+    (report,) = run(files, *words)
+    assert report["frames_per_second"] == 30 and "tells no fps; taken as 30" in capsys.readouterr().err
+    run(files, *words, "--fps", "25")
+    assert "tells no fps" not in capsys.readouterr().err
+
+
 def test_one_hand_alone(files, tmp_path):
     (report,) = run(files, files / "moves.bvh", "--target", "Kaya", "--method", "tbs_copy", "--hands", "left",
                     "--output", tmp_path / "o.bvh", "--report")  # fmt: skip
@@ -162,6 +173,18 @@ def test_glb_by_the_ending_and_four_fingers(files, tmp_path):
     assert report["hands"]["right"]["joints_compared"] == 17
 
 
+def test_a_mesh_without_weights_is_refused_or_drawn_as_bones(files, tmp_path, capsys):
+    with np.load(files / "set" / "finger_data" / "Kaya_mesh_data.npz") as arrays:
+        content = {**arrays, "weight": np.zeros_like(arrays["weight"])}
+    np.savez(tmp_path / "Bare_mesh_data.npz", **content)
+    words = [files / "moves.bvh", "--target", tmp_path / "Bare_mesh_data.npz", "--method", "tbs_copy", "--output"]
+    with pytest.raises(InputError, match="found a mesh without skinning weights"):
+        run(files, *words, tmp_path / "out", "--format", "gif", "glb")
+    assert not (tmp_path / "out").exists()
+    run(files, *words, tmp_path / "o.gif", "--film_size", "64")
+    assert "drawn as bones" in capsys.readouterr().err and (tmp_path / "o.gif").stat().st_size > 2000
+
+
 @pytest.mark.parametrize("format", ["mp4", "gif"])
 def test_films_show_both_hands(files, tmp_path, format):
     pytest.importorskip("av")
@@ -170,12 +193,34 @@ def test_films_show_both_hands(files, tmp_path, format):
     assert (tmp_path / f"o.{format}").stat().st_size > 5000
 
 
+def test_a_film_of_the_copy_shows_it_once_and_both_hands_line_up(files, tmp_path, monkeypatch):
+    shapes = {}
+    monkeypatch.setattr(
+        retarget_film, "write_film", lambda path, frames, fps: shapes.update({path.name: next(frames)})
+    )
+    for method in ("tbs_copy", "rotation_copy"):
+        run(files, files / "moves.bvh", "--target", "Kaya", "--method", method, "--output", tmp_path / f"{method}.gif",
+            "--film_size", "64")  # fmt: skip
+    copy, other = shapes["tbs_copy.gif"], shapes["rotation_copy.gif"]
+    assert copy.shape[1] * 3 == other.shape[1] * 2 and copy.shape[0] == other.shape[0]
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (["{m}", "--target", "Kaya"], "--ckpt_path"),
         (["{m}", "--target", "Kaya", "--method", "dm", "--ckpt_path", "{asrn}"], "ASRN"),
-        (["{m}", "--target", "Nobody", "--method", "tbs_copy"], "Nobody"),
+        (["{m}", "--target", "Nobody", "--method", "tbs_copy"], "Nobody: .*there are: Aj, Kaya$"),
+        (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--source_hand", "Mano0"], "Mano0: .*are called mano"),
+        (
+            ["{m}", "--target", "Kaya", "--method", "asrn", "--ckpt_path", "{asrn}", "--refine", "-3"],
+            "steps, 0 or more",
+        ),
+        (["{m}", "--target", "mano", "--method", "tbs_copy", "--shape", *["0"] * 9, "nan"], "found nan as number 10"),
+        (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--fps", "1e5"], "at most 10000, found 100000"),
+        (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--target_scale", "0.01"], "metres: --target_scale 100"),
+        (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--source_hand", "{tiny}"], "metres: by 100"),
+        (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--output", "/proc/x.bvh"], "--output .*cannot write in"),
         (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--refine", "3"], "--refine"),
         (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--format", "mano"], "MANO target"),
         (["{m}", "--target", "{m}", "--method", "tbs_copy", "--format", "glb"], "weights"),
@@ -196,8 +241,11 @@ def test_mistakes_give_one_clear_line_and_no_files(files, tmp_path, words, says)
         ["Hips", "Leg"], [-1, 0], np.ones((2, 3)), np.tile(np.eye(3), (3, 2, 1, 1)), frame_time=1
     )
     write_bvh(tmp_path / "nohands.bvh", bones)
+    moves = read_bvh(files / "moves.bvh")
+    write_bvh(tmp_path / "tiny.bvh", dataclasses.replace(moves, offsets=moves.offsets * 0.01, end_sites=()))
     places = {"m": files / "moves.bvh", "asrn": files / "asrn.ckpt", "none": tmp_path / "none.bvh",
-              "empty": tmp_path / "empty", "nohands": tmp_path / "nohands.bvh"}  # fmt: skip
+              "empty": tmp_path / "empty", "nohands": tmp_path / "nohands.bvh",
+              "tiny": tmp_path / "tiny.bvh"}  # fmt: skip
     words = [word.format(**places) for word in words]
     if "--output" not in words:
         words += ["--output", str(tmp_path / "out")]

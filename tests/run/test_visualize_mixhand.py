@@ -102,7 +102,7 @@ def test_within_a_domain(world, program):
         (["--size", "8"], "--size: expected at least 64, found 8"),
         (["--ckpt_path", "nowhere.ckpt"], "nowhere.ckpt: expected a file, found nothing"),
         (["--config", "nowhere.yaml"], "configuration nowhere.yaml does not exist"),
-        (["--config", "dm.yaml"], "key"),
+        (["--config", "dm.yaml"], "as the configuration dm.yaml is of it, found one of ASRN; give the configuration"),
         (["--ckpt_path", "best"], "no such checkpoint in artifact"),
         (["--output_dir", "asrn.yaml"], "asrn.yaml: expected a folder to write to, found a file"),
         (["--data.nonsense", "1"], "nonsense"),

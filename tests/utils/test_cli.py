@@ -1,9 +1,14 @@
 """Entry points fail in one line and with the right exit code."""
 
+import os
+import signal
+import time
+
 import pytest
 
 from utils.cli import guarded
 from utils.errors import InputError
+from utils.files import atomic_write
 
 
 def test_result_is_returned():
@@ -37,6 +42,23 @@ def test_interrupt_exits_with_130(capsys):
         guarded(main)
     assert stop.value.code == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_terminated_programs_leave_nothing_half_written(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def main():
+        with atomic_write(tmp_path / "film.mp4") as temporary:
+            temporary.touch()
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+
+    try:
+        with pytest.raises(SystemExit) as stop:
+            guarded(main)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert stop.value.code == 143 and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("error", [ValueError("a defect"), OSError("no file involved")])

@@ -65,6 +65,24 @@ def test_films_that_are_compared_have_one_size():
     assert heights[0] < heights[1]
 
 
+def test_clips_above_each_other_line_up_at_the_same_scale():
+    clip = Clip([track(1), track(1)], size=96, views=("palm",))
+    wide = clip.widened(clip.panel_width + 31)
+    assert wide.shape == (clip.shape[0], clip.shape[1] + 64, 3) == wide.frame(0).shape
+    assert count(wide.frame(0), "#FFFFFF") > count(clip.frame(0), "#FFFFFF")
+    rows = [(one.frame(0)[40:90] < 200).any(-1).any(1).sum() for one in (clip, wide)]
+    assert rows[0] == rows[1] and clip.widened(2).shape == clip.shape
+
+
+def test_a_note_stands_below_all_and_finds_room():
+    plain, noted = (Clip([track(1)], size=96, note=note) for note in ("", "a long note " * 5))
+    more = noted.shape[0] - plain.shape[0]
+    assert more > 10 and more % 2 == 0
+    np.testing.assert_array_equal(noted.frame(0)[:-more], plain.frame(0))
+    below = (noted.frame(0)[-more:] < 200).any(-1)
+    assert below.any() and not below[:, :2].any() and not below[:, -2:].any()
+
+
 def test_fingertips_that_meet_are_green_and_others_red_with_a_line():
     tips = np.array([-1.9, 0.0, 0.3]), np.array([-1.9, 0.0, -0.3])
     seen = {}

@@ -2,12 +2,13 @@
 
 import os
 import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from utils.errors import InputError
-from utils.files import atomic_write, content_hash, remove_leftovers
+from utils.files import atomic_write, check_writable, content_hash, remove_leftovers
 
 
 def test_file_appears_complete_and_nothing_else_stays(tmp_path):
@@ -57,6 +58,22 @@ def test_folder_and_file_in_the_way_are_input_errors(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot create this folder"), atomic_write(tmp_path / "file" / "a"):
         pass
+
+
+def test_a_file_that_cannot_be_made_is_named_without_the_temporary_one(tmp_path):
+    path = tmp_path / ("x" * 300 + ".txt")
+    with pytest.raises(InputError, match="cannot write this file") as caught, atomic_write(path) as temporary:
+        temporary.write_text("text")
+    assert str(caught.value).startswith(str(path)) and "-" not in str(caught.value).removeprefix(str(tmp_path))
+    with pytest.raises(OSError, match="another file"), atomic_write(tmp_path / "a") as temporary:
+        raise OSError(5, "another file", str(tmp_path / "b"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs the virtual file system /proc")
+def test_folders_that_take_no_files_are_found_out_before_work():
+    with pytest.raises(InputError, match="/proc: (cannot write in|no permission)"):
+        check_writable("/proc/made/up")
 
 
 def test_content_hash_follows_contents_not_names(tmp_path):
