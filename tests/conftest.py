@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from tests.helpers import write_mano_models
 
 # The tests' tensors are small: a second thread costs more than it gives, and far more on a busy machine.
 torch.set_num_threads(1)
+
+# In continuous integration the same examples every time; whoever runs the tests by hand explores new ones.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

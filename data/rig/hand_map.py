@@ -55,7 +55,7 @@ def chains_between(indices: Sequence[int | None], parents: Sequence[int]) -> tup
 
     Args:
         indices: numbers of the 21 joints, None where there is none; a joint's "one above" is the nearest that exists.
-        parents: of the joints in the file, −1 for a root; no circles.
+        parents: of the joints in the file, −1 for a root.
     """
     chains: list[Chain] = [((), ()) for _ in range(N_JOINTS)]
     for joint, index in enumerate(indices):
@@ -70,12 +70,10 @@ def chains_between(indices: Sequence[int | None], parents: Sequence[int]) -> tup
 
 def _between(top: int, bottom: int, parents: Sequence[int]) -> Chain:
     """(joints from below the nearest common ancestor down to `top`, the same down to `bottom`)."""
-    over_top = [top, *ancestors(top, parents)]
-    down, joint = [], bottom
-    while joint >= 0 and joint not in over_top:
-        down.append(joint)
-        joint = int(parents[joint])
-    up = over_top[: over_top.index(joint)] if joint >= 0 else over_top
+    over_top, over_bottom = [top, *ancestors(top, parents)], [bottom, *ancestors(bottom, parents)]
+    common = next((joint for joint in over_bottom if joint in over_top), None)
+    up = over_top if common is None else over_top[: over_top.index(common)]
+    down = over_bottom if common is None else over_bottom[: over_bottom.index(common)]
     return tuple(reversed(up)), tuple(reversed(down))
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from data.bvh import read_bvh
 from data.rig import find_hand, hand_sides, print_map, read_rig_map
+from data.rig.hand_map import chains_between
 from data.rig.words import parse
 from model.topology import INDEX, MIDDLE, PINKY, THUMB, hand_joint_names
 from tests.data.rig.schemes import SCHEMES, WEBXR, MadeRig, made
@@ -299,6 +300,17 @@ def test_prefix_order_and_extra_bones_do_not_matter(scheme, prefix, seed, data):
     for side in ("right", "left"):
         answer = [None if name is None else prefix + name for name in rig.answer[side]]
         assert named(names, find_hand(names, side, parents=parents)) == answer
+
+
+def test_a_circle_below_the_wrist_ends():
+    """Joints whose parents run in a circle, apart from the wrist: the search for what lies between must end."""
+    names = rig(sides=("right",))
+    parents = [names.index("mixamorig:RightHand")] * len(names)
+    for finger in ("Index", "Middle"):
+        first, second = (names.index(f"mixamorig:RightHand{finger}{n}") for n in (1, 2))
+        parents[first], parents[second] = second, first
+    chains = chains_between(find_hand(names, "right").indices, parents)
+    assert len(chains) == 21 and max(len(down) for _, down in chains) <= 2
 
 
 @settings(max_examples=200, deadline=None)
