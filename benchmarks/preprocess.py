@@ -20,7 +20,8 @@ from data.bvh import Bvh, write_bvh
 from data.preprocess import Preprocessor
 from model.topology import PARENTS, hand_joint_names
 from tests.hostile.corpus import mano, mesh
-from utils.parallel import map_unordered, processors
+from utils.cli import processors
+from utils.parallel import map_unordered
 
 FRAMES = {"mixamo": 3000, "mano": 2000}
 """In each clip."""

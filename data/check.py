@@ -287,10 +287,7 @@ def _next_steps(path: Path, characters: list[CharacterReport]) -> list[str]:
         return [f"motions have changed since, preprocess again: {preprocess} ({', '.join(stale[:6])})"]
     sides = {each.side for each in characters if each.side}
     if len(sides) > 1:
-        return [
-            *steps,
-            f"features of right and left hands are mixed; preprocess all with the same --is_rhand: {preprocess}",
-        ]
+        return [f"features of right and left hands are mixed; preprocess all with the same --is_rhand: {preprocess}"]
     domains = {each.domain for each in characters if each.parts["features"].state == OK}
     if len(domains) == 1:
         other = "subjects of MANO (run.convert_interhand_bvh)" if "mixamo" in domains else "Mixamo characters"

@@ -141,12 +141,10 @@ class RetargetingCLI(LightningCLI):
         else:
             found = find_checkpoint(root, given)
             if found is None:
-                last = given == "best" and find_checkpoint(root, "last") is not None
-                raise InputError(
-                    f"--ckpt_path {given}: no such checkpoint in {display_path(root)}; "
-                    + ("no epoch was validated yet: use --ckpt_path last" if last else "train first, or set ")
-                    + ("" if last else "--trainer.default_root_dir to the folder of a training")
-                )
+                advice = "train first, or set --trainer.default_root_dir to the folder of a training"
+                if find_checkpoint(root, "last") is not None:
+                    advice = "no epoch was validated yet: use --ckpt_path last"
+                raise InputError(f"--ckpt_path {given}: no such checkpoint in {display_path(root)}; {advice}")
             say(f"--ckpt_path {given}: {display_path(found)}")
         config["ckpt_path"] = None if found is None else str(found)
 

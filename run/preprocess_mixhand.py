@@ -25,9 +25,9 @@ from data.preprocess import Outcome, Plan, Preprocessor
 from data.rig import read_rig_map
 from data.store import FORMATS
 from data.windows import window_length
-from utils.cli import guarded, wide_console
+from utils.cli import guarded, processors, wide_console
 from utils.errors import InputError
-from utils.parallel import BACKENDS, Done, map_unordered, processors
+from utils.parallel import BACKENDS, Done, map_unordered
 
 SMPLX_PATH = "artifact/smplx/models"
 MANY = 24

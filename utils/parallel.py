@@ -30,11 +30,6 @@ class Done(NamedTuple, Generic[Item, Result]):
     failure: str | None
 
 
-def processors() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def map_unordered(
     function: Callable[[Item], Result],
     items: Iterable[Item],

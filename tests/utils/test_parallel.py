@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
+from utils.cli import processors
 from utils.errors import InputError
-from utils.parallel import map_unordered, processors
+from utils.parallel import map_unordered
 
 
 def work(item):
