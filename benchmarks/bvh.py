@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.bvh import Bvh, read_bvh, write_bvh
+from data.formats.bvh import Bvh, read_bvh, write_bvh
 
 N_FRAMES = 6000
 REPEATS = 5

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import measure, row
-from data.character import read_character
+from data.character.mesh_file import read_character
 from model.hands import PosedHand, ShapedHand, offset_hand
 from model.kinematics import tbs_from_angles
 from model.limits import BEND, SPLAY, JointLimits

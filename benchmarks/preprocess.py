@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.bvh import best_time
-from data.bvh import Bvh, write_bvh
-from data.preprocess import Preprocessor
+from data.formats.bvh import Bvh, write_bvh
+from data.preparation.preprocess import Preprocessor
 from model.topology import PARENTS, hand_joint_names
 from tests.hostile.corpus import mano, mesh
 from utils.cli import processors

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from benchmarks.timing import measure, row
-from data.avatar.motion import read_motions
-from data.avatar.reading import Reading, read_avatar
-from data.bvh import Bvh, write_bvh
-from data.export.outputs import Job, output_paths, write_motion
+from data.character.reading import Reading, read_avatar
+from data.formats.bvh import Bvh, write_bvh
+from data.motion.reading import read_motions
+from data.motion.writing import Job, output_paths, write_motion
 from data.rig import find_hand
 from model.asrn import ASRN
 from model.kinematics import tbs_from_angles

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.timing import measure, row
-from data.features import HandFeatures, split
+from data.features.row import HandFeatures, split
 from model.asrn import ASRN
 from model.dm import DM
 from model.hands import ManoHand

@@ -22,7 +22,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from importing import InputError, Scene, arguments, bpy, finish, guarded  # noqa: E402
 from importing import _quiet as quiet  # noqa: E402
 
-from data.armature import nearest_rotations  # noqa: E402
+from data.formats.skeleton import nearest_rotations  # noqa: E402
 
 
 def main() -> None:

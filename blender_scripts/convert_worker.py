@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from importing import InputError, Scene, arguments, finish  # noqa: E402
 
-from data.convert import Request, Result, write_character  # noqa: E402
+from data.formats.character_files import Request, Result, write_character  # noqa: E402
 
 ANSWER = "@s2h "
 

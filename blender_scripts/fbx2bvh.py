@@ -18,8 +18,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from importing import InputError, Scene, arguments, convert_all, files_of, guarded  # noqa: E402
 
-from data.armature import file_name  # noqa: E402
-from data.bvh import write_bvh  # noqa: E402
+from data.formats.bvh import write_bvh  # noqa: E402
+from data.formats.skeleton import file_name  # noqa: E402
 
 
 def main() -> None:

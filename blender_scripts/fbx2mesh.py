@@ -18,7 +18,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from importing import InputError, Scene, arguments, convert_all, files_of, guarded  # noqa: E402
 
-from data.armature import centred, size_warning, write_mesh  # noqa: E402
+from data.formats.skeleton import centred, size_warning, write_mesh  # noqa: E402
 
 
 def main() -> None:

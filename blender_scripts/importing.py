@@ -20,9 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from data.armature import ORDER, Armature, Skin, as_bvh, merged, nearest_rotations, unique_names, welded  # noqa: E402
-from data.convert import GLTF_FPS, GLTF_SUFFIXES, SUFFIXES, check_kind, frame_count, up_to_date  # noqa: E402
-from data.gltf import read_gltf  # noqa: E402
+from data.formats.character_files import GLTF_FPS, GLTF_SUFFIXES, SUFFIXES, check_kind, frame_count, up_to_date  # noqa: E402
+from data.formats.gltf import read_gltf  # noqa: E402
+from data.formats.skeleton import ORDER, Armature, Skin, as_bvh, merged, nearest_rotations, unique_names, welded  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 
 try:
@@ -132,7 +132,7 @@ def _inside_blender() -> bool:
 
 
 class Scene:
-    """One file, imported into an empty scene, with the face of `data.convert.Source`."""
+    """One file, imported into an empty scene, with the face of `data.formats.character_files.Source`."""
 
     def __init__(self, path, armature=None):
         """Import a file.
@@ -324,7 +324,7 @@ class Scene:
         return parts[0]
 
     def motion(self, number: int, fps=None):
-        """The motion number `number` as `data.bvh.Bvh`; `fps`: frames a second, None: the file's own rate.
+        """The motion number `number` as `data.formats.bvh.Bvh`; `fps`: frames a second, None: the file's own rate.
 
         Raises:
             InputError: it is too long, or a pose is not finite.

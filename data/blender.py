@@ -13,7 +13,7 @@ import sys
 import threading
 from pathlib import Path
 
-from data.convert import Request, Result
+from data.formats.character_files import Request, Result
 from utils.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -12,9 +12,9 @@ from typing import Literal
 import torch
 from pytorch_lightning import LightningDataModule
 
-from data.loader import BatchOrder, PairLoader
-from data.store import FeatureFile, open_features
-from data.windows import PairedWindows, WindowGroup, read_statistics
+from data.features.file import FeatureFile, open_features
+from data.features.loader import BatchOrder, PairLoader
+from data.features.windows import PairedWindows, WindowGroup, read_statistics
 from utils.cli import processors
 from utils.errors import InputError
 

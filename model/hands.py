@@ -23,11 +23,11 @@ from torch import Tensor
 
 from model import kinematics, presence
 from model.layout import frames_first, frames_last, turn
-from model.mano import N_BONES, FoldedSkin, load_mano
+from model.mano_file import N_BONES, FoldedSkin, load_mano
 from model.semantics import palm_length, semantic_matrix
 from model.topology import BONES_PER_FINGER, MANO_BONES, N_FINGERS, N_SHAPE, check_side
 from utils.errors import InputError
-from utils.trusted import read_npz, read_pickle
+from utils.safe_read import read_npz, read_pickle
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from rich.table import Table
 
 from data.open_hands.build import Plan, build
 from data.open_hands.library import SPLITS, OpenHands
-from data.open_hands.pictures import all_hands, all_shapes
 from data.open_hands.shapes import HandShapes
+from run.drawing.open_hands import all_hands, all_shapes
 from utils.cli import guarded, wide_console
 
 

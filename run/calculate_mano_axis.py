@@ -21,10 +21,10 @@ from data.axes.files import read_preset, write_axes
 from data.axes.hand import mano_hand
 from data.axes.mano import mano_arrays, upright
 from model.hands import ManoHand
-from model.mano import find_model_file
+from model.mano_file import find_model_file
 from model.topology import SIDES
-from run.annotation_page import PlainHelp, add_page_options, annotate
-from run.axis_reports import READING, draw, tell
+from run.axes.page import PlainHelp, add_page_options, annotate
+from run.axes.reports import READING, draw, tell
 from utils.cli import guarded, wide_console
 from utils.errors import InputError
 from utils.files import content_hash

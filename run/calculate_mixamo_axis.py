@@ -25,10 +25,10 @@ from data.axes.estimate import METHODS, HandEstimate, estimate_axes
 from data.axes.files import axes_path, character_name, hand_key, mesh_files, read_preset, write_axes
 from data.axes.hand import character_hand
 from data.axes.motion import bvh_files, hinges_from_files
-from data.character import read_character
+from data.character.mesh_file import read_character
 from data.rig import RigMap, read_rig_map
-from run.annotation_page import PlainHelp, add_page_options, annotate
-from run.axis_reports import READING, draw, tell
+from run.axes.page import PlainHelp, add_page_options, annotate
+from run.axes.reports import READING, draw, tell
 from utils.cli import guarded, wide_console
 from utils.errors import InputError
 from utils.files import content_hash

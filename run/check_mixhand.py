@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from data.check import DAMAGED, MISSING, OK, PARTS, FolderReport, Part, check_folder
+from data.preparation.check import DAMAGED, MISSING, OK, PARTS, FolderReport, Part, check_folder
 from utils.cli import guarded, wide_console
 from utils.errors import InputError
 

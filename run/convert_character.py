@@ -19,8 +19,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from data.blender import ADVICE, BlenderWorker, find_blender
-from data.conversion import Job, convert_gltf, done_before, jobs_for, remember
-from data.convert import GLTF_SUFFIXES, Result
+from data.formats.character_files import GLTF_SUFFIXES, Result
+from data.preparation.conversion import Job, convert_gltf, done_before, jobs_for, remember
 from utils.cli import guarded, wide_console
 from utils.errors import InputError
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-from data.interhand_conversion import SUMMARY, Conversion
+from data.preparation.interhand_conversion import SUMMARY, Conversion
 from model.topology import SIDES
 from utils.cli import guarded, wide_console
 from utils.errors import InputError

@@ -23,15 +23,15 @@ from pathlib import Path
 from rich.console import Console
 
 from data.mixhand import MixHandDataModule
+from data.splits import TITLES, read_splits
 from model.asrn import ASRN
 from model.dm import DM
-from run.checkpoints import CHECKPOINT_FOLDER, LAST, display_path, last_training
-from run.command_line import LOGS
-from run.comparison import draw_comparison
 from run.evaluate import Settings, evaluate, open_groups
-from run.methods import LineUp, load_network
-from run.report import print_tables, write_report
-from run.splits import TITLES, read_splits
+from run.evaluation.comparison import draw_comparison
+from run.evaluation.line_up import LineUp, load_network
+from run.evaluation.report import print_tables, write_report
+from run.training.checkpoints import CHECKPOINT_FOLDER, LAST, display_path, last_training
+from run.training.command_line import LOGS
 from utils.cli import guarded, processors
 from utils.errors import InputError
 from utils.files import atomic_write, content_hash
@@ -123,7 +123,7 @@ def run_together(jobs: dict[str, tuple[str, Sequence[str]]]) -> None:
 
 def training_key(method: str, data: Path, overrides: Sequence[str]) -> str:
     """A fingerprint of everything that a training depends on: configuration, program, features."""
-    sources = sorted([*(ROOT / "model").glob("*.py"), *(ROOT / "data").glob("*.py")])
+    sources = sorted([*(ROOT / "model").rglob("*.py"), *(ROOT / "data").rglob("*.py")])
     config = ROOT / "config" / "open" / METHODS[method][2]
     files = content_hash(config, *sources, data / "splits.yaml", *sorted((data / "models" / "mano").glob("*")))
     # Descriptions of features hold the fingerprint of what they were computed from, beside things that may change.

@@ -16,19 +16,19 @@ from typing import Any
 import numpy as np
 import torch
 
+from data.features.windows import BatchRequest, PairedWindows
 from data.mixhand import INTRA_SOURCE, INTRA_TARGET, TEST_CHARACTERS, MixHandDataModule
-from data.windows import BatchRequest, PairedWindows
+from data.splits import SPLITS, TITLES, each_with_the_others, read_sides, read_splits, splits_file
 from model.retargeting import HandModels
-from run.checkpoints import display_path
-from run.comparison import window_names
-from run.methods import METHODS, NETWORKS, LineUp, available, check_side, load_network
-from run.progress import progress
-from run.report import print_tables, results_of, write_report
-from run.scores import DirectionScores, merged, score
-from run.splits import SPLITS, TITLES, each_with_the_others, read_sides, read_splits, splits_file
+from run.evaluation.comparison import window_names
+from run.evaluation.line_up import METHODS, NETWORKS, LineUp, available, check_side, load_network
+from run.evaluation.report import print_tables, results_of, write_report
+from run.evaluation.scores import DirectionScores, merged, score
+from run.training.checkpoints import display_path
 from utils.cli import guarded
 from utils.errors import InputError
 from utils.files import check_writable
+from utils.progress import progress
 
 PROTOCOLS = ("cross", "intra", "both")
 
@@ -181,7 +181,7 @@ def side_of(
 
 
 def evaluate(line_up: LineUp, data_path: Path, groups: Mapping[str, Group], settings: Settings) -> dict[str, Any]:
-    """Everything that results.json holds: `run.report.results_of` for each group, keys with the group's suffix.
+    """Everything that results.json holds: `run.evaluation.report.results_of` for each group, keys with its suffix.
 
     Raises InputError if characters or files are missing or do not fit.
     """

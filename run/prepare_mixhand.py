@@ -13,8 +13,8 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from data.armature import file_name
-from data.bvh import read_skeleton
+from data.formats.bvh import read_skeleton
+from data.formats.skeleton import file_name
 from run.calculate_mixamo_axis import calculate
 from run.convert_character import convert
 from run.preprocess_mixhand import preprocess

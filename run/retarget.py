@@ -22,26 +22,26 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from data.avatar.avatar import Avatar
-from data.avatar.mano_file import frame_rate
-from data.avatar.motion import MANO_FPS, Motion, find_motions, read_motions
-from data.avatar.reading import Reading, read_avatar
 from data.blender import ADVICE, find_blender
-from data.export.outputs import FORMATS, Job, check_target, output_paths, skin_missing, write_motion
+from data.character.character import Avatar
+from data.character.reading import Reading, read_avatar
+from data.motion.mano_file import frame_rate
+from data.motion.reading import MANO_FPS, Motion, find_motions, read_motions
+from data.motion.writing import FORMATS, Job, check_target, output_paths, skin_missing, write_motion
 from data.rig import read_rig_map
 from model.retargeting import Retargeting
 from model.streaming import StreamingNetwork
 from model.topology import N_SHAPE, SIDES
 from model.transfer import METHODS, NETWORKS, SourceMotion, Transfer
-from run.callbacks import say
-from run.methods import load_network
-from run.progress import progress
-from run.retarget_film import Shown, write_motion_film
-from run.retarget_plan import FILMS, Plan, formats_of, inputs_of, plan_of
-from run.retarget_report import hand_report, print_reports, write_report
+from run.evaluation.line_up import load_network
+from run.retargeting.film import Shown, write_motion_film
+from run.retargeting.plan import FILMS, Plan, formats_of, inputs_of, plan_of
+from run.retargeting.report import hand_report, print_reports, write_report
+from run.training.callbacks import say
 from utils.cli import guarded
 from utils.errors import InputError
-from utils.trusted import read_npy, read_npz
+from utils.progress import progress
+from utils.safe_read import read_npy, read_npz
 from utils.video import check_format
 
 MOST_FPS = 10000

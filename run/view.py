@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from run.methods import METHODS, NETWORKS
+from run.evaluation.line_up import METHODS, NETWORKS
 from run.viewing.hands import Shelf
 from run.viewing.methods import Methods, demo_checkpoints, load_networks
 from run.viewing.page import Page

@@ -17,24 +17,24 @@ import numpy as np
 import torch
 from pytorch3d.transforms import quaternion_to_matrix
 
-from data.features import HandFeatures
-from data.windows import BatchRequest, PairedWindows
+from data.features.row import HandFeatures
+from data.features.windows import BatchRequest, PairedWindows
 from model.hands import PosedHand
 from model.kinematics import finger_part
-from run.callbacks import say
-from run.checkpoints import display_path
-from run.comparison import caption, contact_pairs, window_names
-from run.loading import LoadedRun, load_run
-from run.methods import METHODS, NETWORKS, LineUp, available, check_side, load_network
-from run.progress import progress
-from run.scores import DirectionScores, score
-from run.surfaces import TOUCH_NOTE, Surfaces, hand_cells
-from run.tables import DIRECTIONS
+from run.drawing.clip import Clip, Track
+from run.drawing.render import COLORS
+from run.drawing.surfaces import TOUCH_NOTE, Surfaces, hand_cells
+from run.evaluation.comparison import caption, contact_pairs, window_names
+from run.evaluation.line_up import METHODS, NETWORKS, LineUp, available, check_side, load_network
+from run.evaluation.scores import DirectionScores, score
+from run.evaluation.tables import DIRECTIONS
+from run.training.callbacks import say
+from run.training.checkpoints import display_path
+from run.training.loading import LoadedRun, load_run
 from utils.cli import guarded, processors
-from utils.clip import Clip, Track
 from utils.errors import InputError
 from utils.files import check_writable
-from utils.render import COLORS
+from utils.progress import progress
 from utils.video import FORMATS, check_format, write_film
 
 PROGRAM = "run.visualize_mixhand"

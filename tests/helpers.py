@@ -12,7 +12,7 @@ import torch
 from pytorch3d.transforms import quaternion_to_matrix, random_rotations
 from torch import Tensor
 
-from data.features import HandFeatures, split
+from data.features.row import HandFeatures, split
 from model.retargeting import Retargeting
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]

@@ -1,4 +1,4 @@
-"""Understanding pickles of plain data without running them: the machinery behind `utils.trusted`.
+"""Understanding pickles of plain data without running them: the machinery behind `utils.safe_read`.
 
 A pickle is a program: it names functions and calls them. Nothing that a file names is imported here. Each
 name is looked up in a fixed table; a name that is not there is refused, and most that are there lead to

@@ -13,8 +13,8 @@ import numpy as np
 
 from data.axes.hand import BareHand
 from data.axes.mesh_shape import directions_round
-from data.rays import first_hits
 from model.topology import JOINTS_PER_FINGER, N_FINGERS, THUMB, WRIST
+from utils.geometry import first_hits
 
 SECTIONS = (0.5, 0.6, 0.7)
 """Where along the last bone the mesh is cut: under the nail a finger is broader than thick; at knuckles it is not."""

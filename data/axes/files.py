@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.character import read_finger_axes
+from data.character.mesh_file import read_finger_axes
 from model.topology import N_FINGERS
 from utils.errors import InputError
 from utils.files import atomic_write

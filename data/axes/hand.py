@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from data.character import Character, HandMesh, hand_mesh
+from data.character.mesh_file import Character, HandMesh, hand_mesh
 from model.hands import ManoHand, PosedHand, ShapedHand, offset_hand
 from model.kinematics import tbs_from_angles
 from model.skinning import skin_hand
@@ -207,7 +207,7 @@ class BareHand:
 
 
 def character_hand(character: Character, side: str) -> BareHand:
-    """The hand of a character (`data.character.read_character`, with or without axes); centimetres.
+    """The hand of a character (`data.character.mesh_file.read_character`, with or without axes); centimetres.
 
     Raises:
         InputError: the character lacks this hand, or its mesh does not cover it.

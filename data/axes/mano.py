@@ -10,9 +10,9 @@ from data.axes.estimate import FingerEstimate, HandEstimate
 from data.axes.evidence import degrees_between
 from data.axes.files import hand_key
 from data.axes.hand import BareHand
-from data.rays import first_hits
 from model.topology import FINGERS
 from utils.errors import InputError
+from utils.geometry import first_hits
 
 LEAST_RISE = 0.1
 """Splay axes of MANO's files point up by at least this much, so that no hand shape turns them over."""

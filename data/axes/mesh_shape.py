@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.rays import Hits, first_hits
+from utils.geometry import Hits, first_hits
 
 DIRECTIONS = 360
 """Rays round the finger, one a degree."""

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from data.axes.evidence import MotionHinges
 from data.axes.hand import BareHand
-from data.bvh import Bvh, read_bvh
+from data.formats.bvh import Bvh, read_bvh
 from data.rig import RigMap, find_hand
 from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, N_FINGERS, N_JOINTS, PARENTS
 from utils.errors import InputError

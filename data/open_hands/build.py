@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import yaml
 
-from data.bvh import Bvh, write_bvh
+from data.formats.bvh import Bvh, write_bvh
 from data.open_hands import anatomy
 from data.open_hands.contacts import posed
 from data.open_hands.library import ASSETS, SPLITS, OpenHands, mirrored, mirrored_axes, mirrored_rotations

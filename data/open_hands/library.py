@@ -18,7 +18,7 @@ import torch
 from data.open_hands import anatomy
 from model.hands import ManoHand, ShapedHand
 from model.topology import FINGERS, MANO_BONES, N_FINGERS
-from utils.trusted import read_npz
+from utils.safe_read import read_npz
 
 ASSETS = Path(__file__).parent / "assets" / "hands.npz"
 

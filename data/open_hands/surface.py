@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from data.rays import shoot
 from model.topology import N_FINGERS, THUMB
+from utils.geometry import shoot
 
 DIRECTIONS = 360
 HINGE_AT = 0.6

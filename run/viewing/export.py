@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from data.export.outputs import Job, Output, check_target, write_motion
+from data.motion.writing import Job, Output, check_target, write_motion
 from run.viewing.hands import Hand
 from run.viewing.take import SOURCE, Take
 

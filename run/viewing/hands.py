@@ -12,20 +12,20 @@ import torch
 import yaml
 from torch import Tensor
 
-from data.avatar.avatar import Avatar, Skin, mano_avatar
-from data.avatar.avatar import Hand as AvatarHand
-from data.avatar.motion import read_motions
-from data.avatar.reading import Reading, read_avatar
+from data.character.character import Avatar, Skin, mano_avatar
+from data.character.character import Hand as AvatarHand
+from data.character.reading import Reading, read_avatar
+from data.motion.reading import read_motions
 from model.hands import ManoHand, PosedHand, ShapedHand
-from model.mano import find_model_file
+from model.mano_file import find_model_file
 from model.proportions import Proportions, stretch_offsets, stretch_surface
 from model.semantics import palm_length
 from model.skinning import skin_hand
 from model.topology import N_JOINTS, N_SHAPE, TIPS, WRIST
-from run.surfaces import bone_hand
+from run.drawing.surfaces import bone_hand
 from run.viewing.motions import HandMotion
 from utils.errors import InputError
-from utils.trusted import read_npy
+from utils.safe_read import read_npy
 
 BUILD_COMMANDS = (
     "python -m run.build_open_hands --output {0}",
@@ -210,7 +210,7 @@ class Shelf:
 
 
 def hand_motion(motion, side: str) -> HandMotion:
-    """One hand of a `data.avatar.motion.Motion`. Raises InputError if it moves the other one alone."""
+    """One hand of a `data.motion.reading.Motion`. Raises InputError if it moves the other one alone."""
     if side not in motion.tracks:
         found = " and ".join(motion.tracks)
         raise InputError(

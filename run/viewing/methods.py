@@ -11,7 +11,7 @@ from model.hands import PosedHand
 from model.retargeting import Retargeting
 from model.streaming import StreamingNetwork
 from model.transfer import SourceMotion, Transfer
-from run.methods import METHODS, NETWORKS, check_side, load_network
+from run.evaluation.line_up import METHODS, NETWORKS, check_side, load_network
 from run.viewing.hands import Hand
 from utils.errors import InputError
 

@@ -9,7 +9,7 @@ import torch
 from pytorch3d.transforms import matrix_to_quaternion, quaternion_to_matrix
 from torch import Tensor
 
-from data.avatar.motion import Motion
+from data.motion.reading import Motion
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ import numpy as np
 
 from model.proportions import Proportions
 from model.topology import FINGERS, N_SHAPE
-from run.methods import METHODS
+from run.drawing.render import COLORS
+from run.evaluation.line_up import METHODS
 from run.viewing.export import FORMATS, formats
 from run.viewing.pictures import heat_map, marked, timeline
 from run.viewing.stage import Stage, color_of
 from run.viewing.studio import DROPPED, Studio
 from run.viewing.take import SOURCE, Take
 from utils.errors import InputError
-from utils.render import COLORS
 from utils.web import guarded_callback, tell, text
 
 FRAMES_PER_SECOND = 30.0

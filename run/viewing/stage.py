@@ -9,8 +9,8 @@ import numpy as np
 from PIL import ImageColor
 
 from model.topology import N_FINGERS
+from run.drawing.render import CLOSED, COLORS, OPEN, camera
 from run.viewing.take import Moment
-from utils.render import CLOSED, COLORS, OPEN, camera
 
 CELL_WIDTH, CELL_HEIGHT = 2.35, 3.2
 """Room for a hand, palm lengths."""

@@ -6,10 +6,10 @@ import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
-from data.avatar.motion import read_motions
-from data.avatar.reading import read_avatar
-from data.gltf import SUFFIXES as GLTF_SUFFIXES
-from data.gltf_character import read_gltf_character
+from data.character.gltf import read_gltf_character
+from data.character.reading import read_avatar
+from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
+from data.motion.reading import read_motions
 from model.proportions import Proportions
 from run.viewing.export import FORMATS, motion_file
 from run.viewing.hands import Shelf, hand_motion

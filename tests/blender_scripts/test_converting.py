@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from data.blender import BlenderWorker, find_blender
-from data.bvh import read_bvh
-from data.character import hand_mesh, load_character, read_character
-from data.convert import Request
-from data.gltf_character import read_gltf_character
+from data.character.gltf import read_gltf_character
+from data.character.mesh_file import hand_mesh, load_character, read_character
+from data.formats.bvh import read_bvh
+from data.formats.character_files import Request
 from run.convert_character import convert
-from tests.data.test_gltf_fuzz import mutated_bytes
+from tests.data.formats.test_gltf_fuzz import mutated_bytes
 
 REAL = os.environ.get("S2H_REAL_DATA")
 needs_real = pytest.mark.skipif(REAL is None, reason="S2H_REAL_DATA (a folder of real files) is not set")

@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.armature import mesh_arrays
 from data.blender import SCRIPTS
-from data.bvh import read_bvh
-from data.gltf_character import read_gltf_character
+from data.character.gltf import read_gltf_character
+from data.formats.bvh import read_bvh
+from data.formats.skeleton import mesh_arrays
 from tests.blender_scripts.conftest import run
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("Root", "Arm", "Hand", "Tip")
 SHARED = (
-    "data/armature.py",
-    "data/bvh.py",
-    "data/convert.py",
-    "data/fbx.py",
-    "data/gltf.py",
+    "data/formats/skeleton.py",
+    "data/formats/bvh.py",
+    "data/formats/character_files.py",
+    "data/formats/fbx_check.py",
+    "data/formats/gltf.py",
     "utils/errors.py",
     "utils/files.py",
 )

@@ -12,7 +12,7 @@ from data.mixhand import expand_characters
 from data.open_hands.library import OpenHands
 from model.asrn import ASRN
 from model.dm import DM
-from run.command_line import RetargetingCLI
+from run.training.command_line import RetargetingCLI
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 METHODS = {"ASRN.yaml": (ASRN, "asrn", "run.train_mixhand"), "DM.yaml": (DM, "dm", "run.train_dm")}

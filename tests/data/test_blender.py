@@ -7,7 +7,7 @@ import pytest
 
 from data import blender
 from data.blender import BlenderWorker, find_blender
-from data.convert import Request
+from data.formats.character_files import Request
 from utils.errors import InputError
 
 

@@ -14,11 +14,11 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from data import mixhand
-from data.features import channels
-from data.loader import BatchOrder
+from data.features.file import writing_features
+from data.features.loader import BatchOrder
+from data.features.row import channels
+from data.features.windows import window_statistics, write_statistics
 from data.mixhand import MixHandDataModule, expand_characters
-from data.store import writing_features
-from data.windows import window_statistics, write_statistics
 from utils.errors import InputError
 
 ROOT = Path(__file__).parents[2]

@@ -14,8 +14,8 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from data.bvh import Bvh, write_bvh
-from data.store import writing_features
+from data.features.file import writing_features
+from data.formats.bvh import Bvh, write_bvh
 from model.topology import PARENTS, hand_joint_names
 
 VERTICES = 30

@@ -26,17 +26,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data.bvh import read_bvh, write_bvh
-from data.character import hand_mesh, read_character, read_finger_axes
-from data.check import check_folder
-from data.interhand_conversion import Conversion, read_subjects
-from data.preprocess import Preprocessor, check_motion
-from data.store import check_rows, open_features
-from data.windows import WindowGroup, read_statistics, window_statistics
+from data.character.mesh_file import hand_mesh, read_character, read_finger_axes
+from data.features.file import check_rows, open_features
+from data.features.windows import WindowGroup, read_statistics, window_statistics
+from data.formats.bvh import read_bvh, write_bvh
+from data.preparation.check import check_folder
+from data.preparation.interhand_conversion import Conversion, read_subjects
+from data.preparation.preprocess import Preprocessor, check_motion
 from model.hands import ManoAxes, ManoHand
 from tests.hostile.corpus import bombs, damage, make
 from utils.errors import InputError
-from utils.trusted import load_checkpoint
+from utils.safe_read import load_checkpoint
 
 SECONDS = 5
 MEMORY = 1 << 30

@@ -8,7 +8,7 @@ from torch.autograd import gradcheck
 
 from model.hands import ManoAxes, ManoHand, offset_hand
 from model.kinematics import fingers_of, forward_kinematics, with_wrist_and_tips
-from model.mano import load_mano
+from model.mano_file import load_mano
 from model.topology import MANO_TO_HAND, PARENTS, SIDES, TIPS
 from tests.helpers import DEVICES, assert_close, plausible_offsets, relative_error, rotations
 from utils.errors import InputError

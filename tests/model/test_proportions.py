@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.character import hand_mesh, read_character
+from data.character.mesh_file import hand_mesh, read_character
 from model.hands import offset_hand
 from model.kinematics import tbs_from_angles
 from model.proportions import Proportions, stretch_offsets, stretch_surface

@@ -5,7 +5,7 @@ import pytest
 import torch
 from pytorch3d.transforms import quaternion_to_matrix
 
-from data.bvh import read_bvh
+from data.formats.bvh import read_bvh
 from run.convert_interhand_bvh import convert
 
 FORGOTTEN = {"0_17334_17340", "1_8168_8174"}

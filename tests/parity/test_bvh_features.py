@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from data.bvh import read_bvh
-from data.character import read_character
-from data.features import compute_features, split
+from data.character.mesh_file import read_character
+from data.features.row import compute_features, split
+from data.formats.bvh import read_bvh
 from data.rig import find_hand
 from model.hands import ManoHand, offset_hand
 

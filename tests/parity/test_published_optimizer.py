@@ -5,9 +5,9 @@ import pytest
 import torch
 from pytorch3d.transforms import quaternion_to_matrix
 
-from data.character import read_character
+from data.character.mesh_file import read_character
 from model.hands import ManoHand, offset_hand
-from model.published_optimizer import optimise_frame
+from model.optimizer.published import optimise_frame
 from tests.helpers import tensor
 
 TOLERANCE = 1e-5

@@ -5,7 +5,7 @@ import pytest
 import torch
 from pytorch3d.transforms import matrix_to_quaternion, quaternion_to_matrix
 
-from data.character import hand_mesh, read_character
+from data.character.mesh_file import hand_mesh, read_character
 from model.hands import offset_hand
 from model.skinning import linear_blend_skinning, skin_hand
 from model.topology import SIDES

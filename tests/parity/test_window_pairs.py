@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from data import windows
-from data.features import HandFeatures
-from data.store import Clip, FeatureFile
-from data.windows import PairedWindows, WindowGroup, window_statistics
+from data.features import windows
+from data.features.file import Clip, FeatureFile
+from data.features.row import HandFeatures
+from data.features.windows import PairedWindows, WindowGroup, window_statistics
 
 CHARACTERS = ("Kaya", "Aj", "Mano0", "Mano1")
 STRIDE = 12

@@ -16,12 +16,12 @@ from PIL import Image
 
 from data.axes.estimate import estimate_axes
 from data.axes.hand import character_hand
-from data.character import read_character, read_finger_axes
+from data.character.mesh_file import read_character, read_finger_axes
 from model.hands import ManoHand
 from model.topology import FINGERS
 from run import calculate_mano_axis, calculate_mixamo_axis
 from utils.errors import InputError
-from utils.trusted import read_pickle
+from utils.safe_read import read_pickle
 
 ROOT = Path(__file__).parents[2]
 REAL = os.environ.get("S2H_REAL_DATA")

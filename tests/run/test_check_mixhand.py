@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.check import check_folder
-from data.features import channels
-from data.published import ObjectArrayWriter
+from data.features.published import ObjectArrayWriter
+from data.features.row import channels
+from data.preparation.check import check_folder
 from run.check_mixhand import check
 from run.preprocess_mixhand import preprocess
 from utils.errors import InputError

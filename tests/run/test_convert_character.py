@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.bvh import read_bvh
+from data.formats.bvh import read_bvh
 from run.convert_character import convert
 from tests.gltf_files import animate, small_arm
 from utils.errors import InputError
@@ -98,7 +98,7 @@ def test_failures_do_not_stop_the_others(folder, tmp_path, capsys):
 
 
 def test_advice_where_there_is_no_blender(tmp_path, capsys):
-    from tests.data.test_fbx import fbx
+    from tests.data.formats.test_fbx_check import fbx
 
     (tmp_path / "a.fbx").write_bytes(fbx())
     with pytest.raises(InputError, match="1 of 1"):

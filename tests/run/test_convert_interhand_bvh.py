@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from data.bvh import read_bvh
-from data.interhand_conversion import folders_of_subjects, read_subjects
+from data.formats.bvh import read_bvh
+from data.preparation.interhand_conversion import folders_of_subjects, read_subjects
 from run.convert_interhand_bvh import convert
 from run.preprocess_mixhand import preprocess
-from tests.data.test_interhand import hand
+from tests.data.preparation.test_interhand import hand
 from utils.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -88,7 +88,7 @@ def test_finished_captures_are_not_done_again(run, capsys):
 
 def test_an_interruption_costs_one_capture(run, monkeypatch, tmp_path):
     expected = {path.name: path.read_bytes() for path in run(output="whole").iterdir() if path.suffix != ".json"}
-    from data import interhand_conversion as conversion
+    from data.preparation import interhand_conversion as conversion
 
     write, count = conversion.write_runs, []
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
+from data.splits import read_splits
 from run import demo
-from run.comparison import most_different
-from run.splits import read_splits
+from run.evaluation.comparison import most_different
 from tests.run.conftest import ROOT, run_process
 from utils.errors import InputError
 

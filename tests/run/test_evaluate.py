@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from run.methods import available, load_network
-from run.splits import each_with_the_others
+from data.splits import each_with_the_others
+from run.evaluation.line_up import available, load_network
 from tests.run import published
 from tests.run.conftest import only
 from utils.errors import InputError

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from data.store import open_features
+from data.features.file import open_features
 from run.prepare_mixhand import prepare
 from utils.errors import InputError
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.bvh import Bvh, read_bvh, write_bvh
+from data.features.file import open_features
+from data.features.windows import read_statistics, window_statistics
+from data.formats.bvh import Bvh, read_bvh, write_bvh
 from data.mixhand import MixHandDataModule
-from data.store import open_features
-from data.windows import read_statistics, window_statistics
 from run import preprocess_mixhand
 from run.preprocess_mixhand import preprocess
 from utils.errors import InputError
@@ -283,7 +283,7 @@ def test_a_killed_run_loses_no_statistics(folder, monkeypatch):
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("data.preprocess.write_statistics", killed)
+    monkeypatch.setattr("data.preparation.preprocess.write_statistics", killed)
     with pytest.raises(KeyboardInterrupt):
         run(folder, "--characters", "Mano0")
     assert not (folder / "Mano0.npy").exists()

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from data.avatar.mano_file import ManoMotion, read_mano_motion, write_mano_motion
-from data.bvh import Bvh, read_bvh, write_bvh
-from data.gltf_character import read_gltf_character
+from data.character.gltf import read_gltf_character
+from data.formats.bvh import Bvh, read_bvh, write_bvh
+from data.motion.mano_file import ManoMotion, read_mano_motion, write_mano_motion
 from model.asrn import ASRN
 from model.dm import DM
 from model.kinematics import tbs_from_angles
-from run import retarget_film
+from run.drawing.surfaces import bone_hand
 from run.retarget import retarget
-from run.surfaces import bone_hand
-from tests.data.avatar.rigs import avatar, skeleton
+from run.retargeting import film as retarget_film
+from tests.data.rig.rigs import avatar, skeleton
 from tests.helpers import set_weights
 from utils.errors import InputError
 
@@ -47,7 +47,7 @@ def files(tmp_path_factory, golden, mano_models):
 
 
 def _write_motion(path, golden) -> None:
-    from data.avatar.reading import Reading, read_avatar
+    from data.character.reading import Reading, read_avatar
 
     source = read_avatar(str(golden / "inputs" / "Aj_mesh_data.npz"), Reading(path.parent))
     bones = source.skeletons["right"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.bvh import read_bvh
-from data.gltf_character import read_gltf_character
+from data.character.gltf import read_gltf_character
+from data.formats.bvh import read_bvh
 from run.retarget import retarget
 
 REAL = os.environ.get("S2H_REAL_DATA")

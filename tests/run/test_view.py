@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from data.bvh import read_bvh
+from data.formats.bvh import read_bvh
 from data.open_hands.build import Plan, build
 from model.asrn import ASRN
 from model.dm import DM

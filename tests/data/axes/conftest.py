@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data.axes.hand import BareHand, character_hand
-from data.character import read_character
+from data.character.mesh_file import read_character
 from data.open_hands.library import OpenHands, mirrored
 from model.topology import BONES_PER_FINGER, N_JOINTS, PARENTS, hand_joint_names
 

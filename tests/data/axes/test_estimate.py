@@ -15,7 +15,7 @@ from data.axes.estimate import closes, combine, estimate_axes, fist_angles
 from data.axes.evidence import Evidence, MotionHinges, degrees_between, gather
 from data.axes.hand import character_hand
 from data.axes.mesh_shape import propose_splay
-from data.character import read_character
+from data.character.mesh_file import read_character
 from data.open_hands.library import mirrored_axes
 from model.topology import FINGERS, INDEX, MIDDLE, PINKY, RING, SIDES, THUMB
 from utils.errors import InputError

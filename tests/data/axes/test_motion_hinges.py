@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from data.axes.estimate import estimate_axes
 from data.axes.evidence import degrees_between
 from data.axes.motion import bvh_files, hinges_from_files
-from data.bvh import Bvh, write_bvh
+from data.formats.bvh import Bvh, write_bvh
 from model.topology import PARENTS, hand_joint_names
 from utils.errors import InputError
 

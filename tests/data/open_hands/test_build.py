@@ -7,8 +7,8 @@ import pytest
 import torch
 import yaml
 
-from data.bvh import read_bvh
-from data.character import hand_mesh, load_character
+from data.character.mesh_file import hand_mesh, load_character
+from data.formats.bvh import read_bvh
 from data.open_hands.build import Plan, build
 from data.open_hands.library import SPLITS, OpenHands
 from data.rig import find_hand

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.bvh import read_bvh
+from data.formats.bvh import read_bvh
 from data.rig import find_hand, hand_sides, print_map, read_rig_map
 from data.rig.hand_map import chains_between
 from data.rig.words import parse

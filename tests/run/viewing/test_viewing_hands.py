@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from data.avatar.motion import read_motions
-from data.bvh import Bvh, write_bvh
+from data.formats.bvh import Bvh, write_bvh
+from data.motion.reading import read_motions
 from model.proportions import Proportions
 from model.topology import PINKY, ROOTS
 from run.viewing.hands import Shelf

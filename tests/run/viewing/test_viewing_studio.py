@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.avatar.mano_file import read_mano_motion
-from data.bvh import read_bvh
-from data.gltf_character import read_gltf_character
+from data.character.gltf import read_gltf_character
+from data.formats.bvh import read_bvh
+from data.motion.mano_file import read_mano_motion
 from model.proportions import Proportions
 from run.viewing.export import FORMATS, formats
 from run.viewing.hands import Shelf

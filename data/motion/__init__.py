@@ -1,0 +1,1 @@
+"""Motions of hands from files, and retargeted motions to files."""

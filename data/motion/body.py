@@ -1,0 +1,172 @@
+"""Poses of hands on the target's whole skeleton, with the body motion of the source where both share it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.formats.bvh import CHANNEL_NAMES, Bvh, euler_from_rotations
+from data.motion.reading import Motion
+from data.rig.hand_rig import HandRig, Skeleton
+from model.topology import WRIST
+
+SAME_REST = np.radians(20.0)
+"""A bone that rests this much elsewhere is another bone: its rotations cannot be taken over."""
+_ORDER = "ZYX"
+
+
+@dataclass(frozen=True)
+class WholeMotion:
+    """A motion of all joints of a target."""
+
+    bvh: Bvh
+    body_kept: bool
+    """The source's body motion was taken over; otherwise all but the hands rests."""
+
+
+def whole_motion(
+    skeleton: Skeleton, rigs: Mapping[str, HandRig], poses: Mapping[str, np.ndarray], motion: Motion
+) -> WholeMotion:
+    """Put poses of hands on a skeleton.
+
+    Args:
+        skeleton: of the target.
+        rigs: side → how that hand hangs in it.
+        poses: side → (F, 5, 3, 3, 3) local rotations in the canonical frame.
+        motion: the source.
+
+    Returns:
+        All joints of the skeleton in its order. Finger joints have the poses; all others the source's channels
+        unchanged if both skeletons share the way from the root to the hands, and rest otherwise.
+    """
+    frames = motion.frames
+    turned: dict[int, np.ndarray] = {}
+    for side, local in poses.items():
+        turned.update(rigs[side].file_rotations(local))
+    shared = _shared(skeleton, rigs, motion)
+    kept = shared is not None
+    columns, channels, starts = [], [], _starts(motion.bvh)
+    free = _free_wrists(skeleton, rigs, motion) if shared is None else {}
+    for joint, parent in enumerate(skeleton.parents):
+        names: tuple[str, ...] = ()
+        if parent < 0:
+            names, values = _root(skeleton, joint, motion, None if shared is None else shared.get(joint))
+            columns.append(values)
+        if joint in turned or joint in free:
+            rotations = turned[joint] if joint in turned else free[joint]
+            names += tuple(f"{axis}rotation" for axis in _ORDER)
+            columns.append(np.degrees(euler_from_rotations(rotations, _ORDER)))
+        elif shared is not None and joint in shared:
+            source = shared[joint]
+            own = [c for c, name in enumerate(motion.bvh.channels[source]) if name.endswith("rotation")]
+            names += tuple(motion.bvh.channels[source][c] for c in own)
+            columns.append(motion.bvh.values[:, [starts[source] + c for c in own]])
+        else:
+            names += tuple(f"{axis}rotation" for axis in _ORDER)
+            columns.append(np.zeros((frames, 3)))
+        channels.append(names)
+    ends = [
+        (joint, tuple(end - skeleton.heads[joint])) for joint, end in skeleton.tails.items() if _leaf(skeleton, joint)
+    ]
+    bvh = Bvh(
+        joint_names=tuple(skeleton.names),
+        parents=np.asarray(skeleton.parents, dtype=np.int64),
+        offsets=skeleton.offsets,
+        channels=tuple(channels),
+        values=np.concatenate(columns, axis=1),
+        frame_time=1 / motion.frame_rate,
+        end_sites=tuple(ends),
+    )
+    return WholeMotion(bvh, kept)
+
+
+def _root(skeleton: Skeleton, joint: int, motion: Motion, source: int | None) -> tuple[tuple[str, ...], np.ndarray]:
+    """Position channels of a root, (F, 3): the source's, scaled to the target's size, or its own place at rest."""
+    names = CHANNEL_NAMES[:3]
+    if source is not None:
+        own = [c for c, name in enumerate(motion.bvh.channels[source]) if name.endswith("position")]
+        if len(own) == 3:
+            start = _starts(motion.bvh)[source]
+            positions = motion.bvh.values[:, [start + c for c in own]]
+            return tuple(motion.bvh.channels[source][c] for c in own), positions * _size_ratio(
+                skeleton, joint, motion, source
+            )
+    return names, np.broadcast_to(skeleton.heads[joint], (motion.frames, 3))
+
+
+def _size_ratio(skeleton: Skeleton, joint: int, motion: Motion, source: int) -> float:
+    """How much larger the target is than the file of the source: by the height of the root over the ground."""
+    own, other = skeleton.heads[joint, 1], motion.bvh.offsets[source, 1]
+    if other > 1e-3 and own > 1e-3:
+        ratio = own / other
+        return 1.0 if abs(ratio - 1) < 1e-6 else float(ratio)
+    return 1.0
+
+
+def _starts(bvh: Bvh | None) -> np.ndarray:
+    return np.zeros(1, np.int64) if bvh is None else np.cumsum([0, *map(len, bvh.channels)])
+
+
+def _shared(skeleton: Skeleton, rigs: Mapping[str, HandRig], motion: Motion) -> dict[int, int] | None:
+    """Joint of the target → joint of the source, where the two skeletons are one above the hands; else None."""
+    if motion.bvh is None or motion.skeleton is None:
+        return None
+    source = motion.skeleton
+    numbers: dict[str, int] = {}
+    for number, name in enumerate(source.names):
+        numbers.setdefault(plain_name(name), number)
+    same = {
+        joint: numbers[plain] for joint, name in enumerate(skeleton.names) if (plain := plain_name(name)) in numbers
+    }
+    for rig in rigs.values():
+        joint = rig.indices[WRIST]
+        while joint >= 0:
+            if joint not in same:
+                return None
+            parent = int(skeleton.parents[joint])
+            above = int(source.parents[same[joint]])
+            if (parent < 0) != (above < 0) or (parent >= 0 and same.get(parent) != above):
+                return None
+            if parent >= 0 and not _alike(skeleton.offsets[joint], source.offsets[same[joint]]):
+                return None
+            joint = parent
+    return {
+        joint: number
+        for joint, number in same.items()
+        if skeleton.parents[joint] < 0 or same.get(int(skeleton.parents[joint])) == source.parents[number]
+    }
+
+
+def _alike(first: np.ndarray, second: np.ndarray) -> bool:
+    lengths = np.linalg.norm(first) * np.linalg.norm(second)
+    return lengths < 1e-9 or bool(first @ second >= np.cos(SAME_REST) * lengths)
+
+
+def _free_wrists(skeleton: Skeleton, rigs: Mapping[str, HandRig], motion: Motion) -> dict[int, np.ndarray]:
+    """Wrists of hands without a body keep their turning in space, where the source has no body either."""
+    result = {}
+    for side, rig in rigs.items():
+        track, wrist = motion.tracks[side], rig.indices[WRIST]
+        alone = motion.skeleton is None or not _has_body(motion, side)
+        if skeleton.parents[wrist] < 0 and alone:
+            turn = rig.turn.T @ track.hand.rig.turn
+            result[wrist] = turn @ track.wrist @ turn.T
+    return result
+
+
+def _has_body(motion: Motion, side: str) -> bool:
+    names = [plain_name(name) for name in motion.skeleton.names]
+    return any(name in names for name in ("hips", "pelvis", "spine")) or len(names) > 50
+
+
+def plain_name(name: str) -> str:
+    """A joint's name without prefix and case: ``mixamorig6:LeftArm`` and ``mixamorig_LeftArm`` are ``leftarm``."""
+    name = name.rsplit(":", 1)[-1]
+    return re.sub(r"^mixamorig\d*_?", "", name, flags=re.IGNORECASE).lower()
+
+
+def _leaf(skeleton: Skeleton, joint: int) -> bool:
+    return not (skeleton.parents == joint).any()

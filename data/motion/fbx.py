@@ -1,0 +1,69 @@
+"""Retargeted motions as FBX, by way of Blender."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from data.blender import ADVICE, SCRIPTS, find_blender
+from data.formats.bvh import Bvh
+from data.motion.glb import quaternions, root_positions
+from utils.errors import InputError
+from utils.files import atomic_write
+
+_SECONDS = 600.0
+
+
+def write_fbx(
+    path: str | os.PathLike, character: str | os.PathLike, bvh: Bvh, name: str, blender: str | None = None
+) -> None:
+    """The user's character with an animation, through Blender.
+
+    Args:
+        path: to write.
+        character: ``.fbx`` or ``.glb`` whose bones have the names of the motion's joints.
+        bvh: the motion.
+        name: of the animation.
+        blender: Blender, or a Python with bpy; None: found by itself.
+
+    Raises:
+        InputError: there is no Blender, or it fails.
+    """
+    command = find_blender(blender)
+    if command is None:
+        raise InputError(f"{path}: {ADVICE}")
+    rotations = bvh.rotations()
+    joints = len(bvh.joint_names)
+    turned = np.stack([quaternions(rotations[:, joint]) for joint in range(joints)], axis=1)[..., [3, 0, 1, 2]]
+    moved = np.zeros((bvh.n_frames, joints, 3))
+    for joint, parent in enumerate(bvh.parents):
+        if parent < 0:
+            moved[:, joint] = root_positions(bvh, joint) - bvh.offsets[joint]
+    with tempfile.TemporaryDirectory() as folder, atomic_write(path) as temporary:
+        motion = Path(folder) / "motion.npz"
+        np.savez(
+            motion, names=np.array(bvh.joint_names), rotations=turned, roots=moved, fps=1 / bvh.frame_time
+        )  # fmt: skip
+        options = ["--character", str(Path(character).resolve()), "--motion", str(motion)]
+        options += ["--output_fbx", str(temporary.resolve()), "--name", name]
+        _run([*command, str(SCRIPTS / "animate.py"), "--", *options], path)
+        if not temporary.is_file():
+            raise InputError(f"{path}: Blender wrote nothing; {ADVICE}")
+
+
+def _run(command: list[str], path: str | os.PathLike) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, errors="replace", timeout=_SECONDS
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise InputError(f"{path}: Blender was not done after {_SECONDS:g} s; cut the motion") from None
+    if done.returncode:
+        said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        errors = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
+        raise InputError((errors or [f"{path}: Blender failed: {(said or ['it says nothing'])[-1][:200]}"])[-1])

@@ -1,0 +1,154 @@
+"""Which files a retargeted motion becomes, and writing them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from data.character.character import Avatar
+from data.formats.bvh import Bvh, write_bvh
+from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
+from data.motion.body import WholeMotion, whole_motion
+from data.motion.fbx import write_fbx
+from data.motion.glb import skin_of, write_glb, write_into_gltf
+from data.motion.mano_file import ManoMotion, write_mano_motion
+from data.motion.reading import Motion
+from utils.errors import InputError
+
+FORMATS = ("bvh", "glb", "fbx", "mano")
+_ENDINGS = {"mano": "npz"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A motion and its result."""
+
+    motion: Motion
+    target: Avatar
+    poses: Mapping[str, np.ndarray]
+    """Side → (F, 5, 3, 3, 3) local rotations in the canonical frame."""
+    blender: str | None = None
+
+    @cached_property
+    def _whole(self) -> dict[tuple[str, ...], WholeMotion]:
+        return {}
+
+    def whole(self, sides: tuple[str, ...]) -> WholeMotion:
+        """The motion of all joints of the skeleton that these hands hang on; worked out once."""
+        if sides not in self._whole:
+            rigs = {side: self.target.hands[side].rig for side in sides}
+            poses = {side: self.poses[side] for side in sides}
+            self._whole[sides] = whole_motion(self.target.skeletons[sides[0]], rigs, poses, self.motion)
+        return self._whole[sides]
+
+
+@dataclass(frozen=True)
+class Output:
+    """One file to write."""
+
+    path: Path
+    kind: str
+    sides: tuple[str, ...]
+
+
+def check_target(target: Avatar, formats: Sequence[str]) -> None:
+    """Refuse formats that this target cannot be written in.
+
+    Raises:
+        InputError: MANO parameters of a character, or a mesh of bare bones or of one that its hands do not move.
+    """
+    if "mano" in formats and target.kind != "mano":
+        raise InputError(f"--format mano: expected a MANO target, found {target.name}; use --target mano")
+    lacks = skin_missing(target)
+    for kind in ("glb", "fbx"):
+        if kind in formats and lacks:
+            raise InputError(
+                f"{target.path}: expected a target with a mesh and skinning weights for --format {kind}, found "
+                f"{lacks}; give the character's own file with its skin, or --format bvh"
+            )
+
+
+def skin_missing(target: Avatar) -> str:
+    """What a target shows in place of skin that its hands move, such as "bones alone"; empty if it has such skin."""
+    if target.kind == "mano":
+        return ""
+    if target.kind == "skeleton" or target.skin is None or not len(target.skin.faces):
+        return "bones alone"
+    if any(hand.surface is not None and len(hand.surface.faces) for hand in target.hands.values()):
+        return ""
+    return "a mesh without skinning weights (JOINTS_0 and WEIGHTS_0 in glTF, weight in .npz) on its hands"
+
+
+def output_paths(
+    target: Avatar, sides: tuple[str, ...], base: Path, formats: Sequence[str], into_file: bool
+) -> list[Output]:
+    """The files of a motion: one for each format; of MANO hands, one for each hand too.
+
+    Args:
+        base: the file, or folder and name without ending.
+    """
+    groups = [tuple(side for side in group if side in sides) for group in target.groups]
+    groups = [group for group in groups if group]
+    result = []
+    for kind in (kind for kind in formats if kind in FORMATS):
+        for group in groups:
+            which = f"_{group[0]}" if len(groups) > 1 else ""
+            if into_file:
+                path = base.with_name(f"{base.stem}{which}{base.suffix}")
+            else:
+                path = base.with_name(f"{base.name}{which}.{_ENDINGS.get(kind, kind)}")
+            result.append(Output(path, kind, group))
+    return result
+
+
+def write_motion(job: Job, outputs: Sequence[Output]) -> tuple[list[Path], bool]:
+    """Write files, each complete or not at all.
+
+    Returns:
+        Their paths, and whether the body moves as the source's.
+    """
+    for output in outputs:
+        if output.kind == "mano":
+            _write_mano(job, output)
+            continue
+        bvh = job.whole(output.sides).bvh
+        if output.kind == "bvh":
+            write_bvh(output.path, bvh)
+        elif output.kind == "glb":
+            _write_glb(job, output.path, output.sides, bvh)
+        else:
+            _write_fbx(job, output, bvh)
+    kept = all(job.whole(output.sides).body_kept for output in outputs if output.kind != "mano")
+    return [output.path for output in outputs], kept
+
+
+def _write_mano(job: Job, output: Output) -> None:
+    (side,) = output.sides
+    hand, track = job.target.hands[side], job.motion.tracks[side]
+    motion = ManoMotion(job.poses[side], track.wrist, hand.shape.double().numpy(), job.motion.frame_rate, side)
+    write_mano_motion(output.path, motion)
+
+
+def _write_glb(job: Job, path: Path, sides: tuple[str, ...], bvh: Bvh) -> None:
+    if job.target.path.suffix.lower() in GLTF_SUFFIXES:
+        write_into_gltf(path, job.target.path, bvh, job.motion.name)
+    else:
+        skin = skin_of(job.target, sides[0])
+        write_glb(path, job.target.skeletons[sides[0]], skin, bvh, job.motion.name)
+
+
+def _write_fbx(job: Job, output: Output, bvh: Bvh) -> None:
+    """The user's own FBX or glTF goes through Blender; other characters as a glTF file of ours."""
+    own = job.target.path
+    if own.suffix.lower() in (".fbx", *GLTF_SUFFIXES):
+        write_fbx(output.path, own, bvh, job.motion.name, job.blender)
+        return
+    with tempfile.TemporaryDirectory(prefix="s2h_glb_") as folder:
+        character = Path(folder) / "character.glb"
+        _write_glb(job, character, output.sides, bvh)
+        write_fbx(output.path, character, bvh, job.motion.name, job.blender)

@@ -1,0 +1,317 @@
+"""What a MixHand folder holds, character by character, and what is missing or damaged; uses the usual readers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from data.character.mesh_file import read_character, read_finger_axes
+from data.features.file import FeatureFile, check_rows, open_features
+from data.features.windows import STATISTICS_FOLDER, read_statistics
+from data.mixhand import TEST_CHARACTERS, TRAIN_CHARACTERS, VAL_CHARACTERS, expand_characters
+from data.preparation.preprocess import NOT_CHARACTERS, check_motion, motions_of
+from model.hands import ManoAxes
+from model.mano_file import find_model_file, read_mano_arrays
+from model.topology import SIDES
+from utils.errors import InputError
+
+OK, MISSING, DAMAGED, ABSENT = "ok", "missing", "damaged", "-"
+PARTS = ("features", "statistics", "motions", "mesh", "axes")
+
+
+@dataclass
+class Part:
+    """One kind of file of a character."""
+
+    state: str = ABSENT
+    """``ok``, ``damaged``, ``missing`` (and needed), or ``-`` (neither there nor needed)."""
+    detail: str = ""
+    """What there is, in a few words; or what is wrong with it, in a sentence."""
+
+
+@dataclass
+class CharacterReport:
+    """What a folder holds of one character."""
+
+    character: str
+    domain: str = ""
+    side: str = ""
+    """Of the features."""
+    stale: bool = False
+    """The features are older than the motions, or hold other clips."""
+    parts: dict[str, Part] = field(default_factory=lambda: {name: Part() for name in PARTS})
+
+    @property
+    def is_whole(self) -> bool:
+        """Nothing that is needed is missing, and nothing is damaged."""
+        return not self.problems
+
+    @property
+    def problems(self) -> list[str]:
+        """The parts that are missing or damaged, with their reasons."""
+        bad = [part for part in self.parts.values() if part.state in (MISSING, DAMAGED)]
+        return [part.detail for part in bad]
+
+
+@dataclass
+class FolderReport:
+    """What a MixHand folder holds."""
+
+    path: str
+    kind: str
+    """``published features``, ``features``, ``raw motions``, or several of these joined by ``and``."""
+    characters: list[CharacterReport]
+    mano: dict[str, Part]
+    """The MANO model of each side and the file of its axes."""
+    advice: list[str]
+    """What to do next, one step a line."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Nothing that is needed is missing, and nothing is damaged."""
+        mano = all(part.state not in (MISSING, DAMAGED) for part in self.mano.values())
+        return mano and all(each.is_whole for each in self.characters)
+
+    def as_dict(self) -> dict:
+        """For JSON."""
+        return {**asdict(self), "whole": self.is_whole}
+
+
+def check_folder(
+    path: str | Path, mano_path: str | Path, report: Callable[[str, int, int], None] = lambda *_: None
+) -> FolderReport:
+    """Look through a data set folder: all of it is read, one file at a time.
+
+    Args:
+        path: the folder of a data set, raw, preprocessed by us, or the published archive.
+        mano_path: MANO file or folder; ``<path>/models`` if it does not exist.
+        report: told of progress: character, done, in all.
+
+    Raises:
+        InputError: there is no such folder, or it holds nothing of a data set.
+    """
+    path, mano_path = Path(path), Path(mano_path)
+    if not path.is_dir():
+        raise InputError(
+            f"{path}: expected the folder of a data set, found {'a file' if path.exists() else 'nothing'}"
+        )
+    if not mano_path.exists() and (path / "models").is_dir():
+        mano_path = path / "models"
+    names = _characters(path)
+    if not names:
+        raise InputError(
+            f"{path}: expected feature files (<character>.npy), folders of .bvh files or finger_data, found none; "
+            "give the folder that holds them (the published archive unpacks to MixHand)"
+        )
+    characters, kinds = [], set()
+    for number, name in enumerate(names):
+        report(name, number, len(names))
+        characters.append(_character(path, name, kinds))
+    report("", len(names), len(names))
+    if "published features" in kinds:
+        characters += _missing_of_the_published(names)
+    mano = _mano(path, mano_path, any(each.domain == "mano" for each in characters), "raw motions" in kinds)
+    return FolderReport(
+        str(path), " and ".join(sorted(kinds)) or "meshes", characters, mano, _advice(path, characters, mano)
+    )
+
+
+def _characters(path: Path) -> list[str]:
+    names = {file.stem for file in path.glob("*.npy") if file.is_file() and not file.name.startswith(".")}
+    folders = (each for each in path.iterdir() if each.is_dir() and each.name not in NOT_CHARACTERS)
+    names |= {folder.name for folder in folders if motions_of(folder)}
+    endings = ("_mesh_data.npz", "_finger_axis.pkl", "_finger_axis.npz")
+    for file in (path / "finger_data").glob("*"):
+        names |= {file.name.removesuffix(end) for end in endings if file.name.endswith(end)} - {"mano"}
+    return sorted(names)
+
+
+def _character(path: Path, name: str, kinds: set[str]) -> CharacterReport:
+    each = CharacterReport(name)
+    if (path / f"{name}.npy").exists():
+        file = _try(each.parts["features"], lambda: _features(path, name))
+        if file is not None:
+            each.domain, each.side = file.domain, file.side
+            ours = (path / f"{name}.json").is_file()  # also beside files that we wrote in the published layout
+            kinds.add("features" if ours else "published features")
+            each.parts[
+                "features"
+            ].detail = f"{len(file.clips)} clips, {sum(clip.frames for clip in file.clips)} frames"
+            if list((path / STATISTICS_FOLDER).glob(f"{name}_*.npy")):
+                _try(each.parts["statistics"], lambda: read_statistics(file) and "")
+            made = path / f"{name}.npy"
+            sources = motions_of(path / name)
+            each.stale = ours and any(source.stat().st_mtime > made.stat().st_mtime for source in sources)
+            each.stale |= ours and bool(sources) and len(sources) != len(file.clips)
+        del file
+    motions = motions_of(path / name)
+    if motions:
+        kinds.add("raw motions")
+        _motions(each, motions)
+    _skin(each, path / "finger_data", needed=bool(motions) and each.domain != "mano")
+    return each
+
+
+def _features(path: Path, name: str) -> FeatureFile:
+    file = open_features(path, name)
+    check_rows(file)
+    return file
+
+
+def _motions(each: CharacterReport, motions: list[Path]) -> None:
+    frames, wrong, domains = 0, [], set()
+    for path in motions:
+        try:
+            domain, count = check_motion(path)
+            frames, domains = frames + count, domains | {domain}
+        except InputError as error:
+            wrong.append(str(error))
+    if len(domains) > 1:
+        wrong.append(f"{motions[0].parent}: expected hands of one kind, found {' and '.join(sorted(domains))}")
+    each.domain = each.domain or min(domains, default="")
+    part = each.parts["motions"]
+    part.state = DAMAGED if wrong else OK
+    more = f" (and {len(wrong) - 1} more of {len(motions)} files)" if len(wrong) > 1 else ""
+    part.detail = wrong[0] + more if wrong else f"{len(motions)} files, {frames} frames"
+
+
+def _skin(each: CharacterReport, folder: Path, needed: bool) -> None:
+    """Mesh and axes. A mesh without axes is of no use, and motions of a character need both."""
+    name = each.character
+    mesh = folder / f"{name}_mesh_data.npz"
+    axes = next((path for end in ("pkl", "npz") if (path := folder / f"{name}_finger_axis.{end}").is_file()), None)
+    character = None
+    if mesh.is_file():
+        character = _try(each.parts["mesh"], lambda: read_character(mesh, None))
+        if character is not None:
+            each.domain = each.domain or "mixamo"
+            each.parts["mesh"].detail = f"{len(character.mesh.vertices)} vertices, {' and '.join(character.sides)}"
+    elif needed:
+        each.parts["mesh"] = Part(MISSING, f"{mesh}: expected the mesh of {name}, found nothing")
+    if axes is not None:
+        found = _try(each.parts["axes"], lambda: read_finger_axes(axes))
+        if found is not None:
+            each.parts["axes"].detail = " and ".join(found)
+            if character is not None and not set(found) & set(character.sides):
+                text = (
+                    f"{axes}: expected axes of the {' or '.join(character.sides)} hand that the mesh has, found none"
+                )
+                each.parts["axes"] = Part(DAMAGED, text)
+    elif needed or mesh.is_file():
+        text = f"{folder / f'{name}_finger_axis.pkl'}: expected the axes of {name}, found nothing"
+        each.parts["axes"] = Part(MISSING, text)
+
+
+def _mano(path: Path, mano_path: Path, used: bool, raw: bool) -> dict[str, Part]:
+    parts = {f"model, {side}": Part() for side in SIDES} | {"axes": Part()}
+    for side in SIDES:
+        part = parts[f"model, {side}"]
+        try:
+            file = find_model_file(mano_path, side)
+        except InputError as error:
+            if used and side == SIDES[0]:
+                part.state, part.detail = MISSING, str(error)
+            continue
+        if _try(part, lambda file=file: read_mano_arrays(file)) is not None:
+            part.detail = str(file)
+    axes = [path / "finger_data" / f"mano_finger_axis{end}" for end in (".pkl", ".npz")]
+    found = next((file for file in axes if file.is_file()), None)
+    if found is not None:
+        sides = _try(parts["axes"], lambda: _sides_of(found))
+        parts["axes"].detail = " and ".join(sides) if sides else parts["axes"].detail
+    elif used or raw:
+        parts["axes"].state = MISSING if used else ABSENT
+        parts["axes"].detail = f"{axes[0]}: expected the axes of the MANO hand, found nothing" if used else ""
+    return parts
+
+
+def _sides_of(axes: Path) -> list[str]:
+    sides, reasons = [], []
+    for side in SIDES:
+        try:
+            ManoAxes.read(axes, side)
+            sides.append(side)
+        except InputError as error:
+            reasons.append(error)
+    if not sides:
+        raise reasons[0]
+    return sides
+
+
+def _missing_of_the_published(names: list[str]) -> list[CharacterReport]:
+    """Characters of the published splits that a published archive lacks."""
+    expected = dict.fromkeys(expand_characters([*TRAIN_CHARACTERS, *VAL_CHARACTERS, *TEST_CHARACTERS]))
+    missing = [CharacterReport(name) for name in expected if name not in names]
+    for each in missing:
+        each.parts["features"] = Part(MISSING, f"{each.character}.npy: a character of the published splits, not there")
+    return missing if len(missing) < len(expected) else []
+
+
+def _advice(path: Path, characters: list[CharacterReport], mano: dict[str, Part]) -> list[str]:
+    def having(part: str, *states: str) -> str:
+        names = [each.character for each in characters if each.parts[part].state in states]
+        return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+    steps = {
+        "make the meshes with `python -m run.convert_character`": having("mesh", MISSING),
+        "export or make these meshes again": having("mesh", DAMAGED),
+        f"make the axes with `python -m run.calculate_mixamo_axis --mesh_data {path / 'finger_data'}`": having(
+            "axes", MISSING, DAMAGED
+        ),
+        "mend or remove the motions named above": having("motions", DAMAGED),
+        f"`python -m run.preprocess_mixhand --data_path {path} --force`, or fetch the archive again": (
+            having("features", DAMAGED) or having("statistics", DAMAGED)
+        ),
+        "fetch the published archive again, or leave these out of --data.*_characters": having("features", MISSING),
+    }
+    advice = [f"{step}: {names}" for step, names in steps.items() if names]
+    if any(part.state in (MISSING, DAMAGED) for name, part in mano.items() if name != "axes"):
+        advice.append("put MANO_RIGHT.pkl of https://mano.is.tue.mpg.de into artifact/smplx/models/mano")
+    if mano["axes"].state in (MISSING, DAMAGED):
+        advice.append("make the axes of MANO with `python -m run.calculate_mano_axis`")
+    if not advice:
+        advice += _next_steps(path, characters)
+    return advice
+
+
+def _next_steps(path: Path, characters: list[CharacterReport]) -> list[str]:
+    """What to do with a folder in which nothing is damaged."""
+    preprocess = f"`python -m run.preprocess_mixhand --data_path {path}`"
+    steps = []
+    idle = [e.character for e in characters if {e.parts[p].state for p in ("motions", "features")} == {ABSENT}]
+    if any(each.parts["motions"].state == OK and each.parts["features"].state == ABSENT for each in characters):
+        return [f"preprocess: {preprocess}"]
+    stale = [each.character for each in characters if each.stale]
+    if stale:
+        return [f"motions have changed since, preprocess again: {preprocess} ({', '.join(stale[:6])})"]
+    sides = {each.side for each in characters if each.side}
+    if len(sides) > 1:
+        return [f"features of right and left hands are mixed; preprocess all with the same --is_rhand: {preprocess}"]
+    domains = {each.domain for each in characters if each.parts["features"].state == OK}
+    if len(domains) == 1:
+        other = "subjects of MANO (run.convert_interhand_bvh)" if "mixamo" in domains else "Mixamo characters"
+        steps.append(f"for training across domains, add {other}")
+    elif domains:
+        own = (path / "splits.yaml").is_file()
+        options = [f"--config config/{'open/' if own else ''}ASRN.yaml", f"--data.data_path {path}"]
+        if (path / "models").is_dir():
+            options.append(f"--model.smplx_model_path {path / 'models'}")
+        options.append(f"--model.mano_axis_path {path / 'finger_data' / 'mano_finger_axis.pkl'}")
+        steps.append(f"nothing is missing; train: `python -m run.train_mixhand fit {' '.join(options)}`")
+        if not own:
+            steps.append("name other characters than the published ones with --data.train_characters and the like")
+    if idle:
+        steps.append(f"characters without motions, which belong into folders of their names: {', '.join(idle[:6])}")
+    return steps
+
+
+def _try(part: Part, read: Callable):
+    """What ``read`` gives; None, and the part is damaged, if it ends with an InputError."""
+    try:
+        result = read()
+    except InputError as error:
+        part.state, part.detail = DAMAGED, str(error)
+        return None
+    part.state = OK
+    return result

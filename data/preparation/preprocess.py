@@ -1,0 +1,316 @@
+"""From a prepared data set folder (BVH motions, meshes, axes) to feature files and statistics (SPEC §4, §5)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from data.character.mesh_file import Character, character_files, read_character
+from data.features.file import FORMATS, VERSION, is_up_to_date, stored_clips, writing_features
+from data.features.row import CHUNK, compute_features
+from data.features.windows import WindowMoments, remove_statistics, window_weights, write_statistics
+from data.formats.bvh import read_bvh, read_skeleton
+from data.rig import RigMap, find_hand
+from data.rig.rotations import hand_rotations
+from model.hands import ManoHand, ShapedHand, offset_hand
+from model.mano_file import find_model_file
+from model.topology import N_SHAPE, check_side
+from utils.errors import InputError
+from utils.files import content_hash, remove_leftovers
+from utils.safe_read import read_npy
+
+NOT_CHARACTERS = ("std_bvhs", "mean_var", "ref", "finger_data", "models")
+MIXAMO_STRIDE = 12
+"""Mixamo motion is used at each 12th frame (60 → 5 frames per second)."""
+
+Report = Callable[[str, int, int], None]
+"""Told of progress: character, clips done, clips in all."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What there is to do for one character."""
+
+    character: str
+    domain: str
+    motions: tuple[Path, ...]
+    inputs: str
+    """A hash of everything that the features and statistics depend on."""
+    size: int
+    """Bytes of the motions."""
+    up_to_date: bool
+    """The file is there already, made from the same inputs."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one character."""
+
+    character: str
+    domain: str
+    clips: int
+    frames: int
+    written: bool
+    """False: the file was there already, made from the same inputs."""
+
+
+@dataclass(frozen=True)
+class Preprocessor:
+    """Turns the motions of characters into feature files.
+
+    ``data_path`` holds a folder of BVH files for each character and the folder ``finger_data`` with
+    ``<character>_mesh_data.npz`` and ``<character>_finger_axis.pkl``, or ``mano_finger_axis.pkl`` for the MANO hand.
+    Nothing is written outside of it.
+
+    Args:
+        data_path: folder of the data set.
+        mano_path: MANO file or folder; only read if a character has MANO motions.
+        side: which hand to take from the motions.
+        window_size: of the statistics.
+        force: compute again what is up to date.
+        layout: of the feature files, ``"ours"`` or ``"published"``; see `data.features.file`.
+        rig_map: what the user says about rigs whose names tell nothing.
+    """
+
+    data_path: Path
+    mano_path: Path
+    side: str = "right"
+    window_size: int = 8
+    force: bool = False
+    layout: str = "ours"
+    rig_map: RigMap | None = None
+
+    def __post_init__(self) -> None:
+        if self.layout not in FORMATS:
+            raise InputError(f"--format: expected one of {', '.join(FORMATS)}, found {self.layout!r}")
+
+    def characters(self) -> list[str]:
+        """Names of the folders that hold BVH files, sorted. Raises InputError if there are none."""
+        if not self.data_path.is_dir():
+            raise InputError(
+                f"{self.data_path}: expected the folder of the data set, found no folder; set --data_path"
+            )
+        folders = [path for path in self.data_path.iterdir() if path.is_dir() and path.name not in NOT_CHARACTERS]
+        names = sorted(path.name for path in folders if motions_of(path))
+        if not names:
+            raise InputError(f"{self.data_path}: expected a folder of .bvh files for each character, found none")
+        return names
+
+    def rig_files(self, characters: Sequence[str] | None = None) -> list[Path]:
+        """The files that have a skeleton, meshes and motions, of these characters or of all.
+
+        Raises:
+            InputError: there are none.
+        """
+        ending = "_mesh_data.npz"
+        meshes = {path.name.removesuffix(ending): path for path in self._finger_data.glob(f"*{ending}")}
+        folders = [path for path in self.data_path.glob("*") if path.is_dir() and path.name not in NOT_CHARACTERS]
+        names = sorted({*meshes, *(path.name for path in folders)}) if characters is None else characters
+        files = [
+            path
+            for name in names
+            for path in (*([meshes[name]] if name in meshes else []), *motions_of(self.data_path / name))
+        ]
+        if not files:
+            raise InputError(f"{self.data_path}: expected meshes in finger_data or folders of .bvh files, found none")
+        return files
+
+    def plan(self, character: str) -> Plan:
+        """Find out what there is to do for a character; reads its inputs once, for their hash.
+
+        Raises:
+            InputError: a file is missing, or its first motion cannot be read.
+        """
+        folder = self.data_path / character
+        motions = motions_of(folder)
+        if not motions:
+            raise InputError(f"{folder}: expected .bvh files of {character}, found none")
+        domain = self._domain(character, motions)
+        inputs = self._fingerprint(character, domain, motions)
+        size = sum(path.stat().st_size for path in motions)
+        done = not self.force and is_up_to_date(self.data_path, character, inputs)
+        return Plan(character, domain, tuple(motions), inputs, size, done)
+
+    def carry_out(self, plan: Plan, report: Report | None = None) -> Outcome:
+        """Write the feature file and the statistics of a character, unless they are up to date.
+
+        Raises:
+            InputError: a file cannot be used; no feature file is written then.
+        """
+        if not plan.up_to_date:
+            remove_leftovers(self.data_path / f"{plan.character}.npy")
+            self._write(plan, report)
+        domain, clips = stored_clips(self.data_path, plan.character)
+        frames = sum(clip.frames for clip in clips)
+        return Outcome(plan.character, domain, len(clips), frames, not plan.up_to_date)
+
+    def run(self, character: str, report: Report | None = None) -> Outcome:
+        """:meth:`plan` and :meth:`carry_out`."""
+        return self.carry_out(self.plan(character), report)
+
+    def _domain(self, character: str, motions: list[Path]) -> str:
+        """A character with a mesh is a Mixamo character; otherwise its first motion tells."""
+        if (self._finger_data / f"{character}_mesh_data.npz").is_file():
+            return "mixamo"
+        motion = read_skeleton(motions[0])
+        return find_hand(motion.joint_names, self.side, str(motions[0]), motion.parents, self.rig_map).domain
+
+    def _fingerprint(self, character: str, domain: str, motions: list[Path]) -> str:
+        shapes = [path for motion in motions if (path := motion.with_suffix(".npy")).is_file()]
+        hand = self._mano_files if domain == "mano" else character_files(self._finger_data, character)
+        settings = [VERSION, self.side, self.window_size, [path.name for path in (*motions, *shapes)]]
+        if self.layout != "ours":
+            settings.append(self.layout)
+        if self.rig_map is not None:
+            settings.append(self.rig_map.names)
+        return hashlib.sha256(json.dumps([settings, content_hash(*motions, *shapes, *hand)]).encode()).hexdigest()
+
+    def _write(self, plan: Plan, report: Report | None) -> None:
+        character, domain = plan.character, plan.domain
+        of = None if domain == "mano" else self._character(character)
+        hand = self._mano_hand if of is None else _shaped(of, self.side)
+        missing = () if of is None else of.missing(self.side)
+        if missing and self.layout == "published":
+            raise InputError(
+                f"{character}: expected a hand with all joints for --format published, which cannot say which are "
+                f"missing; found {len(missing)} missing; write it with --format ours"
+            )
+        stride = MIXAMO_STRIDE if domain == "mixamo" else 1
+        moments = WindowMoments()
+        published = len(plan.motions) if self.layout == "published" else None
+        with writing_features(self.data_path, character, domain, self.side, plan.inputs, missing, published) as writer:
+            for number, path in enumerate(plan.motions):
+                if report is not None:
+                    report(character, number, len(plan.motions))
+                local, shapes, frame_time = _read_clip(path, of, self.side, self.rig_map)
+                blocks = _summed(_blocks(hand, local, shapes), len(local), stride, self.window_size, moments)
+                writer.add_blocks(path.stem, len(local), blocks, frame_time)
+            # Before the features appear: whoever finds these up to date may rely on the statistics.
+            statistics = moments.result()
+            if statistics is None:
+                remove_statistics(self.data_path, character)
+            else:
+                write_statistics(self.data_path, character, statistics)
+        if report is not None:
+            report(character, len(plan.motions), len(plan.motions))
+
+    def _character(self, name: str) -> Character:
+        mesh, axes = character_files(self._finger_data, name)
+        character = read_character(mesh, axes, self.rig_map)
+        if self.side not in character.sides:
+            raise InputError(
+                f"{mesh}: expected a {self.side} hand with axes in {axes.name}, found only the "
+                f"{' and '.join(character.sides)} hand; change --is_rhand or complete the files"
+            )
+        return character
+
+    @property
+    def _finger_data(self) -> Path:
+        return self.data_path / "finger_data"
+
+    @cached_property
+    def _mano_files(self) -> tuple[Path, ...]:
+        axes = [self._finger_data / f"mano_finger_axis{ending}" for ending in (".pkl", ".npz")]
+        found = [path for path in axes if path.is_file()]
+        if not found:
+            raise InputError(
+                f"{axes[0]}: expected the axes of the MANO hand, found nothing; make them or copy them there"
+            )
+        return find_model_file(self.mano_path, check_side(self.side)), found[0]
+
+    @cached_property
+    def _mano_hand(self) -> ManoHand:
+        return ManoHand.load(*self._mano_files, self.side)
+
+
+def motions_of(folder: Path) -> list[Path]:
+    """The BVH files of a folder, sorted; none if there is no such folder."""
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() == ".bvh" and path.is_file())
+
+
+def _shaped(character: Character, side: str) -> ShapedHand:
+    """The hand of a character, in single precision."""
+    offsets, axes = (torch.from_numpy(part[side]).float() for part in (character.offsets, character.axes))
+    rest = character.rest[side]
+    return offset_hand(offsets, axes, side, None if rest.complete else torch.from_numpy(rest.present))
+
+
+def _read_clip(
+    path: Path, character: Character | None, side: str, rig_map: RigMap | None
+) -> tuple[np.ndarray, np.ndarray | None, float]:
+    """Local rotations ``(frames, 21, 3, 3)`` and MANO shapes ``(frames, 10)`` of a motion file, and its frame time;
+    no character: a MANO hand."""
+    motion = read_bvh(path)
+    found = find_hand(motion.joint_names, side, str(path), motion.parents, rig_map)
+    domain = "mano" if character is None else character.maps[side].domain
+    if found.domain != domain:
+        raise InputError(
+            f"{path}: expected a {domain} hand as {path.parent.name} has, found a {found.domain} hand; "
+            f"keep them in different folders"
+        )
+    if motion.n_frames == 0:
+        raise InputError(f"{path}: expected at least one frame, found none; remove the file or export it again")
+    shapes = _shapes_of(path, motion.n_frames) if character is None else None
+    rest = None if character is None else character.rest[side]
+    return hand_rotations(motion, found, rest, str(path)), shapes, motion.frame_time
+
+
+def _blocks(hand: ManoHand | ShapedHand, local: np.ndarray, shapes: np.ndarray | None) -> Iterator[np.ndarray]:
+    """Feature rows ``(some frames, channels)`` of a clip, a block after the other: a long clip is never held."""
+    for start in range(0, len(local), CHUNK):
+        part = slice(start, start + CHUNK)
+        yield compute_features(hand, local[part], None if shapes is None else shapes[part])
+
+
+def _summed(
+    blocks: Iterator[np.ndarray], frames: int, stride: int, window_size: int, moments: WindowMoments
+) -> Iterator[np.ndarray]:
+    """Pass the blocks of a clip on, and add the frames that training uses to the statistics on the way."""
+    weights = window_weights(-(-frames // stride), window_size)
+    start = 0
+    for rows in blocks:
+        first = -start % stride
+        kept = rows[first::stride]
+        used = (start + first) // stride
+        yield rows  # first: whoever takes them looks for NaN
+        moments.add(kept, weights[used : used + len(kept)])
+        start += len(rows)
+
+
+def check_motion(path: Path) -> tuple[str, int]:
+    """Domain and frames of a motion file with a whole hand of either side, and of the MANO shapes beside it.
+
+    Raises:
+        InputError: it has no whole hand, no frames, or cannot be read; or its shapes cannot be used.
+    """
+    motion = read_bvh(path)
+    domain = find_hand(motion.joint_names, None, str(path), motion.parents).domain
+    if motion.n_frames == 0:
+        raise InputError(f"{path}: expected at least one frame, found none; remove the file or export it again")
+    if domain == "mano":
+        _shapes_of(path, motion.n_frames)
+    return domain, motion.n_frames
+
+
+def _shapes_of(motion: Path, frames: int) -> np.ndarray | None:
+    """MANO shapes ``(frames, 10)`` beside a motion; None (the mean shape) if there is no such file."""
+    path = motion.with_suffix(".npy")
+    if not path.is_file():
+        return None
+    shapes = read_npy(path)
+    if shapes.shape != (frames, N_SHAPE) or shapes.dtype.kind not in "fiu":
+        raise InputError(
+            f"{path}: expected one shape of {N_SHAPE} numbers for each of the {frames} frames of {motion.name}, "
+            f"found an array {shapes.shape} of {shapes.dtype}; export both together"
+        )
+    bad = np.flatnonzero(~np.isfinite(shapes).all(axis=1))
+    if len(bad):
+        raise InputError(f"{path}: expected finite shapes, found NaN or infinite numbers in frame {bad[0]}")
+    return shapes

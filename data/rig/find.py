@@ -1,0 +1,133 @@
+"""The hand in any rig: from bone names and hierarchy, or from a user's map, to the 21 joints (SPEC §1)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from data.rig.hand_map import HandMap
+from data.rig.recognise import FEWEST_FINGERS, Found, Rig, hand_map, mapped_hand, sides_of
+from data.rig.rig_map import RigMap, all_joints, as_yaml
+from model.topology import FINGERS, ROOTS, SIDES, check_side
+from utils.errors import InputError
+
+EXAMPLES = "RightHandIndex1, index_01_r, Right Index Proximal, J_Bip_R_Index1, right_index1, Bip01 R Finger1"
+
+
+def find_hand(
+    joint_names: Sequence[str],
+    side: str | None = None,
+    source: str = "",
+    parents: Sequence[int] | np.ndarray | None = None,
+    rig_map: RigMap | None = None,
+) -> HandMap:
+    """Find a hand among the joints of a file, whatever rig it is.
+
+    Fingers may be missing, and tips may have no joint: see :class:`HandMap`. Joints that a rig has beyond the 21
+    (metacarpals, twist bones, ends) are left out, and noted in :attr:`HandMap.chains`.
+
+    Args:
+        joint_names: names as the file spells them.
+        side: ``"right"`` or ``"left"``; None takes the right hand if there is one, else the left one.
+        source: the file's name, for the error message.
+        parents: for each joint the number of the one above it, −1 for a root; None if it is not known, so that names
+            alone must do.
+        rig_map: what the user says about rigs whose names tell nothing; used for files in which its names occur.
+
+    Raises:
+        InputError: there is no such hand, or two joints share the name of one of its joints; the message says what was
+            found, what is missing and what to do.
+        ValueError: `side` is none of the above.
+    """
+    rig = Rig(joint_names, parents)
+    sides = SIDES if side is None else (check_side(side),)
+    attempts = []
+    for each in sides:
+        found = None if rig_map is None else mapped_hand(rig, rig_map, each, source)
+        attempts.append(rig.hand(each) if found is None else found)
+    for attempt in attempts:
+        if attempt.usable and (rig.sided or side is not None or rig_map is not None):
+            found = hand_map(rig, attempt)
+            _check_unique(joint_names, found, source)
+            return found
+    complaint = _complaint(rig, side, source, attempts)
+    if rig_map is not None and not any(rig_map.names_occur(rig.names, each) for each in sides):
+        complaint += f"; none of the names in {rig_map.source} is one of this file's joints"
+    raise InputError(complaint)
+
+
+def hand_sides(
+    joint_names: Sequence[str],
+    parents: Sequence[int] | np.ndarray | None = None,
+    rig_map: RigMap | None = None,
+) -> tuple[str, ...]:
+    """The sides (of ``"right"``, ``"left"``) of which a file has a hand that can be used, possibly none; both if it
+    has one hand and its names do not say which."""
+    rig = Rig(joint_names, parents)
+    given = () if rig_map is None else tuple(side for side in SIDES if rig_map.names_occur(rig.names, side))
+    recognised = sides_of(rig)
+    return tuple(side for side in SIDES if side in given or side in recognised)
+
+
+def print_map(joint_names: Sequence[str], parents: Sequence[int] | np.ndarray | None = None, source: str = "") -> str:
+    """What was recognised in a file as the text of a rig map: a start for one's own (see :mod:`data.rig.rig_map`)."""
+    rig = Rig(joint_names, parents)
+    sides = SIDES if rig.sided else SIDES[:1]
+    hands = {side: rig.hand(side) for side in sides}
+    text = as_yaml(rig.names, {side: hand.indices for side, hand in hands.items()}, source)
+    if all(hand.usable for hand in hands.values()):
+        return text
+    return text + all_joints(rig.names, parents)
+
+
+def _check_unique(joint_names: Sequence[str], hand: HandMap, source: str) -> None:
+    """Raise InputError where two joints of a file have the name of one of the hand's: who can tell which is meant?"""
+    counts = Counter(joint_names)
+    names = [joint_names[index] for index in hand.indices if index is not None]
+    double = [name for name in names if counts[name] > 1]
+    if double:
+        where = f"{source}: " if source else ""
+        raise InputError(
+            f"{where}expected each joint of the {hand.side} hand once, found {', '.join(double[:5])} several times; "
+            "rename the joints, or export again"
+        )
+
+
+def _complaint(rig: Rig, side: str | None, source: str, attempts: list[Found]) -> str:
+    where = f"{source}: " if source else ""
+    hand = f"a {side} hand" if side else "a hand"
+    best = max(attempts, key=lambda found: (len(found.fingers), found.wrist is not None))
+    remedy = "or say which joints they are with --rig_map (--print_map writes a start)"
+    if best.usable:
+        return f"{where}found a hand whose joints' names do not say whether it is right or left; say which"
+    if best.gaps:
+        names = ", ".join(map(_shown, best.gaps))
+        return f"{where}expected {hand} without gaps, missing: {names}; complete or rename the rig, {remedy}"
+    if best.fingers:
+        found = f"the {', '.join(FINGERS[finger] for finger in best.fingers)} of the {best.side} hand"
+        if best.wrist is None:
+            lacking = "no wrist above them"
+        else:
+            found = f"its wrist {_shown(rig.names[best.wrist])} and {found}"
+            lacking = f"fewer than {FEWEST_FINGERS} fingers beside the thumb"
+        roots = [best.indices[ROOTS[finger]] for finger in best.fingers]
+        example = _shorten([rig.names[root] for root in roots if root is not None])
+        return f"{where}expected {hand}, found {found} ({example}), but {lacking}; complete the rig, {remedy}"
+    other = [one for one in sides_of(rig) if one != side]
+    advice = f"the file has a {other[0]} hand: ask for that" if other else f"use a rig with named fingers, {remedy}"
+    wrist = "" if best.wrist is None else f" the wrist {_shown(rig.names[best.wrist])} without fingers among"
+    return f"{where}expected {hand} (joints like {EXAMPLES}), found{wrist} {_shorten(rig.names)}; {advice}"
+
+
+def _shorten(names: Iterable[str], limit: int = 4, longest: int = 60) -> str:
+    shown = [_shown(name[:longest] + "…" if len(name) > longest else name) for name in names]
+    if not shown:
+        return "no joints"
+    return ", ".join(shown[:limit]) + (f", … ({len(shown)} in all)" if len(shown) > limit else "")
+
+
+def _shown(name: str) -> str:
+    """A name as part of a one-line message."""
+    return name if name.isprintable() else ascii(name)

@@ -1,0 +1,208 @@
+"""MANO as arrays: reading a model file safely, and folding its skinning into small constants (SPEC §3).
+
+The joints of a posed MANO hand are regressed from its posed surface. Regressor and skinning are both linear in the
+vertices, so the sum over vertices of regressor × skinning weight × vertex can be taken once, when the model is
+loaded: the joints of a pose then cost a few small products instead of 778 skinned vertices.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse
+import torch
+from smplx.body_models import MANO
+from smplx.utils import Struct
+from torch import Tensor
+
+from model.topology import MANO_BONES, MANO_TIP_VERTICES, MANO_TO_HAND, N_SHAPE, PARENTS, WRIST, check_side
+from utils.errors import InputError
+from utils.safe_read import read_npz, read_pickle
+
+N_BONES = 16
+N_POSE_FEATURES = 9 * (N_BONES - 1)
+
+
+def find_model_file(path: str | Path, side: str) -> Path:
+    """The MANO file of a side: ``path`` itself, or ``MANO_<SIDE>.{pkl,npz}`` in it or in its folder ``mano``."""
+    path = Path(path)
+    if path.is_file():
+        return path
+    name = f"MANO_{check_side(side).upper()}"
+    candidates = [folder / f"{name}{end}" for folder in (path / "mano", path) for end in (".pkl", ".npz")]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise InputError(
+        f"{path}: expected a MANO model here ({name}.pkl or {name}.npz, in this folder or in its folder 'mano'), "
+        f"found none. Download MANO from https://mano.is.tue.mpg.de, or build the open hand with "
+        f"`python -m run.build_open_hands`, and point the option for the MANO model "
+        f"(--smplx_path or --model.smplx_model_path) to its folder 'models'."
+    )
+
+
+def read_mano_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a MANO file (``.pkl`` or ``.npz``), checked, as float64 and int64.
+
+    Keys: v_template (V,3) metres, f (F,3), shapedirs (V,3,10), posedirs (V,3,135), J_regressor (16,V) dense,
+    weights (V,16), kintree_table (2,16), hands_mean (45), hands_components (45,45), and tip_vertices (5) in the
+    order index, middle, pinky, ring, thumb (MANO's own unless the file brings others).
+
+    Raises:
+        InputError: an array is missing or has another shape than the rest of the file asks for.
+    """
+    raw = read_npz(path) if path.suffix == ".npz" else read_pickle(path)
+    if not isinstance(raw, Mapping):
+        raise InputError(f"{path}: expected a MANO model (a dictionary of arrays), found {type(raw).__name__}.")
+    data = dict(raw)
+    if "J_regressor" not in data and "J_regressor_data" in data:
+        parts = tuple(np.asarray(data[f"J_regressor_{part}"]) for part in ("data", "indices", "indptr"))
+        data["J_regressor"] = scipy.sparse.csc_matrix(parts, shape=tuple(np.asarray(data["J_regressor_shape"])))
+    needed = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
+    missing = [key for key in needed if key not in data]
+    if missing:
+        raise InputError(f"{path}: not a MANO model: it lacks {', '.join(missing)}.")
+    if scipy.sparse.issparse(data["J_regressor"]):
+        data["J_regressor"] = data["J_regressor"].toarray()
+
+    # The published system keeps the model in single precision; so its numbers are these, whatever we compute in.
+    with np.errstate(all="ignore"):  # whatever is too large becomes infinite, and is refused below
+        arrays = {key: np.asarray(data[key], dtype=np.float64).astype(np.float32).astype(np.float64) for key in needed}
+    arrays["hands_mean"] = np.asarray(data.get("hands_mean", np.zeros(45)), dtype=np.float64)
+    arrays["hands_components"] = np.asarray(data.get("hands_components", np.eye(45)), dtype=np.float64)
+    arrays["f"] = arrays["f"].astype(np.int64)
+    # The root's parent is stored as the largest 32-bit number in some files.
+    arrays["kintree_table"] = np.where(arrays["kintree_table"] >= N_BONES, -1, arrays["kintree_table"]).astype(
+        np.int64
+    )
+    arrays["tip_vertices"] = np.asarray(data.get("tip_vertices", MANO_TIP_VERTICES), dtype=np.int64)
+    arrays["shapedirs"] = arrays["shapedirs"][..., :N_SHAPE]
+    _check_shapes(path, arrays)
+    return arrays
+
+
+def _check_shapes(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    n = len(arrays["v_template"])
+    expected = {
+        "v_template": (n, 3),
+        "shapedirs": (n, 3, N_SHAPE),
+        "posedirs": (n, 3, N_POSE_FEATURES),
+        "J_regressor": (N_BONES, n),
+        "weights": (n, N_BONES),
+        "kintree_table": (2, N_BONES),
+        "tip_vertices": (5,),
+        "hands_mean": (45,),
+    }
+    for key, shape in expected.items():
+        if arrays[key].shape != shape:
+            raise InputError(f"{path}: expected {key} of shape {shape}, found {arrays[key].shape}.")
+        if not np.isfinite(arrays[key]).all():
+            raise InputError(f"{path}: {key} holds NaN or infinite numbers.")
+    for key in ("f", "tip_vertices"):
+        if arrays[key].size and not (arrays[key].min() >= 0 and arrays[key].max() < n):
+            raise InputError(f"{path}: {key} names vertices outside 0…{n - 1}.")
+    parents = arrays["kintree_table"][0]
+    if not ((parents[1:] >= 0) & (parents[1:] < np.arange(1, N_BONES))).all():
+        raise InputError(f"{path}: kintree_table: every bone must come after its parent; found {parents.tolist()}.")
+
+
+def load_mano(path: str | Path, side: str) -> tuple[MANO, np.ndarray]:
+    """Load a side's model into :class:`smplx.body_models.MANO`, in float64, without running anything from the file.
+
+    The distributed left model's shape directions are not mirrored along x as its other arrays are; they are
+    recognised by being (nearly) equal to the right model's, and their x-part is then negated (SPEC §3). The right
+    model is looked for beside the left one.
+
+    Returns:
+        The model, and the five tip vertices (index, middle, pinky, ring, thumb).
+    """
+    file = find_model_file(path, side)
+    arrays = read_mano_arrays(file)
+    if side == "left":
+        right_file = file.with_name(file.name.replace("LEFT", "RIGHT"))
+        if right_file != file and right_file.is_file():
+            right = read_mano_arrays(right_file)["shapedirs"]
+            left = arrays["shapedirs"]
+            if left.shape == right.shape and np.abs(left[:, 0] - right[:, 0]).sum() < 1:
+                left[:, 0] *= -1
+    # smplx picks the (unused) extra joints of the body family when it is built; ours come from `tip_vertices`. It also
+    # prints a remark on every model of ten shape components, which MANO's are.
+    with contextlib.redirect_stdout(io.StringIO()):
+        model = MANO(
+            model_path=str(file),
+            is_rhand=side == "right",
+            data_struct=Struct(**arrays, J=arrays["J_regressor"] @ arrays["v_template"]),
+            create_hand_pose=False,
+            create_global_orient=False,
+            create_betas=False,
+            create_transl=False,
+            use_pca=False,
+            flat_hand_mean=True,
+            dtype=torch.float64,
+        )
+    return model.requires_grad_(False), arrays["tip_vertices"]
+
+
+@dataclass(frozen=True)
+class FoldedSkin:
+    """What skinning contributes to the 21 joints of a MANO hand, summed over its vertices once.
+
+    A *share* is one (joint, bone) pair with any skin in common, P pairs in all. Bones are the wrist and the 15
+    rotating joints in hand order; lengths in metres. With ``x`` = shape and pose features, joint j is at
+    ``Σ_pairs G_bone (anchored(x)) + mass · P_bone``, where G and P are the bone's global rotation and position.
+    """
+
+    joint: Tensor  # (P,) hand joint of the share
+    bone: Tensor  # (P,) bone of the share, 0 … 15
+    mass: Tensor  # (P,) Σ_v regressor × weight
+    pose_directions: Tensor  # (135, P * 3); features F − I of the 15 rotating joints in hand order, row by row
+    incidence: Tensor  # (21, P) 1 where a share belongs to a joint
+    # Maps of the shape: the mean shape's value, then what each of the ten components adds.
+    offsets: Tensor  # (11, 21, 3) from the parent joint, at rest, on the skinned surface; zero at the wrist
+    bone_offsets: Tensor  # (11, 21, 3) from the parent bone's beginning, before skinning
+    anchored: Tensor  # (11, P, 3) Σ_v regressor × weight × vertex − mass × beginning of the bone
+
+    @staticmethod
+    def of(model: MANO, tip_vertices: np.ndarray) -> FoldedSkin:
+        """Fold ``model``; one pass over its vertices."""
+        tips = torch.eye(model.get_num_verts(), dtype=model.dtype)[tip_vertices]
+        regressor = torch.cat([model.J_regressor, tips])[list(MANO_TO_HAND)]
+        weights = model.lbs_weights[:, [0, *MANO_BONES]]
+        touched = (regressor != 0).to(weights) @ (weights != 0).to(weights) > 0
+        joint, bone = touched.nonzero(as_tuple=True)
+        share, mass = regressor[joint] * weights[:, bone].T, (regressor @ weights)[joint, bone]  # (P, V), (P,)
+        vertices = torch.cat([model.v_template.unsqueeze(0), model.shapedirs.permute(2, 0, 1)])
+        # Single-precision weights miss one by 1e-8; joints at rest, too, are those of the skinned surface. The bones
+        # turn about the joints of the surface before it is skinned. The wrist does not turn, so its bone may as well
+        # begin at the origin.
+        rest = (regressor * model.lbs_weights.sum(-1)) @ vertices
+        bones = regressor @ vertices
+        bones[:, WRIST] = 0
+        bone_joints = torch.tensor([WRIST, *(1 + 4 * (i // 3) + i % 3 for i in range(N_BONES - 1))])
+        # smplx keeps pose directions as (135, V * 3), bones in MANO's order.
+        posedirs = model.posedirs.reshape(N_BONES - 1, 9, -1, 3)[[b - 1 for b in MANO_BONES]].flatten(0, 1)
+        parents = [max(parent, WRIST) for parent in PARENTS]
+        return FoldedSkin(
+            joint=joint,
+            bone=bone,
+            mass=mass,
+            pose_directions=torch.einsum("pv,fvc->fpc", share, posedirs).flatten(1),
+            incidence=(joint == torch.arange(len(regressor))[:, None]).to(model.dtype),
+            offsets=rest - rest[:, parents],
+            bone_offsets=bones - bones[:, parents],
+            anchored=share @ vertices - mass[:, None] * bones[:, bone_joints[bone]],
+        )
+
+    def to(self, *args, **kwargs) -> FoldedSkin:
+        """Move to a device or floating-point type, as :meth:`torch.Tensor.to` does."""
+        moved = {}
+        for field in fields(self):
+            tensor = getattr(self, field.name)
+            device_only = {"device": torch.empty(0).to(*args, **kwargs).device}
+            moved[field.name] = tensor.to(*args, **kwargs) if tensor.is_floating_point() else tensor.to(**device_only)
+        return replace(self, **moved)

@@ -1,0 +1,449 @@
+"""Retargeting without training: the angles that give a hand a source's semantic matrix, by damped least squares.
+
+Whole sequences are solved at once. Per frame the objective of :mod:`model.optimizer.curvature` (one minus the cosines
+of S_finger and S_palm, and the contacts that the source has) is minimised over joint angles within their limits by
+Levenberg–Marquardt steps; a step is kept only if it lowers the frame's objective. A few Gauss–Newton
+steps of all frames together then make what was *changed* of the start pose smooth over time
+(:mod:`model.optimizer.smoothing`): the start, usually a copy of the source's twist-bend-splay rotations, brings the source's own motion along, and the
+same hand in and out stays as it is.
+
+It is the upper bound of every table, and refines the result of a network. See SPEC §9 for its ancestor
+(:mod:`model.optimizer.published`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from pytorch3d.transforms import quaternion_to_matrix
+from torch import Tensor
+
+from model.hands import PosedHand, ShapedHand
+from model.kinematics import tbs_from_angles
+from model.layout import frames_last
+from model.limits import BEND, TWIST, JointLimits, turning_axes
+from model.losses import finger_weights
+from model.optimizer.curvature import Pairs, linearised, objective
+from model.optimizer.smoothing import smooth_step
+from model.semantics import SourceDirections, palm_anchors, palm_length
+from model.topology import (
+    BONES_PER_FINGER,
+    N_ANCHORS,
+    N_FINGER_JOINTS,
+    N_FINGERS,
+    N_JOINTS,
+    PALM_ANCHORS,
+    TIPS,
+)
+
+_TIPS = [tip - 1 for tip in TIPS]
+_LONGEST_STEP = 0.4  # radians: beyond it the linear picture means little
+_DAMPING = 1e-3  # share of a diagonal element that is added to it at first
+_DAMPING_RANGE = (1e-5, 1e3)
+_COUPLED_STEPS = 2
+_LEAST_SOFT = 0.1
+
+CONTACT_WEIGHT = 1000.0
+"""Closes touches to a few thousandths of a palm length."""
+SMOOTHNESS = 1000.0
+"""Keeps the jerk of motion at 24 frames/s and more near that of a twist-bend-splay copy."""
+CHUNK = 128
+"""Frames handled at once on a processor: their arrays stay in its cache."""
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """What the optimiser looks for, and how long.
+
+    Attributes:
+        palm_weight: S_palm against S_finger.
+        distance_weighted: weigh finger directions as in training (near joints count more) instead of as the metric.
+        unweighted_share: λ_unweighted of that weighting.
+        contact_weight: how much fingertips that touch in the source must touch; 0: not at all.
+        contact_near: fingertips nearer than this in the source, in palm lengths, keep their distance in full,
+        contact_far: beyond this not at all, and softly in between, so that motion does not jump.
+        smoothness: how dear accelerations of what is changed of the start pose are, per (rad/frame²)² at 60 frames/s;
+            0: every frame for itself.
+        frame_rate: of the motion, frames/s.
+        iterations: Levenberg–Marquardt steps at most.
+        tolerance: a frame is done when its step is under this many radians.
+        stay_bend: pull to the start's bends and splays; weak, it only decides what the objective leaves open.
+        stay_twist: the same for twists.
+        softening: palm lengths under which the direction between two joints loses its meaning.
+        keep_near: joints as near as the softening keep their distance too, so that the same hand in and out is
+            unchanged to the last digit. False: their direction alone, which finds slightly higher cosines.
+        limits: angles that joints may have; kept exactly.
+        keep_start: an angle that the start has beyond its limit may stay there, but goes no further; so a motion
+            that oversteps the limits comes back from the same hand unchanged. False: limits hold whatever the start.
+        all_angles: move twist and splay of all joints, not of the finger roots only.
+    """
+
+    palm_weight: float = 0.5
+    distance_weighted: bool = False
+    unweighted_share: float = 0.05
+    contact_weight: float = 0.0
+    contact_near: float = 0.03
+    contact_far: float = 0.15
+    smoothness: float = 0.0
+    frame_rate: float = 60.0
+    iterations: int = 8
+    tolerance: float = 1e-3
+    stay_bend: float = 0.02
+    stay_twist: float = 0.5
+    softening: float = 0.01
+    keep_near: bool = True
+    limits: JointLimits = field(default_factory=JointLimits)
+    keep_start: bool = False
+    all_angles: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("palm_weight", "contact_weight", "smoothness", "tolerance", "stay_bend", "stay_twist"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"`{name}` must not be negative; got {getattr(self, name)}")
+        for name in ("frame_rate", "softening"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"`{name}` must be above zero; got {getattr(self, name)}")
+        if not 0 <= self.contact_near < self.contact_far:
+            raise ValueError(
+                f"`contact_near` must be below `contact_far`; got {self.contact_near} and {self.contact_far}"
+            )
+        if self.iterations < 0:
+            raise ValueError(f"`iterations` must not be negative; got {self.iterations}")
+
+    @staticmethod
+    def converged(**changes) -> OptimizerSettings:
+        """The upper bound of a table: all 45 angles, by directions alone, until nothing changes.
+
+        ``changes`` are other settings. Long gradient descent (500 steps of Adam) reaches the same cosines to 1e-4.
+        """
+        settings = {
+            "all_angles": True,
+            "keep_near": False,
+            "iterations": 30,
+            "tolerance": 1e-4,
+            "stay_twist": 0.02,
+            "stay_bend": 0.002,
+        }
+        return OptimizerSettings(**{**settings, **changes})
+
+    @property
+    def moving(self) -> Tensor:
+        """``(3, 3)`` which of twist, bend and splay of a finger's three joints move."""
+        moving = torch.full((BONES_PER_FINGER, 3), self.all_angles)
+        moving[0], moving[:, BEND] = True, True
+        return moving
+
+
+def optimise(
+    hand: ShapedHand,
+    finger_coords: Tensor,
+    palm_coords: Tensor,
+    start: Tensor,
+    settings: OptimizerSettings | None = None,
+    joint_mask: Tensor | None = None,
+) -> PosedHand:
+    """Pose ``hand`` so that its semantic matrix points where a source's does.
+
+    Args:
+        hand: the target; its leading dimensions broadcast to those of the poses, ``(..., time)``.
+        finger_coords: ``(..., time, 20, 20, 3)`` the source's finger coordinates.
+        palm_coords: ``(..., time, 20, 9, 3)`` its palm coordinates.
+        start: ``(..., time, 5, 3, 3, 3)`` twist-bend-splay rotations to begin with, in which what the objective does
+            not determine stays: the source's own, or a network's result.
+        settings: see :class:`OptimizerSettings`.
+        joint_mask: ``(21,)`` true for joints that both hands have; the others do not count, and stay as they start.
+
+    Returns:
+        The hand in poses ``(..., time)``; every angle is within the limits.
+
+    Raises:
+        ValueError: shapes do not fit, or numbers are not finite.
+    """
+    settings = settings or OptimizerSettings()
+    _check_shapes(finger_coords, palm_coords, start, joint_mask)
+    batch = start.shape[:-4]
+    # Inference mode spares each of many small operations its bookkeeping.
+    with torch.inference_mode():
+        read = settings.limits.angles if settings.keep_start else settings.limits.nearest_angles
+        begin = read(start).reshape(-1, N_FINGERS, BONES_PER_FINGER, 3)
+        angles = begin.clone()
+        coords = finger_coords.reshape(-1, *finger_coords.shape[-3:]), palm_coords.reshape(-1, *palm_coords.shape[-3:])
+        problem = _Problem(hand, batch, coords, begin, settings, joint_mask)
+        coupled = settings.smoothness > 0 and len(batch) > 0 and batch[-1] > 2
+        parts = []
+        for frames in torch.arange(len(angles), device=start.device).split(_chunk(start)):
+            part = problem.part(frames, angles)
+            part.iterate(settings.iterations)
+            if coupled:
+                parts.append(part)
+        for _ in range(_COUPLED_STEPS if coupled else 0):
+            _step_together(parts, angles, begin, batch[-1], settings)
+        tbs = tbs_from_angles(angles).reshape(start.shape)
+    with torch.no_grad():
+        return hand.with_tbs(tbs.clone())  # what is made outside can be used with gradients again
+
+
+def table_methods() -> dict[str, OptimizerSettings]:
+    """The optimiser's rows of a table, see :attr:`model.retargeting.Retargeting.optimised`: the optimum by the
+    semantic matrix alone, which ``gap closed`` refers to, and the optimum that closes the source's touches."""
+    return {
+        "optimizer": OptimizerSettings.converged(),
+        "optimizer_contact": OptimizerSettings.converged(contact_weight=CONTACT_WEIGHT),
+    }
+
+
+class MotionFeatures(Protocol):
+    """What is needed of a source: named features ``(batch, time, …)``, see :class:`model.retargeting.Hands`."""
+
+    finger_coords: Tensor
+    palm_coords: Tensor
+    tbs: Tensor
+
+
+def optimise_hands(
+    target: ShapedHand,
+    source: MotionFeatures,
+    settings: OptimizerSettings | None = None,
+    start: PosedHand | None = None,
+    counted: Tensor | None = None,
+) -> PosedHand:
+    """The hands of ``target`` in poses that mean what ``source`` means, ``(batch, time, …)``.
+
+    Args:
+        target: proportions, as :meth:`model.retargeting.Retargeting.shaped_hand` gives them.
+        source: features of the motion.
+        settings: see :class:`OptimizerSettings`.
+        start: poses to refine, for instance a network's; None: a copy of the source's twist-bend-splay rotations.
+        counted: ``(batch, time or 1, 21)`` joints that both hands have, the same throughout an item; None: all.
+    """
+    begin = quaternion_to_matrix(source.tbs) if start is None else start.tbs
+    coords = source.finger_coords, source.palm_coords
+    if counted is None:
+        return optimise(target, *coords, begin, settings)
+    tbs = begin.clone()
+    masks, kinds = counted[:, 0].unique(dim=0, return_inverse=True)
+    for kind, mask in enumerate(masks):
+        (items,) = (kinds == kind).nonzero(as_tuple=True)
+        parts = (part[items] for part in (*coords, begin))
+        tbs[items] = optimise(target.of_items(items), *parts, settings, mask).tbs
+    return target.with_tbs(tbs)
+
+
+def _check_shapes(finger_coords: Tensor, palm_coords: Tensor, start: Tensor, joint_mask: Tensor | None) -> None:
+    batch = start.shape[:-4]
+    expected = {
+        "finger_coords": (finger_coords, (*batch, N_FINGER_JOINTS, N_FINGER_JOINTS, 3)),
+        "palm_coords": (palm_coords, (*batch, N_FINGER_JOINTS, N_ANCHORS, 3)),
+        "start": (start, (*batch, N_FINGERS, BONES_PER_FINGER, 3, 3)),
+    }
+    if joint_mask is not None:
+        expected["joint_mask"] = (joint_mask, (N_JOINTS,))
+    for name, (tensor, shape) in expected.items():
+        if tensor.shape != shape:
+            raise ValueError(f"`{name}` must have the shape {tuple(shape)}; got {tuple(tensor.shape)}")
+        if (joint_mask is None or name == "start") and not tensor.isfinite().all():
+            raise ValueError(f"`{name}` holds NaN or infinite numbers; mask missing joints with `joint_mask`")
+
+
+def _chunk(like: Tensor) -> int:
+    """Frames handled at once: as many as stay in a processor's cache, and all that fit on a GPU."""
+    return CHUNK if like.device.type == "cpu" else 64 * CHUNK
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """All frames: what is wanted, and where they start."""
+
+    hand: ShapedHand
+    batch: torch.Size
+    coords: tuple[Tensor, Tensor]  # (F, 20, 20, 3), (F, 20, 9, 3)
+    start: Tensor  # (F, 5, 3, 3)
+    settings: OptimizerSettings
+    joint_mask: Tensor | None
+
+    def part(self, frames: Tensor, angles: Tensor) -> _Part:
+        """The frames with these numbers; their angles are read from, and written to, ``angles (F, 5, 3, 3)``."""
+        finger, palm = (coords[frames] for coords in self.coords)
+        pairs = wanted_pairs(finger, palm, self.settings, self.joint_mask)
+        hand = self.hand.of_frames(self.batch, frames)
+        return _Part(hand, pairs, self.start, angles, frames, self.settings)
+
+
+def _step_together(parts: list[_Part], angles: Tensor, begin: Tensor, time: int, settings: OptimizerSettings) -> None:
+    """One Gauss–Newton step of all frames with their accelerations; ``angles (F, 5, 3, 3)`` are changed in place."""
+    gradients, matrices, held = zip(*(part.quadratic() for part in parts), strict=True)
+    unknowns = parts[0].unknowns
+    low, high = (torch.cat([getattr(part, name) for part in parts]) for name in ("low", "high"))
+    change = (angles - begin).flatten(1)[:, unknowns]
+    step = smooth_step(
+        torch.cat(matrices).unflatten(0, (-1, time)),
+        torch.cat(gradients).unflatten(0, (-1, time)),
+        change.unflatten(0, (-1, time)),
+        torch.cat(held).unflatten(0, (-1, time)),
+        settings.smoothness * (settings.frame_rate / 60) ** 4,
+    ).flatten(0, 1)
+    step = step.clamp(-_LONGEST_STEP, _LONGEST_STEP)
+    flat = angles.view(len(angles), -1)
+    flat[:, unknowns] = (flat[:, unknowns] + step).clamp(low, high)
+
+
+def wanted_pairs(
+    finger_coords: Tensor, palm_coords: Tensor, settings: OptimizerSettings, joint_mask: Tensor | None = None
+) -> Pairs:
+    """What is wanted of the pairs of joints and anchors, from coordinates ``(F, 20, 20, 3)`` and ``(F, 20, 9, 3)``.
+
+    Weights are those of the metrics, times the 400 cosines of S_finger.
+    """
+    present = None
+    if joint_mask is not None:
+        present = _pair_mask(joint_mask.to(finger_coords.device))
+        # Nothing is known of a missing joint, not even that its coordinates are numbers.
+        finger_coords = finger_coords.masked_fill(~present[:, :N_FINGER_JOINTS, None], 0)
+        palm_coords = palm_coords.masked_fill(~present[:, N_FINGER_JOINTS:, None], 0)
+    directions = SourceDirections(finger_coords, palm_coords)
+    # Softened as the result's directions are, so that the source's own pose is without error; the weights make
+    # up for it, so that the cosine of every pair counts as much as in the metrics.
+    distance = frames_last(directions.distance, 2)
+    soft = distance * (distance.square() + settings.softening**2).rsqrt()
+    soft = soft if settings.keep_near else torch.ones_like(soft)
+    unit = directions.unit * soft
+    palm_share = settings.palm_weight * N_FINGER_JOINTS / N_ANCHORS
+    weight = unit.new_ones(N_FINGER_JOINTS, N_FINGER_JOINTS + N_ANCHORS, 1)
+    weight[:, N_FINGER_JOINTS:] = palm_share
+    if settings.distance_weighted:
+        near = finger_weights(directions.distance, True, settings.unweighted_share) * N_FINGER_JOINTS
+        weight = weight.expand(-1, -1, unit.shape[-1]).clone()
+        weight[:, :N_FINGER_JOINTS] = frames_last(near, 2)
+    weight = weight * (1 - torch.eye(N_FINGER_JOINTS, weight.shape[1]).to(weight)).unsqueeze(-1)
+    weight = weight / torch.where(soft > 0, soft.clamp_min(_LEAST_SOFT), 1)
+    if present is not None:
+        weight = weight * present.unsqueeze(-1)
+    if not settings.contact_weight:
+        return Pairs(unit, weight, None, None, settings.softening)
+    coords = finger_coords[:, _TIPS][:, :, _TIPS].permute(3, 1, 2, 0).contiguous()
+    contact = settings.contact_weight * _ramp(coords.norm(dim=0), settings.contact_near, settings.contact_far)
+    contact = contact * (1 - torch.eye(N_FINGERS).to(contact)).unsqueeze(-1)
+    if present is not None:
+        contact = contact * present[_TIPS][:, _TIPS].unsqueeze(-1)
+    return Pairs(unit, weight, coords, contact, settings.softening)
+
+
+def _pair_mask(joint_mask: Tensor) -> Tensor:
+    """``(20, 29)`` pairs of which both ends exist; an anchor exists if its finger's root does."""
+    seen = torch.cat([joint_mask[1:], joint_mask[[root for root, _ in PALM_ANCHORS]]])
+    return joint_mask[1:, None] & seen
+
+
+def _ramp(distance: Tensor, near: float, far: float) -> Tensor:
+    """One up to ``near``, zero from ``far`` on, with two continuous derivatives."""
+    share = ((far - distance) / (far - near)).clamp(0, 1)
+    return share**3 * (10 - 15 * share + 6 * share**2)
+
+
+class _Part:
+    """Some frames, and how far their search has come."""
+
+    def __init__(
+        self,
+        hand: ShapedHand,
+        pairs: Pairs,
+        start: Tensor,
+        angles: Tensor,
+        frames: Tensor,
+        settings: OptimizerSettings,
+    ) -> None:
+        self.hand, self.pairs, self.settings, self.frames = hand, pairs, settings, frames
+        self.all_start, self.all_angles = start, angles
+        moving = settings.moving
+        self.per_joint = tuple(moving.sum(1).tolist())
+        self.unknowns = moving.expand(N_FINGERS, -1, -1).flatten().nonzero()[:, 0].to(angles.device)
+        self.angles = angles[frames]
+        low, high = settings.limits.like(angles)
+        self.stay = torch.where(self.unknowns % 3 == TWIST, settings.stay_twist, settings.stay_bend).to(angles)
+        self.damping = angles.new_full((len(frames),), _DAMPING)
+        self.state: tuple[Tensor, Tensor, Tensor] | None = None
+        self.begin = start[frames].flatten(1)[:, self.unknowns]
+        # The start is within the limits, or may keep what it has beyond them.
+        self.low = torch.minimum(low.flatten()[self.unknowns], self.begin)
+        self.high = torch.maximum(high.flatten()[self.unknowns], self.begin)
+
+    def iterate(self, iterations: int) -> None:
+        """Take steps, and write the angles back."""
+        self.state = self._evaluate(self.angles)
+        for iteration in range(iterations):
+            step, unknown = self._step()
+            trial = self.angles.flatten(1).clone()
+            trial[:, self.unknowns] = (unknown + step).clamp(self.low, self.high)
+            trial = trial.view_as(self.angles)
+            if iteration == iterations - 1:  # nothing follows that needs the derivatives
+                value = objective(*self._posed(trial)[:2], self.pairs)
+                better = self._total(value, trial) <= self._total(self.state[0], self.angles)
+                self.angles = torch.where(better[:, None, None, None], trial, self.angles)
+                break
+            state = self._evaluate(trial)
+            better = self._total(state[0], trial) <= self._total(self.state[0], self.angles)
+            if better.all():
+                self.angles, self.state = trial, state
+            else:
+                self.angles, *state = (
+                    torch.where(better.view(-1, *[1] * (new.ndim - 1)), new, old)
+                    for new, old in zip((trial, *state), (self.angles, *self.state), strict=True)
+                )
+                self.state = tuple(state)
+            self.damping = torch.where(better, self.damping * 0.25, self.damping * 8).clamp(*_DAMPING_RANGE)
+            if step.abs().max() < self.settings.tolerance:
+                break
+        self.all_angles[self.frames] = self.angles
+
+    def quadratic(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradient ``(n, U)`` and matrix ``(n, U, U)`` at the angles as they are, and which ``(n, U)`` are held."""
+        self.angles = self.all_angles[self.frames]
+        self.state = self._evaluate(self.angles)
+        gradient, held, _ = self._pulled()
+        matrix = self.state[2]
+        matrix.diagonal(dim1=-2, dim2=-1).add_(self.stay)
+        return gradient, matrix, held
+
+    def _total(self, value: Tensor, angles: Tensor) -> Tensor:
+        away = angles.flatten(1)[:, self.unknowns] - self.begin
+        return value + 0.5 * (self.stay * away.square()).sum(-1)
+
+    def _pulled(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The gradient ``(n, U)`` with the pull to the start, which angles their limits hold, and the angles."""
+        unknown = self.angles.flatten(1)[:, self.unknowns]
+        gradient = self.state[1] + self.stay * (unknown - self.begin)
+        # Angles at a limit that would be pushed beyond it stay there, and the others take over.
+        held = ((unknown <= self.low) & (gradient > 0)) | ((unknown >= self.high) & (gradient < 0))
+        return gradient, held, unknown
+
+    def _step(self) -> tuple[Tensor, Tensor]:
+        """The damped Gauss–Newton step ``(n, U)``, and the angles ``(n, U)`` it starts from."""
+        gradient, held, unknown = self._pulled()
+        matrix = self.state[2]
+        free = (~held).to(gradient)
+        diagonal = matrix.diagonal(dim1=-2, dim2=-1)
+        matrix = matrix * free.unsqueeze(-1) * free.unsqueeze(-2)
+        more = torch.where(held, 1.0, self.stay + self.damping[:, None] * (diagonal + 1))
+        matrix.diagonal(dim1=-2, dim2=-1).add_(more)
+        factor, _ = torch.linalg.cholesky_ex(matrix)
+        step = torch.cholesky_solve((-gradient * free).unsqueeze(-1), factor)[..., 0]
+        step = torch.where(step.isfinite(), step, 0)  # a matrix that rounding made indefinite: more damping
+        longest = step.abs().amax(-1, keepdim=True).clamp_min(_LONGEST_STEP)
+        return step * (_LONGEST_STEP / longest), unknown
+
+    def _evaluate(self, angles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Value ``(n,)``, gradient ``(n, U)`` and matrix ``(n, U, U)`` of the semantic objective."""
+        seen, frames, axes = self._posed(angles)
+        value, gradient, matrix = linearised(seen, frames, axes, self.per_joint, self.pairs)
+        return value, gradient.mT.contiguous(), matrix.flatten(0, 1).mT.contiguous().unflatten(1, matrix.shape[:2])
+
+    def _posed(self, angles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Points, frames and turning axes, frames last; see :func:`model.optimizer.curvature.linearised`."""
+        posed = self.hand.with_tbs(tbs_from_angles(angles))
+        joints = posed.joints / palm_length(posed.joints)[..., None, None]
+        seen = torch.cat([joints[..., 1:, :], palm_anchors(joints)], dim=-2)
+        rotating = posed.frames.unflatten(-3, (N_FINGERS, -1))[..., :BONES_PER_FINGER, :, :]
+        axes = turning_axes(rotating, angles).transpose(-1, -2).flatten(-4, -2)[:, self.unknowns]
+        return frames_last(seen, 2), frames_last(posed.frames, 3), frames_last(axes, 2)

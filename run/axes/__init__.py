@@ -1,0 +1,1 @@
+"""What is behind the commands that find axes: the annotation page, reports and pictures."""

@@ -1,0 +1,165 @@
+"""How good every frame of every method is, and the records that figures and tables are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from pytorch3d.transforms import quaternion_to_matrix
+from torch import Tensor
+
+from data.features.row import HandFeatures
+from data.open_hands.anatomy import finger_to_palm
+from model.hands import PosedHand
+from model.kinematics import tbs_angles
+from model.metrics import TIP_PAIRS, fingertip_contacts, fingertip_gaps, joint_similarity
+from model.retargeting import Source, own_pose
+from model.topology import FINGERS, INDEX, MIDDLE, PINKY, RING, THUMB
+from run.evaluation.line_up import LineUp
+
+_ORDER = (THUMB, INDEX, MIDDLE, RING, PINKY)
+_OPEN, _CLOSED = np.deg2rad(20.0), np.deg2rad(55.0)  # mean bend of the four fingers' joints
+
+
+@dataclass
+class FrameScores:
+    """What one method reached, by window and frame ``(N, T, …)``."""
+
+    finger: Tensor
+    """(N, T, 20) mean cosine that each query joint has towards the finger joints; their mean is S_finger. NaN for
+    joints that one of the hands lacks."""
+    palm: Tensor
+    """(N, T) mean cosine towards the palm, S_palm."""
+    gaps: Tensor
+    """(N, T, 10) distances of the pairs of fingertips, in palm lengths."""
+    squared_error: Tensor | None = None
+    """(N, T) mean squared distance of the 21 joints from the target's own pose, cm²; only within a domain."""
+
+    def records(self, contacts: Tensor, keep: Tensor | None = None) -> dict[str, Tensor]:
+        """Per-window values ``(N,)`` by metric, as `run.evaluation.statistics.summarise` wants them.
+
+        Args:
+            contacts: (N, T, 10) bool, which fingertips of the source touch.
+            keep: (N, T) bool, the frames that count; None: all. Windows without one have NaN.
+        """
+        keep = torch.ones_like(self.palm, dtype=torch.bool) if keep is None else keep
+        count = keep.sum(1)
+        touching = contacts & keep[..., None]
+        pairs = touching.flatten(1).sum(1)
+        ceiling = 1 - 1 / (~self.finger.isnan()).sum(-1)
+        records = {"S_finger": self.finger.nanmean(-1), "S_palm": self.palm, "S_finger_ceiling": ceiling}
+        if self.squared_error is not None:
+            records["mixamo_MSE"] = self.squared_error
+        records = {name: (values * keep).sum(1) / count for name, values in records.items()}
+        return {
+            **records,
+            "pinch_error": (self.gaps * touching).flatten(1).sum(1) / pairs,
+            "pinch_pairs": pairs,
+            "frames": count,
+        }
+
+
+@dataclass
+class DirectionScores:
+    """All windows of one direction: who, what gesture, and how good each method was.
+
+    source, target (N,) are names of characters, source_ratio, target_ratio (N,) their mean finger lengths in palm
+    lengths, contacts (N, T, 10) the touching fingertips of the source, bend (N, T) the mean bend of its fingers in
+    radians.
+    """
+
+    name: str
+    source: np.ndarray
+    target: np.ndarray
+    source_ratio: Tensor
+    target_ratio: Tensor
+    contacts: Tensor
+    bend: Tensor
+    methods: dict[str, FrameScores]
+
+    def gestures(self) -> np.ndarray:
+        """(N, T) names of the source's gestures."""
+        return name_gestures(self.contacts, self.bend)
+
+
+@torch.no_grad()
+def score(
+    line_up: LineUp,
+    source: HandFeatures,
+    target: HandFeatures,
+    names: tuple[np.ndarray, np.ndarray],
+    truth: bool = False,
+) -> tuple[DirectionScores, dict[str, PosedHand]]:
+    """Retarget windows ``(N, T, …)`` with every method and measure each frame.
+
+    Args:
+        line_up: the methods.
+        source, target: whose motion, and whose hands.
+        names: (N,) characters of source and target.
+        truth: compare with the target's own pose too (within a domain, where both perform the same motion).
+    """
+    batch, prepared = tuple(source.batch_shape), Source(source)
+    posed = line_up.poses(target, source, prepared)
+    shared = prepared.shared_with(target)
+    recorded = own_pose(line_up.hands.shaped_hand(target), target).joints if truth else None
+    scores = {}
+    for method, hand in posed.items():
+        finger, palm = joint_similarity(shared.directions, hand.joints, hand.frames, counted=shared.counted)
+        joints = hand.joints.expand(*batch, -1, -1)
+        error = None
+        if truth:
+            error = (joints - recorded).square().sum(-1)
+            error = error.mean(-1) if shared.counted is None else error.where(shared.counted, torch.nan).nanmean(-1)
+        scores[method] = FrameScores(finger, palm.nanmean(-1), fingertip_gaps(joints), error)
+    angles = tbs_angles(quaternion_to_matrix(source.tbs[..., :4, :, :]))
+    rests = [line_up.hands.shaped_hand(hands[:, :1]).at_rest().joints[:, 0] for hands in (source, target)]
+    ratios = [finger_to_palm(rest)[..., :4].mean(-1) for rest in rests]
+    way = "intra" if truth else f"{source.domain}2{target.domain}"
+    contacts, bend = fingertip_contacts(source.finger_coords, shared.counted), angles[..., 1].mean((-1, -2))
+    return DirectionScores(way, *names, *ratios, contacts, bend, scores), posed
+
+
+def merged(parts: list[DirectionScores]) -> DirectionScores:
+    """Windows of several batches of one direction, one after the other."""
+    first = parts[0]
+    methods = {
+        method: FrameScores(*(
+            None if getattr(first.methods[method], field.name) is None
+            else torch.cat([getattr(part.methods[method], field.name) for part in parts])
+            for field in fields(FrameScores)
+        ))
+        for method in first.methods
+    }  # fmt: skip
+    tensors = {
+        name: torch.cat([getattr(part, name) for part in parts])
+        for name in ("source_ratio", "target_ratio", "contacts", "bend")
+    }
+    names = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("source", "target")}
+    return replace(first, methods=methods, **tensors, **names)
+
+
+def name_gestures(contacts: Tensor, bend: Tensor) -> np.ndarray:
+    """Names ``(...)`` of gestures: the fingers whose tips touch ("thumb-index"), or how far the hand is closed.
+
+    contacts: (..., 10) bool, as `model.metrics.TIP_PAIRS`; bend: (...) mean bend of the four fingers, radians.
+    """
+    codes = (contacts.long() * 2 ** torch.arange(len(TIP_PAIRS))).sum(-1).numpy()
+    bend = bend.numpy()
+    closing = np.digitize(bend, [_OPEN, _CLOSED])
+    names = np.array(["no touch, open", "no touch, half closed", "no touch, closed"], dtype=object)[closing]
+    for code in np.unique(codes[codes > 0]):
+        names[codes == code] = _touching(int(code))
+    return names
+
+
+def _touching(code: int) -> str:
+    """Fingers that touch, connected ones together: "thumb-index-middle", "thumb-index, ring-pinky"."""
+    groups: list[set[int]] = []
+    for number, pair in enumerate(TIP_PAIRS):
+        if code >> number & 1:
+            joined = [group for group in groups if group & set(pair)]
+            groups = [group for group in groups if group not in joined] + [set(pair).union(*joined)]
+    written = [[finger for finger in _ORDER if finger in group] for group in groups]
+    written.sort(key=lambda group: _ORDER.index(group[0]))
+    return ", ".join("-".join(FINGERS[finger] for finger in group) for group in written)

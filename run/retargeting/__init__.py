@@ -1,0 +1,1 @@
+"""What is behind `run.retarget`: the plan of what is written, reports and films."""

@@ -1,0 +1,121 @@
+"""The film of a retargeted motion: source, copy and result side by side (the copy once), right hand above left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from data.character.character import Hand
+from model.hands import PosedHand
+from model.metrics import TIP_PAIRS, fingertip_contacts
+from model.skinning import skin_hand
+from model.topology import TIPS
+from model.transfer import SourceMotion, Transfer
+from run.drawing.clip import Clip, Track
+from run.drawing.render import COLORS
+from run.drawing.surfaces import TOUCH_NOTE, bone_hand, hand_cells
+from utils.video import write_film
+
+VIEWS = ("palm",)
+FASTEST = 30.0
+"""Frames per second of a film, at most: what is faster is thinned out."""
+TITLES = {
+    "asrn": "ASRN", "dm": "DM", "optimize": "Optimiser", "tbs_copy": "Twist-bend-splay copy",
+    "rotation_copy": "Rotation copy",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One hand of a film."""
+
+    source: SourceMotion
+    source_hand: Hand
+    result: PosedHand
+    target_hand: Hand
+    transfer: Transfer
+
+
+def write_motion_film(path: Path, hands: Mapping[str, Shown], title: str, names: tuple[str, str], size: int) -> None:
+    """Write ``.mp4`` (or ``.gif``, ``.png``).
+
+    Args:
+        path: to write.
+        hands: by side.
+        title: a line above all.
+        names: of source and target.
+        size: height of a hand in pixels.
+    """
+    first = next(iter(hands.values()))
+    rate, frames = first.source.frame_rate, len(first.source.local)
+    step = max(1, round(rate / FASTEST + 0.249))
+    kept = torch.arange(0, frames, step)
+    last = next(reversed(hands))
+    clips = [
+        _clip(side, shown, kept, f"{title}, {side} hand", names, size, rate / step, TOUCH_NOTE if side == last else "")
+        for side, shown in hands.items()
+    ]
+    widest = max(clip.panel_width for clip in clips)
+    clips = [clip.widened(widest) for clip in clips]
+    write_film(path, _stacked(clips), rate / step)
+
+
+def _stacked(clips: list[Clip]) -> Iterator[np.ndarray]:
+    width = max(clip.shape[1] for clip in clips)
+    for pictures in zip(*clips, strict=True):
+        padded = [np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=255) for p in pictures]
+        yield np.concatenate(padded)
+
+
+def _clip(side: str, shown: Shown, kept: torch.Tensor, title: str, names, size: int, rate: float, note: str) -> Clip:
+    source = shown.source.at(kept)
+    tips = torch.tensor([bool(shown.transfer.joint_mask[tip]) for tip in TIPS])
+    contacts = fingertip_contacts(source.coords[0])
+    touching = [
+        [TIP_PAIRS[pair] for pair in row.nonzero()[:, 0].tolist() if all(tips[list(TIP_PAIRS[pair])])]
+        for row in contacts
+    ]
+    refined = f" + {shown.transfer.refine} steps" if shown.transfer.refine else ""
+    method = shown.transfer.method
+    columns = [
+        (names[0], "source", source.posed, shown.source_hand, COLORS["source"]),
+        (TITLES[method] + refined, names[1], shown.result[kept], shown.target_hand, _color(method)),
+    ]
+    if method != "tbs_copy":
+        copied = replace(shown.transfer, method="tbs_copy", network=None)(source)
+        columns.insert(1, (TITLES["tbs_copy"], names[1], copied, shown.target_hand, COLORS["tbs_copy"]))
+    tracks = []
+    for title_, subtitle, posed, hand, color in columns:
+        vertices, faces = surface(posed, hand)
+        one = replace_batch(posed)
+        tracks.append(Track(hand_cells((vertices, faces, one), touching, color=color), title_, subtitle))
+    return Clip(tracks, side, size, VIEWS, title, rate, note=note)
+
+
+def replace_batch(posed: PosedHand) -> PosedHand:
+    """Poses ``(1, F)`` of poses ``(F,)``."""
+    return posed[None]
+
+
+def surface(posed: PosedHand, hand: Hand) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (F, V, 3), wrist at the origin, and faces of a hand in its poses; bones if it has no skin."""
+    if hand.domain == "mano":
+        return posed.vertices().numpy(), hand.model.faces
+    if hand.surface is None or not len(hand.surface.faces):
+        return bone_hand(posed.joints.numpy(), float(posed.palm_length.mean()), hand.present)
+    rest = torch.from_numpy(hand.rig.joints).float()
+    arrays = torch.from_numpy(hand.surface.vertices).float(), torch.from_numpy(hand.surface.weights).float()
+    parts = [skin_hand(part, *arrays, rest) for part in _split(posed)]
+    return torch.cat(parts).numpy(), hand.surface.faces
+
+
+def _split(posed: PosedHand, size: int = 256) -> list[PosedHand]:
+    return [posed[start : start + size] for start in range(0, len(posed.joints), size)]
+
+
+def _color(method: str) -> str:
+    return COLORS.get({"optimize": "optimizer"}.get(method, method), COLORS["asrn"])

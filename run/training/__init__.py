@@ -1,0 +1,1 @@
+"""What is behind `run.train_mixhand` and `run.train_dm`."""
