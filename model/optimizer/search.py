@@ -4,8 +4,8 @@ Whole sequences are solved at once. Per frame the objective of :mod:`model.optim
 of S_finger and S_palm, and the contacts that the source has) is minimised over joint angles within their limits by
 Levenberg–Marquardt steps; a step is kept only if it lowers the frame's objective. A few Gauss–Newton
 steps of all frames together then make what was *changed* of the start pose smooth over time
-(:mod:`model.optimizer.smoothing`): the start, usually a copy of the source's twist-bend-splay rotations, brings the source's own motion along, and the
-same hand in and out stays as it is.
+(:mod:`model.optimizer.smoothing`): the start, usually a copy of the source's twist-bend-splay rotations, brings the
+source's own motion along, and the same hand in and out stays as it is.
 
 It is the upper bound of every table, and refines the result of a network. See SPEC §9 for its ancestor
 (:mod:`model.optimizer.published`).
