@@ -86,18 +86,34 @@ def test_every_scheme(scheme, side):
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_most_schemes_by_names_alone(scheme):
     rig = made(SCHEMES[scheme])
+    if scheme in ("auto-rig pro", "3ds max cat"):  # the first bones are named otherwise; the wrist is no hand by name
+        with pytest.raises(InputError, match="missing: c_middle1.r, c_ring1.r|no wrist above them"):
+            find_hand(rig.names, "right")
+        return
     found = named(rig.names, find_hand(rig.names, "right"))
     if scheme == "smplx with tips":  # `right_index` is a tip or a metacarpal: only the hierarchy tells
         assert found[1:4] == rig.answer["right"][1:4]
+    elif scheme == "copies of one name":  # so may those of two skeletons be called
+        assert found[1:3] == ["R_middle", None]
     else:
         assert found == rig.answer["right"]
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_bone_renamed_to_nonsense_is_found_by_its_chain(scheme):
+    rig = made(SCHEMES[scheme])
+    for renamed in filter(None, rig.answer["right"]):
+        names, answer = (["xyzzy" if name == renamed else name for name in given]
+                         for given in (rig.names, rig.answer["right"]))  # fmt: skip
+        assert named(names, find_hand(names, "right", parents=rig.parents)) == answer, renamed
+
+
 @pytest.mark.parametrize(
     ("scheme", "missing"),
-    # Only a thumb tells whether four counted bones are a metacarpal and three, or three and a tip.
+    # Only a thumb tells whether four counted bones are a metacarpal and three, or three and a tip, and whether four
+    # counted fingers begin with the thumb.
     [(scheme, missing) for scheme in SCHEMES for missing in (("pinky",), ("thumb",), ("ring", "pinky"), ("middle",))
-     if (scheme, missing) != ("metacarpals counted", ("thumb",))],
+     if missing != ("thumb",) or scheme not in ("metacarpals counted", "mgear", "numbers from the index")],
 )  # fmt: skip
 def test_missing_fingers_stay_missing(scheme, missing):
     rig = made(SCHEMES[scheme], without=missing)
@@ -112,7 +128,10 @@ def test_missing_fingers_stay_missing(scheme, missing):
     [("mixamo 6", "mixamo", "mixamo"), ("smplx", "mano", "mano"), ("mano", "mano", "mano"),
      ("biped", "biped", "mixamo"), ("unreal 5", "unreal", "mixamo"), ("vrm 1", "vrm", "mixamo"),
      ("rokoko", "rokoko", "mixamo"), ("makehuman", "makehuman", "mixamo"), ("daz genesis 9", "daz", "mixamo"),
-     ("source engine", "", "mixamo")],
+     ("auto-rig pro", "auto-rig pro", "mixamo"), ("xsens", "xsens", "mixamo"), ("manus", "manus", "mixamo"),
+     ("mediapipe", "mediapipe", "mixamo"), ("blendarmocap", "mediapipe", "mixamo"), ("arkit", "arkit", "mixamo"),
+     ("visionos", "visionos", "mixamo"), ("mmd english", "mmd", "mixamo"), ("mrtk", "mrtk", "mixamo"),
+     ("mgear", "mgear", "mixamo"), ("3ds max cat", "3ds max cat", "mixamo"), ("source engine", "", "mixamo")],
 )  # fmt: skip
 def test_schemes_are_known_by_name(scheme, name, domain):
     for side in ("right", "left"):
@@ -266,6 +285,9 @@ def test_unknown_side():
     ("name", "side", "finger", "numbers"),
     [("RIndex1", "right", INDEX, ("1",)), ("Lring_02", "left", 1, ("02",)), ("thumb.01.L", "left", THUMB, ("01",)),
      ("hand_pinky_a_r", "right", PINKY, ("1",)), ("Spine1", None, None, ()), ("EarringLeft", "left", None, ()),
+     ("RightForeArm", "right", None, ()), ("GunPoint_R", "right", INDEX, ()), ("Meñique1.R", "right", PINKY, ("1",)),
+     ("J_Bip_L_Ring1.R", "right", 1, ("1",)), ("CC_Base_R_Mid2", "right", MIDDLE, ("2",)),
+     ("lip_r", "right", None, ()),
      ("String_r", "right", None, ()), ("Stringer", None, None, ()), ("ThumbstickR", "right", None, ())],
 )  # fmt: skip
 def test_words(name, side, finger, numbers):
