@@ -7,6 +7,7 @@ import struct
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,8 +16,9 @@ from data.formats.bvh import read_bvh
 from data.rig import find_hand, hand_sides, print_map, read_rig_map
 from data.rig.hand_map import chains_between
 from data.rig.words import parse
-from model.topology import INDEX, MIDDLE, PINKY, THUMB, hand_joint_names
+from model.topology import INDEX, MIDDLE, PARENTS, PINKY, THUMB, hand_joint_names
 from tests.data.rig.schemes import SCHEMES, WEBXR, MadeRig, made
+from tests.helpers import plausible_offsets
 from utils.errors import InputError
 
 
@@ -149,6 +151,27 @@ def test_names_that_do_not_tell_the_side_serve_as_either():
     assert hand_sides(rig.names, rig.parents) == ("right", "left")
     with pytest.raises(InputError, match="do not say whether it is right or left"):
         find_hand(rig.names, parents=rig.parents)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_a_hand_whose_names_do_not_tell_the_side_is_told_by_its_joints(side):
+    rig = made(WEBXR, sides=("right",))
+    found = find_hand(rig.names, "right", parents=rig.parents)
+    heads = np.zeros((len(rig.names), 3))
+    offsets = plausible_offsets(side=side).numpy()
+    offsets[4::4] += [0, -0.5, 0]  # bent towards the palm
+    for joint, number in enumerate(found.indices):
+        heads[number] = offsets[joint] + (heads[found.indices[PARENTS[joint]]] if joint else 0)
+    assert hand_sides(rig.names, rig.parents, heads=heads) == (side,)
+    other = "left" if side == "right" else "right"
+    assert hand_sides(rig.names, rig.parents, heads=heads, source=f"hand_{side}.bvh", side=other) == (side,)
+    with pytest.raises(InputError, match=f"expected a {other} hand .* found the joints of a {side} hand"):
+        hand_sides(rig.names, rig.parents, heads=heads, source=f"hand_{other}.bvh")
+    heads[:, 1] = 0  # as flat as a leaf
+    assert hand_sides(rig.names, rig.parents, heads=heads, source="hand_R.bvh") == ("right",)
+    assert hand_sides(rig.names, rig.parents, heads=heads, source="hand.bvh", side="left") == ("left",)
+    with pytest.raises(InputError, match="neither names nor joints say .* --hands"):
+        hand_sides(rig.names, rig.parents, heads=heads, source="hand.bvh")
 
 
 def test_a_side_may_stand_above():
