@@ -182,6 +182,8 @@ def gltf_avatar(character: GltfCharacter, path: Path, reading: Reading, scale: f
     skeleton = Skeleton(armature.names, armature.parents, scale * armature.heads, {})
     own = None if skin is None else Skin(scale * skin.vertices, skin.faces, skin.weights)
     kind = "skeleton" if own is None else "character"
+    if reading.rig_map is None:
+        reading = replace(reading, rig_map=character.hands)
     return _with_hands(path.stem, path, kind, skeleton, reading, own, {}, armature.axes)
 
 

@@ -101,8 +101,8 @@ def _told_side(rig: Rig, heads: np.ndarray, source: str | os.PathLike, side: str
     told = by_joints or by_name or side
     if told is None:
         raise InputError(
-            f"{source}: found one hand of which neither names nor joints say whether it is right or left; put that into "
-            "the file's name, or say which with --hands"
+            f"{source}: found one hand of which neither names nor joints say whether it is right or left; put that "
+            "into the file's name, or say which with --hands"
         )
     return told
 

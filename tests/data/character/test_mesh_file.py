@@ -1,8 +1,8 @@
 """Characters: bones found by name, offsets, axes and the skin of a hand."""
 
 import os
-import re
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
