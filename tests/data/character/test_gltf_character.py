@@ -243,7 +243,7 @@ def humanoid(table: str, skinned: bool) -> tuple[GltfFile, list[str | None]]:
     for number, parent in enumerate(rig.parents):
         offset = [-0.1, 0.01 * (number % 5), 0]
         file.node(f"Bone.{number:03d}", parent if parent >= 0 else None, translation=offset)
-        heads[number] = offset + (heads[parent] if parent >= 0 else 0)
+        heads[number] = np.add(offset, heads[parent] if parent >= 0 else 0)
     nodes = {name: number for number, name in enumerate(rig.names)}
     bones = {**nodes, "hips": nodes.pop("Hips")}
     listed = [{"bone": bone, "node": node} for bone, node in bones.items()]
