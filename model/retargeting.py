@@ -330,16 +330,20 @@ class Retargeting(LightningModule):
     def training_step(self, batch, batch_idx: int) -> Tensor:
         """Both networks' losses in one step; they share no parameter, so each gets the gradient of its own."""
         totals, terms = self._step(batch, self.semi_supervised)
-        size = len(batch.first.tbs)
-        self.log_dict(_named("train", terms, "loss"), on_step=False, on_epoch=True, batch_size=size)
-        self.log_dict(_named("train", totals, "loss"), on_step=False, on_epoch=True, batch_size=size)
+        size = len(batch.first.tbs) if batch.share else 0
+        self._log_means(_named("train", {**terms, **totals}, "loss"), size)
         self.last_losses = {domain: total.detach() for domain, total in totals.items()}
-        return totals["mixamo"] + totals["mano"]
+        return batch.share * (totals["mixamo"] + totals["mano"])
 
     def validation_step(self, batch, batch_idx: int) -> None:
         """Every term, both networks on both groups."""
         _, terms = self._step(batch, semi=True)
-        self.log_dict(_named("val", terms, "err"), on_epoch=True, batch_size=len(batch.first.tbs))
+        self._log_means(_named("val", terms, "err"), len(batch.first.tbs))
+
+    def _log_means(self, values: Mapping[str, Tensor], size: int) -> None:
+        """Log means over ``size`` windows, to become those over all windows of all processes at the epoch's end."""
+        # A float: whole numbers Lightning would round where the processes' shares differ.
+        self.log_dict(values, on_step=False, on_epoch=True, sync_dist=True, batch_size=float(size))
 
     # -- optimisation ----------------------------------------------------------------------------------------------
 
@@ -414,7 +418,7 @@ class Retargeting(LightningModule):
             name: f"test/{direction}_{name}" for name in ("S_finger", "S_palm")
         }  # fmt: skip
         values = {logged: metrics[name].mean() for name, logged in names.items()}
-        self.log_dict(values, on_epoch=True, batch_size=len(metrics["S_finger"]))
+        self._log_means(values, len(metrics["S_finger"]))
 
     def _record(self, method: str, direction: str, metrics: Mapping[str, Tensor]) -> None:
         held = self.test_records.setdefault(method, {}).setdefault(direction, {})

@@ -137,7 +137,7 @@ class TestStep:
         for dtype, place in ((torch.float64, "cpu"), (torch.float32, device)):
             model = build(method).to(place, dtype)
             logged = collect_logs(model)
-            total = model.training_step(pair(*(group.to(place, dtype) for group in vars(across).values())), 0)
+            total = model.training_step(pair(*(group.to(place, dtype) for group in (across.first, across.second))), 0)
             total.backward()
             assert total.device.type == place and total.dtype == dtype
             assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
