@@ -111,7 +111,7 @@ def read_character(
     """
     mesh_path = Path(mesh_path)
     mesh = read_mesh(mesh_path)
-    sides = hand_sides(mesh.bone_names, mesh.bone_parents, rig_map)
+    sides = hand_sides(mesh.bone_names, mesh.bone_parents, rig_map, mesh.bone_heads, mesh_path)
     if not sides:
         find_hand(mesh.bone_names, None, str(mesh_path), mesh.bone_parents, rig_map)  # raises with the reason
     axes: dict[str, np.ndarray] = {}

@@ -38,6 +38,7 @@ class Reading:
         rig_map: which joints are which, for rigs whose names tell nothing.
         fps: frames a second at which glTF and FBX animations are sampled; None: 60 for glTF, FBX's own.
         blender: Blender, or a Python with bpy, for FBX; None: found by itself.
+        side: of a hand of which neither names nor joints tell it.
         scale_option: the option that scales what is read, for messages; empty: there is none.
     """
 
@@ -47,6 +48,7 @@ class Reading:
     rig_map: RigMap | None = None
     fps: float | None = None
     blender: str | None = None
+    side: str | None = None
     scale_option: str = "--source_scale"
 
     @property
@@ -174,6 +176,8 @@ def gltf_avatar(character: GltfCharacter, path: Path, reading: Reading, scale: f
     skeleton = Skeleton(armature.names, armature.parents, scale * armature.heads, {})
     own = None if skin is None else Skin(scale * skin.vertices, skin.faces, skin.weights)
     kind = "skeleton" if own is None else "character"
+    if reading.rig_map is None:
+        reading = replace(reading, rig_map=character.hands)
     return _with_hands(path.stem, path, kind, skeleton, reading, own, {}, armature.axes)
 
 
@@ -205,7 +209,7 @@ def _with_hands(
     axes: dict[str, np.ndarray],
     rig_axes: np.ndarray | None,
 ) -> Avatar:
-    sides = hand_sides(skeleton.names, skeleton.parents, reading.rig_map)
+    sides = hand_sides(skeleton.names, skeleton.parents, reading.rig_map, skeleton.heads, path, reading.side)
     if not sides:
         find_hand(skeleton.names, None, str(path), skeleton.parents, reading.rig_map)  # raises, saying why
     hands: dict[str, Hand] = {}

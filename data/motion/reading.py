@@ -18,7 +18,7 @@ from data.formats.bvh import Bvh, read_bvh
 from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
 from data.formats.skeleton import MESH_END, file_name
 from data.motion.mano_file import is_mano_motion, read_mano_motion
-from data.rig import find_hand
+from data.rig import find_hand, hand_sides
 from data.rig.hand_rig import HandRig, Skeleton, donor_finger
 from model.topology import N_FINGERS, N_SHAPE, ROOTS, WRIST
 from utils.errors import InputError
@@ -188,6 +188,8 @@ def _track(rig: HandRig, hand: Hand, turned: dict[int, np.ndarray]) -> HandTrack
 
 def _mano_of(path: Path, bvh: Bvh, avatar: Avatar, reading: Reading, shape: np.ndarray | None) -> Avatar | None:
     """The MANO hand of a motion whose joints have MANO's names, with the shape beside it; None for any other."""
+    if not set(avatar.hands) <= set(hand_sides(bvh.joint_names, bvh.parents, reading.rig_map)):
+        return None  # found by the file's table of bones, not by names
     found = {side: find_hand(bvh.joint_names, side, str(path), bvh.parents, reading.rig_map) for side in avatar.hands}
     if any(hand.domain != "mano" for hand in found.values()):
         return None
