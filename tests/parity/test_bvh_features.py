@@ -36,7 +36,7 @@ def spread(compute, domain):
         lambda shape: np.ones(shape), *[lambda shape: 1 + 1e-7 * generator.standard_normal(shape)] * 3)]  # fmt: skip
     exact, *changed = (split(domain, row) for row in rows)
     return {
-        name: max((getattr(exact, name).abs() - getattr(other, name).abs()).abs().max().item() for other in changed)
+        name: max((exact.part(name).abs() - other.part(name).abs()).abs().max().item() for other in changed)
         for name in ("axes_t", "finger_coords", "palm_coords", "local_rotations", "tbs")
     }
 
@@ -51,9 +51,9 @@ def assert_same_features(found, expected, domain, rounding):
 
     static = "offsets" if domain == "mixamo" else "shape"
     for name in (static, "axes_t", "finger_coords", "palm_coords"):
-        close(getattr(found, name), getattr(expected, name), name)
+        close(found.part(name), expected.part(name), name)
     for name in ("local_rotations", "tbs"):
-        ours, theirs = getattr(found, name), getattr(expected, name)
+        ours, theirs = found.part(name), expected.part(name)
         # q and −q are one rotation: everywhere for local rotations, at half turns for standardised ones.
         free = torch.ones(ours.shape[:-1], dtype=bool) if name == "local_rotations" else theirs[..., 0] < 1e-5
         sign = torch.where(free & ((ours * theirs).sum(-1) < 0), -1.0, 1.0)

@@ -76,7 +76,7 @@ def search(reference, hands, pose):
         begin = begin + change * torch.randn(begin.shape, generator=torch.Generator().manual_seed(0))
         said = []
         lr, steps = float(parts["lr"]), int(parts["n"])
-        return optimise_frame(hands[target], *pose(source or "source"), begin, lr, steps, report=said.append), said
+        return optimise_frame(hands[target], pose(source or "source"), begin, lr, steps, report=said.append), said
 
     return run
 
