@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -105,8 +106,18 @@ class Shelf:
             raise InputError(f"{self.folder}: expected hands (mesh files in finger_data, or subjects and a MANO model "
                              f"in {self.reading.models}), found none")  # fmt: skip
         self._guests: dict[str, Avatar] = {}
+        self._forget()
+
+    def _forget(self) -> None:
         self._built = lru_cache(_KEPT)(self._build)
         self._avatar = lru_cache(_KEPT)(self._read)
+
+    def for_visitor(self) -> Shelf:
+        """The same hands, to which others can be added that only this visitor sees."""
+        own = copy(self)
+        own._domains, own.names, own._guests = dict(self._domains), list(self.names), dict(self._guests)
+        own._forget()
+        return own
 
     def _ordered(self) -> list[str]:
         """Hands that were kept for testing first: they are what one wants to see."""
@@ -149,8 +160,7 @@ class Shelf:
     def discard(self, name: str) -> None:
         """Take away a hand that was added."""
         del self._guests[name], self._domains[name]
-        self._built.cache_clear()  # another hand may come under this name
-        self._avatar.cache_clear()
+        self._forget()  # another hand may come under this name
         self.names = [each for each in self.names if each != name]
 
     def hand(self, name: str, proportions: Proportions | None = None, shape: Sequence[float] | None = None) -> Hand:
