@@ -39,7 +39,6 @@ class Reading:
         fps: frames a second at which glTF and FBX animations are sampled; None: 60 for glTF, FBX's own.
         blender: Blender, or a Python with bpy, for FBX; None: found by itself.
         side: of a hand of which neither names nor joints tell it.
-        scale_option: the option that scales what is read, for messages; empty: there is none.
     """
 
     data_path: Path
@@ -49,7 +48,6 @@ class Reading:
     fps: float | None = None
     blender: str | None = None
     side: str | None = None
-    scale_option: str = "--source_scale"
 
     @property
     def folder(self) -> MixHandFolder:
@@ -123,7 +121,7 @@ def _check_name(name: str, reading: Reading) -> None:
     wanted = f"{name}: expected a character of the data set {reading.data_path}, or a file (.glb, .fbx, .bvh, .npz)"
     if not folder.finger_data.is_dir():
         raise InputError(
-            f"{wanted}, but there is no folder {folder.finger_data}; give --data_path, or build the open data set "
+            f"{wanted}, but there is no folder {folder.finger_data}; give `data_path`, or build the open data set "
             f"with `python -m run.build_open_hands`{mano}"
         )
     names = list(folder.meshes())
@@ -215,7 +213,7 @@ def _with_hands(
     hands: dict[str, Hand] = {}
     for side in sides:
         found = find_hand(skeleton.names, side, str(path), skeleton.parents, reading.rig_map)
-        rig = hand_rig(skeleton, found, str(path), reading.scale_option)
+        rig = hand_rig(skeleton, found, str(path))
         surface = None if skin is None else hand_surface(skin, rig, skeleton)
         own = axes[side] @ rig.turn.T if side in axes else _estimated(name, rig, surface, rig_axes)
         hands[side] = character_hand(rig, own, surface)

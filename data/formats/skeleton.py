@@ -166,7 +166,7 @@ def _leaf(armature: Armature, axes: np.ndarray, bone: int, skin: Skin | None) ->
 
 
 def centred(armature: Armature, skin: Skin) -> Armature:
-    """The armature with its joints moved into the middle of the skin that bends at them (``--adjust_bone``).
+    """The armature with its joints moved into the middle of the skin that bends at them (``adjust_bone``).
 
     A joint is moved to the centre of the vertices that its bone shares with its parent's, at right angles to its
     bone only: along the bone the crease of the skin says little. Joints whose skin nothing shares stay. Rotations do

@@ -56,7 +56,7 @@ def frame_rate(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> flo
         rate = float(told)
     except (TypeError, ValueError):
         raise InputError(f"{path}: expected a number of frames per second, found {str(told)[:40]!r}") from None
-    return check_rate(rate, str(path), "correct it or give --fps")
+    return check_rate(rate, str(path), "correct it or give `fps`")
 
 
 def read_mano_motion(path: str | os.PathLike, hands_mean: np.ndarray | None = None) -> ManoMotion:
@@ -109,7 +109,7 @@ def _rotations(path: Path, arrays: dict, hands_mean: np.ndarray | None) -> tuple
     flat = arrays.get("flat_hand_mean")
     if flat is not None and flat.size and not bool(np.ravel(flat)[0]):
         if hands_mean is None:
-            raise InputError(f"{path}: its poses are relative to MANO's mean pose; give the model with --smplx_path")
+            raise InputError(f"{path}: its poses are relative to MANO's mean pose; give the model with `smplx_path`")
         pose = pose + np.concatenate([np.zeros(3), hands_mean])
     turned = axis_angle_to_matrix(torch.from_numpy(pose).reshape(len(pose), 16, 3)).numpy()
     return turned[:, 1:][:, _ORDER].reshape(len(pose), 5, 3, 3, 3), turned[:, 0]

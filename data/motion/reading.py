@@ -148,7 +148,7 @@ def _of_bvh(
         raise InputError(f"{path}: expected at least one frame, found none; export it again")
     rate = fps or _rate(bvh.frame_time)
     if rate is None:
-        raise InputError(f"{path}: expected a frame time, found 0; give --fps")
+        raise InputError(f"{path}: expected a frame time, found 0; give `fps`")
     skeleton = bvh_skeleton(bvh, scale)
     file_avatar = avatar or skeleton_avatar(path.stem, path, skeleton, reading)
     whose = own_hand or _mano_of(path, bvh, file_avatar, reading, shape) or file_avatar
@@ -156,7 +156,7 @@ def _of_bvh(
     if not sides:
         raise InputError(
             f"{path}: expected the {' or '.join(whose.hands)} hand that {whose.name} has, found only the "
-            f"{' and '.join(file_avatar.hands)} hand; give another --source_hand"
+            f"{' and '.join(file_avatar.hands)} hand; give another `source_hand`"
         )
     rigs = {side: file_avatar.hands[side].rig for side in sides}
     wanted = sorted({joint for rig in rigs.values() for joint in (*rig.needed(), rig.indices[WRIST])})

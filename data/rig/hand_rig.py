@@ -135,9 +135,8 @@ class HandRig:
         return result
 
 
-def hand_rig(skeleton: Skeleton, hand: HandMap, source: str, scale_option: str = "--source_scale") -> HandRig:
-    """The rig of a hand that `data.rig.find_hand` found in a skeleton; ``scale_option`` is what scales the file, if
-    there is such an option, for messages.
+def hand_rig(skeleton: Skeleton, hand: HandMap, source: str) -> HandRig:
+    """The rig of a hand that `data.rig.find_hand` found in a skeleton.
 
     Raises:
         InputError: the hand is of no size that centimetres could be, or its palm has no plane.
@@ -153,21 +152,20 @@ def hand_rig(skeleton: Skeleton, hand: HandMap, source: str, scale_option: str =
     if not SMALLEST_PALM <= palm <= LARGEST_PALM:
         raise InputError(
             f"{source}: expected centimetres, found a palm of {palm:.3g} from the wrist to the middle finger of the "
-            f"{hand.side} hand; scale the file ({_advice(palm, scale_option)})"
+            f"{hand.side} hand; scale the file ({_advice(palm)})"
         )
     turn = canonical_turn(positions, present, hand.side, source)
     chains = hand.chains if hand.chains is not None else _plain_chains(indices)
     return HandRig(hand.side, indices, chains, positions @ turn.T, present, turn)
 
 
-def _advice(palm: float, option: str) -> str:
+def _advice(palm: float) -> str:
     if not palm > 0 or not np.isfinite(palm):
         return "its bones have no length: export the rest pose too"
-    option = option or "by"
     for scale, unit in ((100, "metres"), (2.54, "inches"), (0.1, "millimetres"), (1e4, "a scene of 100 m a unit")):
         if 5 <= palm * scale <= 15:
-            return f"it looks like {unit}: {option} {scale:g}"
-    return f"{option} {9 / palm:.3g} makes its palm 9 cm"
+            return f"it looks like {unit}: `scale` {scale:g}"
+    return f"`scale` {9 / palm:.3g} makes its palm 9 cm"
 
 
 def _filled(positions: np.ndarray, skeleton: Skeleton, indices: Sequence[int | None]) -> np.ndarray:

@@ -31,7 +31,7 @@ from utils.errors import InputError
 LARGEST = 1 << 18
 """Bytes of a map; one of two hands has 2 kB."""
 _ORDER = (THUMB, INDEX, MIDDLE, RING, PINKY)
-_FORM = "see `python -m run.preprocess_mixhand --print_map` for the form"
+_FORM = "run.preprocess_mixhand shows the form with `print_map`"
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ def test_options_are_read_and_explained_by_the_command_line(capsys):
 
 @pytest.mark.parametrize("option", ["batch_size", "window_size", "frame_stride"])
 def test_numbers_that_make_no_sense(option, tmp_path):
-    with pytest.raises(InputError, match=f"--data.{option}.*found 0"):
+    with pytest.raises(InputError, match=f"`{option}`.*found 0"):
         module(tmp_path, **{option: 0})
 
 
@@ -161,7 +161,7 @@ def test_intra_pairs_target_and_source(folder):
 
 
 def test_intra_wants_mixamo_characters(folder):
-    with pytest.raises(InputError, match="--data.intra_source.*Mano0"):
+    with pytest.raises(InputError, match="`intra_source`.*Mano0"):
         module(folder, protocol="intra", intra_source=["Granny", "Mano0"]).setup("test")
 
 

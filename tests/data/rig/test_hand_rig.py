@@ -82,7 +82,7 @@ def test_a_tip_without_a_joint_lies_beyond_the_last_bone():
     assert 0.3 < np.linalg.norm(ends) / np.linalg.norm(rig.offsets[3]) < 1.2
 
 
-@pytest.mark.parametrize(("scale", "advice"), [(0.01, "--source_scale 100"), (100.0, "--source_scale")])
+@pytest.mark.parametrize(("scale", "advice"), [(0.01, "`scale` 100"), (100.0, "`scale`")])
 def test_other_units_are_named(scale, advice):
     with pytest.raises(InputError, match=advice):
         rig_of(skeleton(scale=scale))
