@@ -87,7 +87,7 @@ def test_defaults_are_the_published_splits():
 def test_options_are_read_and_explained_by_the_command_line(capsys):
     parser = ArgumentParser()
     parser.add_class_arguments(MixHandDataModule, "data")
-    config = parser.parse_args(["--data.train_characters", "[Aj*2, Mano0]", "--data.protocol", "intra"])
+    config = parser.parse_args(["`train_characters`", "[Aj*2, Mano0]", "--data.protocol", "intra"])
     assert config.data.train_characters == ["Aj*2", "Mano0"]
     assert config.data.window_size == 8 and config.data.batch_size == 64 and config.data.num_workers == 8
     with pytest.raises(SystemExit):
@@ -168,8 +168,8 @@ def test_intra_wants_mixamo_characters(folder):
 @pytest.mark.parametrize(
     ("characters", "message"),
     [
-        (["Aj", "Kaya"], "--data.train_characters.*no mano character.*Aj, Kaya"),
-        (["Mano0"], "--data.train_characters.*no mixamo character.*Mano0"),
+        (["Aj", "Kaya"], "`train_characters`.*no mano character.*Aj, Kaya"),
+        (["Mano0"], "`train_characters`.*no mixamo character.*Mano0"),
         ([], "no mixamo character"),
         (["Aj", "Mano0", "Nobody"], "Nobody.npy.*Aj, Granny, Kaya"),
         (["Aj", "Lefty"], "right hands.*left hands"),
@@ -193,7 +193,7 @@ def test_different_frame_rates_are_reported(folder, caplog):
     with caplog.at_level(logging.WARNING):
         module(folder, val_characters=["Robot", "Mano1"]).setup("validate")
     (message,) = [record.getMessage() for record in caplog.records if record.name.startswith("data")]
-    assert "Robot run at 2.5 frames per second but Mano1 at 5; --data.frame_stride (now 12)" in message
+    assert "Robot run at 2.5 frames per second but Mano1 at 5; `frame_stride` (now 12)" in message
 
 
 def test_normalization(folder, tmp_path):

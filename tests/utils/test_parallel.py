@@ -43,7 +43,7 @@ def test_a_worker_that_is_killed():
 
 @pytest.mark.parametrize(
     ("options", "reason"),
-    [({"jobs": 0}, "--jobs"), ({"jobs": 2, "backend": "smoke"}, "--backend: expected one of loky, dask, ray")],
+    [({"jobs": 0}, "`jobs`"), ({"jobs": 2, "backend": "smoke"}, "`backend`: expected one of loky, dask, ray")],
 )
 def test_options(options, reason):
     with pytest.raises(InputError, match=reason):

@@ -265,7 +265,7 @@ def test_fingers_without_a_hand_are_named():
         "clip.bvh: expected a right hand, found its wrist RightHand and the index, thumb of the "
     )
     assert (
-        "but fewer than 2 fingers beside the thumb; complete the rig, or say which joints they are with --rig_map"
+        "but fewer than 2 fingers beside the thumb; complete the rig, or say which joints they are with `rig_map`"
         in (message)
     )
 
