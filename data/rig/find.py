@@ -43,10 +43,7 @@ def find_hand(
     """
     rig = Rig(joint_names, parents)
     sides = SIDES if side is None else (check_side(side),)
-    attempts = []
-    for each in sides:
-        found = None if rig_map is None else mapped_hand(rig, rig_map, each, source)
-        attempts.append(rig.hand(each) if found is None else found)
+    attempts = [_attempt(rig, rig_map, each, source) for each in sides]
     for attempt in attempts:
         if attempt.usable and (rig.sided or side is not None or rig_map is not None):
             found = hand_map(rig, attempt)
@@ -56,6 +53,29 @@ def find_hand(
     if rig_map is not None and not any(rig_map.names_occur(rig.names, each) for each in sides):
         complaint += f"; none of the names in {rig_map.source} is one of this file's joints"
     raise InputError(complaint)
+
+
+def find_hands(
+    joint_names: Sequence[str],
+    source: str,
+    parents: Sequence[int] | np.ndarray,
+    rig_map: RigMap | None = None,
+) -> dict[str, HandMap]:
+    """Side → its hand, of all hands that a file has, right before left: those that `hand_sides` names. Arguments and
+    errors as of `find_hand`; each side is searched once."""
+    rig = Rig(joint_names, parents)
+    attempts = {side: _attempt(rig, rig_map, side, source) for side in SIDES}
+    hands = {side: hand_map(rig, found) for side, found in attempts.items() if found.usable}
+    if not hands:
+        find_hand(joint_names, None, source, parents, rig_map)  # raises, saying why
+    for hand in hands.values():
+        _check_unique(joint_names, hand, source)
+    return hands
+
+
+def _attempt(rig: Rig, rig_map: RigMap | None, side: str, source: str) -> Found:
+    found = None if rig_map is None else mapped_hand(rig, rig_map, side, source)
+    return rig.hand(side) if found is None else found
 
 
 def hand_sides(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.character.mesh_file import read_character
+from data.character.reading import read_annotated
 from data.features.row import compute_features, split
 from data.formats.bvh import read_bvh
 from data.rig import find_hand
@@ -35,13 +35,14 @@ def test_mixamo_clip(golden, clip, dtype):
     expected = np.load(golden / "bvh" / f"{clip}_features.npz")
     name = str(expected["character"])
     inputs = golden / "inputs"
-    character = read_character(inputs / f"{name}_mesh_data.npz", inputs / f"{name}_finger_axis.npz")
+    character = read_annotated(inputs / f"{name}_mesh_data.npz", inputs / f"{name}_finger_axis.npz")
     motion = read_bvh(golden / "bvh" / f"{clip}.bvh")
     found = find_hand(motion.joint_names, "right")
     assert found.domain == "mixamo"
     names = [motion.joint_names[joint].split(":")[-1] for joint in found.indices]
     assert names == [name.split(":")[-1] for name in expected["hand_joint_names"]]
-    offsets, axes = (torch.from_numpy(part["right"]).to(dtype) for part in (character.offsets, character.axes))
+    hand = character.hand("right")
+    offsets, axes = (torch.from_numpy(part).to(dtype) for part in (hand.rest.offsets, hand.axes))
     rows = compute_features(offset_hand(offsets, axes, "right"), motion.rotations(found.indices))
     assert rows.shape == expected["features"].shape
     assert_same_features(rows, expected["features"], "mixamo")

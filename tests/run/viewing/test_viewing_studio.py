@@ -93,7 +93,7 @@ def test_a_dropped_motion_becomes_the_source(studio, open_small):
     told = studio.drop("C:\\Users\\me\\my clip.bvh", content)
     assert "45 frames at 5 per second" in told
     assert studio.choice.source == studio.choice.clip == "my clip"
-    assert studio.take.source.hand.avatar.kind == "mano"
+    assert studio.take.source.hand.character.kind == "mano"
     studio.drop("my clip.bvh", content)
     assert studio.choice.source == "my clip (2)" and studio.sources[:2] == ["my clip (2)", "my clip"]
     assert studio.work(studio.take, 0.0, ["source", "tbs_copy"])
@@ -169,7 +169,7 @@ def test_a_stretched_character_is_written_stretched(studio, tmp_path):
     joint = bvh.joint_names.index("mixamorig:RightHandMiddle2")
     own = studio.shelf.hand("HandShort0").shaped.offsets[2].norm()
     assert np.linalg.norm(bvh.offsets[joint]) == pytest.approx(1.5 * float(own), rel=1e-4)
-    armature = read_gltf_character(tmp_path / "long.glb").armature
+    armature = read_gltf_character(tmp_path / "long.glb").skeleton
     heads = armature.heads[[armature.names.index(f"mixamorig:RightHandMiddle{k}") for k in (1, 2)]]
     assert np.linalg.norm(heads[1] - heads[0]) == pytest.approx(1.5 * float(own), rel=1e-3)
 
