@@ -284,16 +284,21 @@ class MixHandDataModule(LightningDataModule):
 
     def _loader(self, split: str) -> PairLoader:
         windows, trainer = self.windows(split), self.trainer
+        together = trainer.world_size if trainer else 1
+        if together > 1 and split == "train":  # one seed for all, also where each process drew its own
+            self._seed = windows.seed = trainer.strategy.broadcast(self.seed)
         order = BatchOrder(
             len(windows),
             self.batch_size,
             shuffle=split == "train",
             seed=self.seed,
             rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
+            world_size=together,
         )
+        here = min(together, max(1, trainer.num_devices)) if trainer else 1
+        workers = min(self.num_workers, max(1, processors() // here)) if self.num_workers else 0
         position = self._training_position if split == "train" and trainer else None
-        return PairLoader(windows, order, self.num_workers, position)
+        return PairLoader(windows, order, workers, position)
 
     def _training_position(self) -> tuple[int, int]:
         """Epoch, and batches of it that were trained with, as the trainer counts them."""

@@ -149,6 +149,7 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
         None if config.rig_map is None else read_rig_map(config.rig_map),
         config.fps,
         config.blender,
+        None if config.hands == "both" else config.hands,
     )
     plan = plan_of(config, files, formats, into_file)
     plan.check(inputs_of(config, files, reading))

@@ -122,7 +122,7 @@ def loss_features(golden: Path, dtype=torch.float32) -> dict[str, HandFeatures]:
 
 def pair(first: HandFeatures, second: HandFeatures) -> SimpleNamespace:
     """A batch of two groups, as the data module delivers it."""
-    return SimpleNamespace(first=first, second=second)
+    return SimpleNamespace(first=first, second=second, share=1.0)
 
 
 def collect_logs(model: Retargeting) -> dict[str, float]:

@@ -166,20 +166,23 @@ def make_character(
     skin: Skin | None = None,
     axes: Mapping[str, np.ndarray] | None = None,
     rig_map: RigMap | None = None,
+    side: str | None = None,
 ) -> Character:
     """A character out of what its file holds: its hands are found and put at rest.
 
     Args:
         axes: side → (5, 4, 3, 3) in the character's frame, of hands whose axes are known.
         rig_map: what the user says about the rig.
+        side: of a hand that nothing else tells.
 
     Raises:
         InputError: it has no hand, or one whose palm has no plane.
     """
     axes, hands = axes or {}, {}
-    for side, found in find_hands(skeleton.names, str(path), skeleton.parents, rig_map).items():
-        rest = rest_hand(found, skeleton, skin, str(path))
-        hands[side] = CharacterHand(name, found, rest, skeleton, skin, axes.get(side))
+    found = find_hands(skeleton.names, skeleton.parents, skeleton.heads, path, rig_map, side)
+    for each, hand in found.items():
+        rest = rest_hand(hand, skeleton, skin, str(path))
+        hands[each] = CharacterHand(name, hand, rest, skeleton, skin, axes.get(each))
     return Character(name, path, "skeleton" if skin is None else "character", hands)
 
 

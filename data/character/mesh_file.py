@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,27 +12,8 @@ from utils.errors import InputError
 from utils.safe_read import read_npz
 
 
-def character_files(folder: str | os.PathLike, name: str) -> tuple[Path, Path]:
-    """(mesh file, axes file) of a character in a folder `finger_data`; the axes may be ``.pkl`` or ``.npz``.
-
-    Raises:
-        InputError: one of them does not exist.
-    """
-    folder = Path(folder)
-    mesh = folder / f"{name}_mesh_data.npz"
-    candidates = [folder / f"{name}_finger_axis{suffix}" for suffix in (".pkl", ".npz")]
-    axes = next((path for path in candidates if path.is_file()), candidates[0])
-    for path in (mesh, axes):
-        if not path.is_file():
-            raise InputError(
-                f"{path}: expected this file of the character {name}, found nothing; make it "
-                "(run.convert_character, run.calculate_mixamo_axis) or correct the name"
-            )
-    return mesh, axes
-
-
 def read_mesh(path: Path) -> tuple[Skeleton, Skin]:
-    """Read ``{name}_mesh_data.npz``; bones stand after their parents, otherwise in the order of the file.
+    """Read a mesh file; bones stand after their parents, otherwise in the order of the file.
 
     Raises:
         InputError: it is damaged or incomplete.

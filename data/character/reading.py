@@ -12,7 +12,8 @@ from data.character.character import Character, make_character
 from data.character.fbx import converted_fbx
 from data.character.gltf import GltfCharacter, read_gltf_character
 from data.character.mano import mano_character
-from data.character.mesh_file import character_files, read_mesh
+from data.character.mesh_file import read_mesh
+from data.dataset import MixHandFolder, axes_of, character_of
 from data.formats.bvh import Bvh, read_bvh
 from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
 from data.formats.skeleton import bvh_skeleton
@@ -23,7 +24,6 @@ from model.topology import MIDDLE, N_SHAPE, ROOTS, SIDES
 from utils.errors import InputError
 
 MANO_NAMES = ("mano", "open")
-MESH_SUFFIX = "_mesh_data.npz"
 SMALLEST_PALM, LARGEST_PALM = 1.0, 100.0
 """Centimetres from the wrist to the root of the middle finger."""
 _NAMES_SHOWN = 12  # of a data set's characters, in a message
@@ -34,12 +34,13 @@ class Reading:
     """How files are read: where data sets and MANO lie, and what the user says about a file.
 
     Attributes:
-        data_path: data set whose finger_data holds characters by name.
-        smplx_path: MANO model file or folder; None: ``<data_path>/models``.
-        mano_axes: axes of the MANO hand; None: ``<data_path>/finger_data/mano_finger_axis.pkl``.
+        data_path: data set that holds characters by name.
+        smplx_path: MANO model file or folder; None: as `MixHandFolder.mano_model` says.
+        mano_axes: axes of the MANO hand; None: those of the data set.
         rig_map: which joints are which, for rigs whose names tell nothing.
         fps: frames a second at which glTF and FBX animations are sampled; None: 60 for glTF, FBX's own.
         blender: Blender, or a Python with bpy, for FBX; None: found by itself.
+        side: of a hand of which neither names nor joints tell it.
         scale_option: the option that scales what is read, for messages; empty: there is none.
     """
 
@@ -49,17 +50,18 @@ class Reading:
     rig_map: RigMap | None = None
     fps: float | None = None
     blender: str | None = None
+    side: str | None = None
     scale_option: str = "--source_scale"
 
     @property
-    def finger_data(self) -> Path:
-        """Where characters lie."""
-        return self.data_path / "finger_data"
+    def folder(self) -> MixHandFolder:
+        """The data set."""
+        return MixHandFolder(self.data_path)
 
     @property
     def models(self) -> Path:
         """Where MANO lies."""
-        return self.data_path / "models" if self.smplx_path is None else self.smplx_path
+        return self.folder.mano_model(self.smplx_path)
 
     def mano(self, side: str) -> ManoHand:
         """The MANO hand of a side.
@@ -67,11 +69,7 @@ class Reading:
         Raises:
             InputError: model or axes are missing or damaged.
         """
-        folder = self.finger_data
-        known = [folder / f"mano_finger_axis{ending}" for ending in (".pkl", ".npz")]
-        axes = self.mano_axes or next((path for path in known if path.is_file()), None)
-        if axes is None:
-            raise InputError(f"{known[0]}: expected the axes of the MANO hand, found nothing; give --mano_axes")
+        axes = self.mano_axes or self.folder.mano_axes_file()
         return ManoHand.load(find_model_file(self.models, side), axes, side)
 
     def mano_mean(self, side: str) -> np.ndarray:
@@ -111,27 +109,27 @@ def read_character(what: str, reading: Reading, shape: np.ndarray | None = None,
             return replace(read_character(str(mesh), reading, scale=scale), path=path)
         if suffix != ".npz":
             return gltf_character(path, read_gltf_character(path), reading, scale)
-        axes = [path.with_name(f"{_mesh_name(path)}_finger_axis{ending}") for ending in (".pkl", ".npz")]
-        return _of_mesh(path, next((file for file in axes if file.is_file()), None), reading, scale)
+        axes = axes_of(path) if axes_of(path).is_file() else None
+        return _checked(read_mesh_character(path, axes, reading.rig_map, scale, reading.side), reading)
     if path.is_dir() and (path / "mano").is_dir():
         return mano_hands(SIDES, replace(reading, smplx_path=path), shape)
     _check_name(what, reading)
-    return _of_mesh(*character_files(reading.finger_data, what), reading, scale)
+    return _checked(read_mesh_character(*reading.folder.character_files(what), reading.rig_map, scale), reading)
 
 
 def _check_name(name: str, reading: Reading) -> None:
     """Raise InputError, saying what there is, if the data set has no character of this name."""
-    folder = reading.finger_data
-    if (folder / f"{name}{MESH_SUFFIX}").is_file():
+    folder = reading.folder
+    if folder.mesh(name).is_file():
         return
     mano = "; hands of MANO are called mano, with a shape" if name.lower().startswith(MANO_NAMES) else ""
     wanted = f"{name}: expected a character of the data set {reading.data_path}, or a file (.glb, .fbx, .bvh, .npz)"
-    if not folder.is_dir():
+    if not folder.finger_data.is_dir():
         raise InputError(
-            f"{wanted}, but there is no folder {folder}; give --data_path, or build the open data set with "
-            f"`python -m run.build_open_hands`{mano}"
+            f"{wanted}, but there is no folder {folder.finger_data}; give --data_path, or build the open data set "
+            f"with `python -m run.build_open_hands`{mano}"
         )
-    names = sorted(path.name.removesuffix(MESH_SUFFIX) for path in folder.glob(f"*{MESH_SUFFIX}"))
+    names = list(folder.meshes())
     shown = ", ".join(names[:_NAMES_SHOWN]) + (", …" if len(names) > _NAMES_SHOWN else "") if names else "none"
     raise InputError(f"{wanted}, found neither; there are: {shown}{mano}")
 
@@ -161,22 +159,22 @@ def bvh_character(path: Path, bvh: Bvh, reading: Reading, scale: float = 1.0) ->
         InputError: as of `read_character`.
     """
     skeleton = bvh_skeleton(bvh).scaled(scale)
-    return _checked(make_character(path.stem, path, skeleton, rig_map=reading.rig_map), reading)
+    return _checked(make_character(path.stem, path, skeleton, None, {}, reading.rig_map, reading.side), reading)
 
 
 def gltf_character(path: Path, content: GltfCharacter, reading: Reading, scale: float = 1.0) -> Character:
     """A character from a glTF file; without skin it is a bare skeleton. Errors as of `bvh_character`."""
     skin = None if content.skin is None else content.skin.scaled(scale)
-    skeleton = content.skeleton.scaled(scale)
-    return _checked(make_character(path.stem, path, skeleton, skin, rig_map=reading.rig_map), reading)
-
-
-def _of_mesh(path: Path, axes_path: Path | None, reading: Reading, scale: float) -> Character:
-    return _checked(read_mesh_character(path, axes_path, reading.rig_map, scale), reading)
+    skeleton, rig_map = content.skeleton.scaled(scale), reading.rig_map or content.hands
+    return _checked(make_character(path.stem, path, skeleton, skin, {}, rig_map, reading.side), reading)
 
 
 def read_mesh_character(
-    path: Path, axes_path: Path | None = None, rig_map: RigMap | None = None, scale: float = 1.0
+    path: Path,
+    axes_path: Path | None = None,
+    rig_map: RigMap | None = None,
+    scale: float = 1.0,
+    side: str | None = None,
 ) -> Character:
     """A character from its mesh file, and from its axes file if there is one.
 
@@ -184,10 +182,11 @@ def read_mesh_character(
     fingers may be missing.
 
     Args:
-        path: ``{name}_mesh_data.npz``; the name of the character is taken from it.
-        axes_path: ``{name}_finger_axis.pkl`` or ``.npz``; axes that it lacks are estimated when they are asked for.
+        path: the mesh file; the name of the character is taken from it.
+        axes_path: ``.pkl`` or ``.npz``; axes that it lacks are estimated when they are asked for.
         rig_map: what the user says about the rig.
         scale: lengths are multiplied by it.
+        side: of a hand that nothing else tells.
 
     Raises:
         InputError: a file is missing, damaged or incomplete, or the mesh has no hand.
@@ -195,7 +194,7 @@ def read_mesh_character(
     path = Path(path)
     skeleton, skin = read_mesh(path)
     axes = {} if axes_path is None else read_finger_axes(axes_path)
-    return make_character(_mesh_name(path), path, skeleton.scaled(scale), skin.scaled(scale), axes, rig_map)
+    return make_character(character_of(path), path, skeleton.scaled(scale), skin.scaled(scale), axes, rig_map, side)
 
 
 def read_annotated(path: Path, axes_path: Path, rig_map: RigMap | None = None) -> Character:
@@ -213,15 +212,6 @@ def read_annotated(path: Path, axes_path: Path, rig_map: RigMap | None = None) -
             f"found axes of the {found} hand; make axes for it"
         )
     return replace(character, hands=hands)
-
-
-def load_character(folder: Path, name: str, rig_map: RigMap | None = None) -> Character:
-    """`read_annotated` of the character `name` in a folder laid out as `finger_data` (see `character_files`)."""
-    return read_annotated(*character_files(folder, name), rig_map)
-
-
-def _mesh_name(path: Path) -> str:
-    return path.name.removesuffix(".npz").removesuffix("_mesh_data")
 
 
 def _checked(character: Character, reading: Reading) -> Character:

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from data.features.windows import Batch, BatchRequest, PairedWindows
+from utils.errors import InputError
 
 
 class BatchOrder:
@@ -24,28 +25,54 @@ class BatchOrder:
         shuffle: a new order in every epoch, or the order of the data.
         seed: of the shuffling.
         rank: number of this process among those that share the work.
-        world_size: how many they are. When shuffling, all get equally many windows (a few are then seen twice).
+        world_size: how many they are. All have equally many batches, and no window is used twice. Shuffled, the
+            processes' n-th batches together are the n-th batch of one process with ``world_size`` times the batch
+            size; in order, each process has the windows of one stretch of the data, and only those rows are read.
+
+    Raises:
+        InputError: there are fewer windows than processes.
     """
 
     def __init__(self, size: int, batch_size: int, shuffle: bool, seed: int = 0, rank: int = 0, world_size: int = 1):
         self.size, self.batch_size, self.shuffle, self.seed = size, batch_size, shuffle, seed
         self.rank, self.world_size = rank, world_size
+        if size < world_size:
+            raise InputError(
+                f"expected at least one window for each of {world_size} processes, found {size}; use fewer processes "
+                f"(--trainer.devices), or more clips"
+            )
         self.epoch, self.start = 0, 0
         """Where the next iteration begins: epoch and number of the batch."""
 
     def __len__(self) -> int:
         """Batches of a whole epoch, in this process."""
-        share = -(-self.size // self.world_size) if self.shuffle else len(range(self.rank, self.size, self.world_size))
-        return -(-share // self.batch_size)
+        batches = -(-self.size // (self.batch_size * self.world_size))
+        # In order, every process needs a window for each batch, also where batches are of one window.
+        return batches if self.shuffle else min(batches, self.size // self.world_size)
 
     def __iter__(self) -> Iterator[BatchRequest]:
-        order = np.arange(self.size)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch, 0]).permutation(self.size)
-            order = np.resize(order, -(-self.size // self.world_size) * self.world_size)
-        order = order[self.rank :: self.world_size]
+        yield from (self._shuffled() if self.shuffle else self._in_order())
+
+    def _shuffled(self) -> Iterator[BatchRequest]:
+        order = np.random.default_rng([self.seed, self.epoch, 0]).permutation(self.size)
+        together = self.batch_size * self.world_size
         for batch in range(self.start, len(self)):
-            yield BatchRequest(self.epoch, order[batch * self.batch_size : (batch + 1) * self.batch_size])
+            whole = order[batch * together : (batch + 1) * together]
+            own = whole[self.rank :: self.world_size]
+            # Processes' gradients are averaged: one with fewer windows than others counts less. One without any
+            # takes part all the same, with a window that does not count.
+            share = len(own) * self.world_size / len(whole)
+            yield BatchRequest(self.epoch, own if len(own) else whole[:1], share)
+
+    def _in_order(self) -> Iterator[BatchRequest]:
+        first, last = (self.size * rank // self.world_size for rank in (self.rank, self.rank + 1))
+        own, size = np.arange(first, last), self.batch_size
+        if self.world_size == 1:
+            parts = [own[start : start + size] for start in range(0, self.size, size)]
+        else:  # as evenly as possible, so that all have the same number of them
+            parts = np.array_split(own, len(self))
+        for part in parts[self.start :]:
+            yield BatchRequest(self.epoch, part)
 
 
 class PairLoader:

@@ -7,16 +7,17 @@ asked for, so neither overlapping windows nor characters listed several times co
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from data.dataset import MixHandFolder
 from data.features.file import PREPROCESS_COMMAND, FeatureFile
 from data.features.row import HandFeatures, split
 from model.topology import N_JOINTS
@@ -26,10 +27,8 @@ from utils.safe_read import read_npy
 
 log = logging.getLogger(__name__)
 
-STATISTICS_FOLDER = "mean_var"
 SMALLEST_DEVIATION = 1e-5
 """Channels that vary less than this are not scaled."""
-_STATISTICS_ENDINGS = ("mean", "var")
 _STATISTICS_ROWS = 128
 """Rows summed at once: in double precision they fit in the processor's cache."""
 
@@ -204,15 +203,15 @@ def window_statistics(file: FeatureFile, window_size: int) -> Statistics | None:
 
 def write_statistics(data_path: str | Path, character: str, statistics: Statistics) -> None:
     """Write ``mean_var/<character>_{mean,var}.npy``, each ``(channels, 1)``; "var" is a deviation (SPEC §5)."""
-    for ending, values in zip(_STATISTICS_ENDINGS, statistics, strict=True):
-        with atomic_write(Path(data_path) / STATISTICS_FOLDER / f"{character}_{ending}.npy") as temporary:
+    for path, values in zip(MixHandFolder(data_path).statistics(character), statistics, strict=True):
+        with atomic_write(path) as temporary:
             np.save(temporary, values[:, None])
 
 
 def remove_statistics(data_path: str | Path, character: str) -> None:
     """Remove the statistics of a character that has no window any more."""
-    for ending in _STATISTICS_ENDINGS:
-        (Path(data_path) / STATISTICS_FOLDER / f"{character}_{ending}.npy").unlink(missing_ok=True)
+    for path in MixHandFolder(data_path).statistics(character):
+        path.unlink(missing_ok=True)
 
 
 def read_statistics(file: FeatureFile) -> Statistics:
@@ -222,8 +221,7 @@ def read_statistics(file: FeatureFile) -> Statistics:
         InputError: they are missing, or are not one number per channel.
     """
     values = []
-    for ending in _STATISTICS_ENDINGS:
-        path = file.path.parent / STATISTICS_FOLDER / f"{file.character}_{ending}.npy"
+    for path in MixHandFolder(file.path.parent).statistics(file.character):
         if not path.is_file():
             raise InputError(
                 f"{path}: --data.normalization true needs this file, found none; run "
@@ -239,10 +237,12 @@ def read_statistics(file: FeatureFile) -> Statistics:
 
 
 class BatchRequest(NamedTuple):
-    """Which windows to put into a batch; ``epoch`` decides which of them are reversed by augmentation."""
+    """Which windows to put into a batch; ``epoch`` decides which of them are reversed by augmentation, ``share`` is
+    :attr:`Batch.share`."""
 
     epoch: int
     indices: np.ndarray
+    share: float = 1.0
 
 
 @dataclass
@@ -258,6 +258,8 @@ class Batch:
     second: HandFeatures
     index: Tensor
     positions: Tensor
+    share: float = 1.0
+    """Where several processes train together: how much their batches' losses count, 1 on average."""
 
     @property
     def mixamo(self) -> HandFeatures:
@@ -286,11 +288,18 @@ class Batch:
         """Move to a device, as :meth:`torch.Tensor.to` does; without waiting if the memory is page-locked."""
         if self.index.is_pinned():
             kwargs = {"non_blocking": True, **kwargs}
-        return Batch(*(getattr(self, name).to(*args, **kwargs) for name in self.__dataclass_fields__))
+        return self._each(lambda part: part.to(*args, **kwargs))
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory."""
-        return Batch(*(getattr(self, name).pin_memory() for name in self.__dataclass_fields__))
+        return self._each(lambda part: part.pin_memory())
+
+    def __getitem__(self, which) -> Batch:
+        """Some of its windows."""
+        return self._each(lambda part: part[which])
+
+    def _each(self, change: Callable[[Any], Any]) -> Batch:
+        return Batch(change(self.first), change(self.second), change(self.index), change(self.positions), self.share)
 
     def _of(self, domain: str) -> HandFeatures:
         if self.first.domain == self.second.domain:
@@ -346,8 +355,7 @@ class PairedWindows(Dataset):
 
     def __getitem__(self, index: int) -> Batch:
         """Pair ``index`` as a batch without batch dimension (features ``(time, …)``)."""
-        batch = self.batch(BatchRequest(0, np.array([range(len(self))[index]])))
-        return Batch(batch.first[0], batch.second[0], batch.index[0], batch.positions[0])
+        return self.batch(BatchRequest(0, np.array([range(len(self))[index]])))[0]
 
     def __getitems__(self, request: BatchRequest) -> Batch:
         """A whole batch at once, for :class:`torch.utils.data.DataLoader`."""
@@ -369,7 +377,7 @@ class PairedWindows(Dataset):
             sides.append(hands)
             positions.append(group.position[indices])
         positions = torch.from_numpy(np.stack(positions, axis=-1))
-        return Batch(*sides, torch.from_numpy(pairs.astype(np.int64)), positions)
+        return Batch(*sides, torch.from_numpy(pairs.astype(np.int64)), positions, request.share)
 
     def _windows_of(self, epoch: int, pairs: np.ndarray, group: int) -> np.ndarray:
         """The windows of a group that belong to pairs, from seed and epoch only: a resumed run sees the same."""

@@ -18,6 +18,8 @@ from data.formats.bvh import CHANNEL_NAMES, Bvh, euler_from_rotations
 from utils.errors import InputError
 from utils.files import atomic_write
 
+MESH_END = "_mesh_data.npz"
+"""How the name of a character's mesh file ends."""
 ORDER = "XYZ"
 """Rotation channels of every joint: R = Rx Ry Rz."""
 TALLEST_CM, SMALLEST_CM = 1000.0, 5.0
@@ -345,7 +347,7 @@ def mesh_arrays(skeleton: Skeleton, skin: Skin) -> dict:
 
 
 def write_mesh(path: str | os.PathLike, skeleton: Skeleton, skin: Skin) -> None:
-    """Write ``{name}_mesh_data.npz``, complete or not at all."""
+    """Write a character's mesh file, complete or not at all."""
     arrays = mesh_arrays(skeleton, skin)
     with atomic_write(path) as temporary:
         np.savez_compressed(temporary, **arrays)

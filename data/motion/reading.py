@@ -13,17 +13,10 @@ from torch import Tensor
 from data.character.character import Character, CharacterHand
 from data.character.fbx import converted_fbx
 from data.character.gltf import read_gltf_character
-from data.character.reading import (
-    MESH_SUFFIX,
-    Reading,
-    bvh_character,
-    gltf_character,
-    mano_hands,
-    read_character,
-)
+from data.character.reading import Reading, bvh_character, gltf_character, mano_hands, read_character
 from data.formats.bvh import Bvh, read_bvh
 from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
-from data.formats.skeleton import Skeleton, file_name
+from data.formats.skeleton import MESH_END, Skeleton, file_name
 from data.motion.mano_file import is_mano_motion, read_mano_motion
 from data.rig.rest import donor_finger
 from data.rig.rotations import hand_rotations
@@ -87,7 +80,7 @@ def find_motions(source: Path) -> list[Path]:
     if not source.is_dir():
         raise InputError(f"{source}: expected a motion file or a folder of them, found nothing; check the path")
     files = [path for path in source.rglob("*") if path.is_file() and path.suffix.lower() in SOURCES]
-    files = sorted(path for path in files if not path.name.endswith(MESH_SUFFIX) and not path.name.startswith("."))
+    files = sorted(path for path in files if not path.name.endswith(MESH_END) and not path.name.startswith("."))
     files = [path for path in files if path.suffix.lower() != ".npz" or is_mano_motion(read_npz(path))]
     if not files:
         raise InputError(f"{source}: expected motions ({', '.join(SOURCES)}) in this folder, found none")

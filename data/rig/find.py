@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from data.rig.hand_map import HandMap
+from data.rig.handedness import side_of
 from data.rig.recognise import FEWEST_FINGERS, Found, Rig, hand_map, mapped_hand, sides_of
 from data.rig.rig_map import RigMap, all_joints, as_yaml
+from data.rig.words import parse
 from model.topology import FINGERS, ROOTS, SIDES, check_side
 from utils.errors import InputError
 
@@ -49,27 +53,30 @@ def find_hand(
             found = hand_map(rig, attempt)
             _check_unique(joint_names, found, source)
             return found
-    complaint = _complaint(rig, side, source, attempts)
-    if rig_map is not None and not any(rig_map.names_occur(rig.names, each) for each in sides):
-        complaint += f"; none of the names in {rig_map.source} is one of this file's joints"
-    raise InputError(complaint)
+    raise _not_found(rig, side, source, attempts, rig_map)
 
 
 def find_hands(
     joint_names: Sequence[str],
-    source: str,
     parents: Sequence[int] | np.ndarray,
+    heads: np.ndarray,
+    source: str | os.PathLike,
     rig_map: RigMap | None = None,
+    side: str | None = None,
 ) -> dict[str, HandMap]:
     """Side → its hand, of all hands that a file has, right before left: those that `hand_sides` names. Arguments and
-    errors as of `find_hand`; each side is searched once."""
+    errors as of `find_hand` and `hand_sides`; each side is searched once."""
     rig = Rig(joint_names, parents)
-    attempts = {side: _attempt(rig, rig_map, side, source) for side in SIDES}
-    hands = {side: hand_map(rig, found) for side, found in attempts.items() if found.usable}
-    if not hands:
-        find_hand(joint_names, None, source, parents, rig_map)  # raises, saying why
+    attempts = {each: _attempt(rig, rig_map, each, str(source)) for each in SIDES}
+    given = rig_map is not None and any(rig_map.names_occur(rig.names, each) for each in SIDES)
+    sides = [each for each, found in attempts.items() if found.usable]
+    if not sides:
+        raise _not_found(rig, None, str(source), list(attempts.values()), rig_map)
+    if not rig.sided and not given:
+        sides = [_told_side(attempts[SIDES[0]], heads, source, side)]
+    hands = {each: hand_map(rig, attempts[each]) for each in sides}
     for hand in hands.values():
-        _check_unique(joint_names, hand, source)
+        _check_unique(joint_names, hand, str(source))
     return hands
 
 
@@ -82,13 +89,45 @@ def hand_sides(
     joint_names: Sequence[str],
     parents: Sequence[int] | np.ndarray | None = None,
     rig_map: RigMap | None = None,
+    heads: np.ndarray | None = None,
+    source: str | os.PathLike = "",
+    side: str | None = None,
 ) -> tuple[str, ...]:
-    """The sides (of ``"right"``, ``"left"``) of which a file has a hand that can be used, possibly none; both if it
-    has one hand and its names do not say which."""
+    """The sides (of ``"right"``, ``"left"``) of which a file has a hand that can be used, possibly none.
+
+    Args:
+        joint_names, parents, rig_map: as of :func:`find_hand`.
+        heads: (J, 3) rest positions. With them, one hand whose names do not tell its side is told by the file's name
+            and by where its palm lies; without them it counts as either.
+        source: the file.
+        side: of a hand that nothing else tells.
+
+    Raises:
+        InputError: nothing tells which side the only hand is, or the file's name contradicts its joints.
+    """
     rig = Rig(joint_names, parents)
     given = () if rig_map is None else tuple(side for side in SIDES if rig_map.names_occur(rig.names, side))
     recognised = sides_of(rig)
+    if heads is not None and recognised and not rig.sided and not given:
+        return (_told_side(rig.hand(SIDES[0]), heads, source, side),)
     return tuple(side for side in SIDES if side in given or side in recognised)
+
+
+def _told_side(hand: Found, heads: np.ndarray, source: str | os.PathLike, side: str | None) -> str:
+    """The side of the only hand of a rig whose names do not tell it."""
+    by_name, by_joints = parse(Path(source).stem).side, side_of(heads, hand.indices)
+    if by_name is not None and by_joints is not None and by_name != by_joints:
+        raise InputError(
+            f"{source}: expected a {by_name} hand as the file's name says, found the joints of a {by_joints} hand; "
+            "rename the file, or mirror the hand"
+        )
+    told = by_joints or by_name or side
+    if told is None:
+        raise InputError(
+            f"{source}: found one hand of which neither names nor joints say whether it is right or left; put that "
+            "into the file's name, or say which with --hands"
+        )
+    return told
 
 
 def print_map(joint_names: Sequence[str], parents: Sequence[int] | np.ndarray | None = None, source: str = "") -> str:
@@ -113,6 +152,13 @@ def _check_unique(joint_names: Sequence[str], hand: HandMap, source: str) -> Non
             f"{where}expected each joint of the {hand.side} hand once, found {', '.join(double[:5])} several times; "
             "rename the joints, or export again"
         )
+
+
+def _not_found(rig: Rig, side: str | None, source: str, attempts: list[Found], rig_map: RigMap | None) -> InputError:
+    complaint = _complaint(rig, side, source, attempts)
+    if rig_map is not None and not any(rig_map.names_occur(rig.names, found.side) for found in attempts):
+        complaint += f"; none of the names in {rig_map.source} is one of this file's joints"
+    return InputError(complaint)
 
 
 def _complaint(rig: Rig, side: str | None, source: str, attempts: list[Found]) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.character.mesh_file import character_files
 from data.character.reading import read_annotated
+from data.dataset import MixHandFolder
 from data.features.row import HandFeatures
 from data.rig.surface import HandSurface
 from model.hands import PosedHand
@@ -65,7 +65,7 @@ def posed_surface(posed: PosedHand, skin: HandSurface | None = None, present=Non
 
 
 class Surfaces:
-    """The hands of features as they are drawn: characters by their meshes in `finger_data`, MANO by its model.
+    """The surfaces to draw: characters from their mesh files, MANO hands from their model, bones without either.
 
     Args:
         data_path: folder of the data set.
@@ -73,7 +73,7 @@ class Surfaces:
     """
 
     def __init__(self, data_path: str | Path, hands: HandModels) -> None:
-        self.folder, self.hands = Path(data_path) / "finger_data", hands
+        self.folder, self.hands = MixHandFolder(data_path), hands
         self.without_mesh: list[str] = []
         """Characters that are drawn as bones, because the data set has no mesh of them."""
         self._skin = cache(self._read)
@@ -95,7 +95,7 @@ class Surfaces:
 
     def _read(self, name: str, side: str) -> HandSurface | None:
         try:
-            files = character_files(self.folder, name)
+            files = self.folder.character_files(name)
         except InputError:
             self.without_mesh.append(name)
             return None

@@ -16,6 +16,7 @@ from torch import Tensor
 from model.topology import hand_joint_names
 from run.evaluation.tables import CEILINGS, count_note, print_table
 from run.training.checkpoints import display_path
+from run.training.processes import gathered, run_folder
 from utils.files import atomic_write
 
 ASIDE = ("pinch_pairs", "frames", "S_finger_ceiling")  # what means are weighted by or compared with, not metrics
@@ -178,11 +179,9 @@ class ResultsWriter(Callback):
 
     def on_test_end(self, trainer, pl_module) -> None:
         """Print and write, on the first process, what all processes measured."""
-        parts: list[Any] = [(pl_module.test_records, self._frames)]
-        if trainer.world_size > 1:
-            parts = [None] * trainer.world_size
-            torch.distributed.all_gather_object(parts, (pl_module.test_records, self._frames))
-        if not trainer.is_global_zero:
+        folder = run_folder(trainer)
+        parts = gathered(trainer, (pl_module.test_records, self._frames))
+        if parts is None:
             return
         records = merge_parts([part[0] for part in parts])
         methods = summarise(records)
@@ -196,10 +195,9 @@ class ResultsWriter(Callback):
             **self.about,
         }
         print_table(methods, "Test", count_note(windows, results["frames"]))
-        if trainer.fast_dev_run or trainer.log_dir is None:
-            return
-        written = write_results(trainer.log_dir, results)
-        print("Written: " + ", ".join(display_path(path) for path in written), flush=True)
+        if folder is not None:
+            written = write_results(folder, results)
+            print("Written: " + ", ".join(display_path(path) for path in written), flush=True)
 
 
 class PredictionWriter(Callback):
@@ -228,12 +226,15 @@ class PredictionWriter(Callback):
             self._joint_names[f"{direction}/joint_names"] = np.array(hand_joint_names(domain, pl_module.side))
 
     def on_predict_end(self, trainer, pl_module) -> None:
-        """Write everything as one file (one for each process if there are several)."""
-        if not self._collected or trainer.fast_dev_run or trainer.log_dir is None:
+        """Write, on the first process, what all processes made, as one file."""
+        folder = run_folder(trainer)
+        if folder is None:
             return
-        suffix = f"_{trainer.global_rank}" if trainer.world_size > 1 else ""
-        path = Path(trainer.log_dir) / f"predictions{suffix}.npz"
-        arrays = {name: np.concatenate(values) for name, values in self._collected.items()}
+        parts = gathered(trainer, {name: np.concatenate(values) for name, values in self._collected.items()})
+        if not parts or not parts[0]:
+            return
+        path = folder / "predictions.npz"
+        arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         with atomic_write(path) as temporary:
             np.savez_compressed(temporary, **arrays, **self._joint_names)
         windows = max(len(values) for values in arrays.values())

@@ -13,6 +13,7 @@ from pytorch_lightning.cli import SaveConfigCallback
 from pytorch_lightning.utilities import rank_zero_only
 
 from run.training.checkpoints import CHECKPOINT_FOLDER, LAST, display_path
+from run.training.processes import run_folder
 from run.training.published_config import SUBCOMMAND_KEYS
 from utils.errors import InputError
 from utils.files import atomic_write
@@ -63,9 +64,10 @@ class ResumePoints(Checkpoint):
 
     def on_fit_start(self, trainer, pl_module) -> None:
         """Make the folder at once: it marks this run as the newest training."""
-        if trainer.fast_dev_run or trainer.log_dir is None:
+        folder = run_folder(trainer)
+        if folder is None:
             return
-        self._path = Path(trainer.log_dir) / CHECKPOINT_FOLDER / LAST
+        self._path = folder / CHECKPOINT_FOLDER / LAST
         if trainer.is_global_zero:
             self._path.parent.mkdir(parents=True, exist_ok=True)
 
@@ -106,7 +108,8 @@ class FiniteLosses(Callback):
         ) % trainer.log_every_n_steps and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return
         losses = getattr(pl_module, "last_losses", {})
-        if not all(bool(loss.isfinite()) for loss in losses.values()):
+        finite = all(bool(loss.isfinite()) for loss in losses.values())
+        if not trainer.strategy.reduce_boolean_decision(finite):  # all processes stop, or none
             shown = ", ".join(f"{domain} loss {loss}" for domain, loss in _losses(pl_module).items())
             raise InputError(
                 f"step {trainer.global_step}: expected finite losses, found {shown}; lower --optim.lr, and leave "
@@ -119,15 +122,15 @@ class SavedConfig(SaveConfigCallback):
 
     def setup(self, trainer, pl_module, stage) -> None:
         """Write it once, when the run's folder is known."""
-        folder = trainer.log_dir  # asks all processes
-        if self.already_saved or folder is None or trainer.fast_dev_run:
+        folder = run_folder(trainer)
+        if self.already_saved or folder is None:
             return
         if trainer.is_global_zero:
             config = self.config.clone()
             for key in SUBCOMMAND_KEYS:
                 config.pop(key, None)
             text = self.parser.dump(config, skip_none=False, skip_validation=True)
-            with atomic_write(Path(folder) / self.config_filename) as temporary:
+            with atomic_write(folder / self.config_filename) as temporary:
                 temporary.write_text(text, encoding="utf-8")
         self.already_saved = True
 
@@ -198,13 +201,13 @@ class Closing(Callback):
 
     def on_fit_end(self, trainer, pl_module) -> None:
         """Print the summary, on the first process, if something was saved."""
-        if not trainer.is_global_zero or trainer.fast_dev_run or trainer.log_dir is None:
-            return
-        print("\n".join(self.lines(trainer)), flush=True)
+        folder = run_folder(trainer)
+        if trainer.is_global_zero and folder is not None:
+            print("\n".join(self.lines(trainer, folder)), flush=True)
 
-    def lines(self, trainer) -> list[str]:
-        """The summary's lines."""
-        config = display_path(Path(trainer.log_dir) / "config.yaml")
+    def lines(self, trainer, folder: Path) -> list[str]:
+        """The summary's lines; `folder` is the run's."""
+        config = display_path(folder / "config.yaml")
         lines, seen = [], set()
         for callback in trainer.checkpoint_callbacks:
             path = getattr(callback, "best_model_path", "")
@@ -214,7 +217,7 @@ class Closing(Callback):
                 score = f"{float(callback.best_model_score):.4f}" if callback.best_model_score is not None else "?"
                 command = ["python", "-m", self.program, "test", "--config", config, "--ckpt_path", shown]
                 lines += [f"Best {callback.monitor} = {score}: {shown}", f"  {shlex.join(command)}"]
-        last = Path(trainer.log_dir) / CHECKPOINT_FOLDER / LAST
+        last = folder / CHECKPOINT_FOLDER / LAST
         if not lines and last.is_file():
             command = ["python", "-m", self.program, "test", "--config", config, "--ckpt_path", display_path(last)]
             lines = [f"Last checkpoint: {display_path(last)}", f"  {shlex.join(command)}"]

@@ -8,6 +8,7 @@ configurations hold only what differs.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import warnings
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 import yaml
 from jsonargparse import ArgumentError, Namespace
+from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from pytorch_lightning import LightningModule
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
@@ -203,7 +205,10 @@ class RetargetingCLI(LightningCLI):
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Any:
         if config.get("enable_checkpointing") is False:
             callbacks = [callback for callback in callbacks if not isinstance(callback, ResumePoints)]
-        return super()._instantiate_trainer(config, callbacks)
+        try:
+            return super()._instantiate_trainer(config, callbacks)
+        except RuntimeError as error:  # what SLURM or torchrun has started does not suit the trainer
+            raise InputError(one_line(str(error))) from error
 
     def _about(self) -> dict[str, Any]:
         """What results.json says about the run."""
@@ -307,9 +312,19 @@ def fit_to_hardware(trainer: dict[str, Any]) -> None:
     if wanted not in ("gpu", "cuda") or torch.cuda.is_available():
         return
     say(f"note: accelerator={wanted} is asked for but no GPU is here; the CPU is used")
-    trainer.update(accelerator="cpu", devices=1, strategy="auto")
+    processes = launched_here()
+    trainer.update(accelerator="cpu", devices=processes, strategy="auto" if processes == 1 else "ddp")
     if str(trainer.get("precision")).startswith(("16", "bf16")):
         trainer["precision"] = "32-true"
+
+
+def launched_here() -> int:
+    """How many processes of this training torchrun or SLURM has started on this machine; 1 without them."""
+    if TorchElasticEnvironment.detect():
+        return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if SLURMEnvironment.detect():
+        return max(1, int(os.environ["SLURM_NTASKS"]) // int(os.environ.get("SLURM_JOB_NUM_NODES", 1)))
+    return 1
 
 
 class _Remarks(logging.Handler):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-
 import numpy as np
 import torch
 from pytorch3d.transforms import quaternion_to_matrix
@@ -53,7 +51,7 @@ def spread(loader, windows: int):
     """A batch of `windows` windows spread over the first batch of a loader."""
     batch = next(iter(loader))
     chosen = torch.linspace(0, len(batch) - 1, min(windows, len(batch))).round().long()
-    return replace(batch, **{field.name: getattr(batch, field.name)[chosen] for field in fields(batch)})
+    return batch[chosen]
 
 
 def draw_batch(module, batch) -> dict[str, np.ndarray]:

@@ -12,7 +12,8 @@ import pytest
 
 from data.blender import BlenderWorker, find_blender
 from data.character.gltf import read_gltf_character
-from data.character.reading import load_character, read_annotated
+from data.character.reading import read_annotated
+from data.dataset import character_files
 from data.formats.bvh import read_bvh
 from data.formats.character_files import Request
 from run.convert_character import convert
@@ -116,7 +117,7 @@ def test_hands_are_those_of_the_prepared_meshes(blender, tmp_path, name):
     with BlenderWorker(blender, timeout=120, memory_gb=0) as worker:
         assert worker.convert(own).error is None
     prepared = Path(REAL) / "MixHand" / "finger_data"
-    theirs = load_character(prepared, name)
+    theirs = read_annotated(*character_files(prepared, name))
     ours = read_annotated(own.mesh, prepared / f"{name}_finger_axis.pkl")
     for side in ("right", "left"):
         one, other = ours.hand(side).surface, theirs.hand(side).surface

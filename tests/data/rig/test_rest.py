@@ -103,8 +103,7 @@ def test_joints_of_a_short_finger_lie_between_its_last_one_and_its_tip():
     kept = [joint for joint in range(21) if joint != 3]
     parents = np.array([kept.index(p) if p != 3 else kept.index(2) for p in bones.parents[kept] if p >= 0])
     short = Skeleton(tuple(bones.names[j] for j in kept), np.concatenate([[-1], parents]), heads[kept])
-    hand = find_hand(short.names, "right", parents=short.parents)
-    hand = replace(hand, indices=(*range(3), None, *range(3, 20)))
+    hand = replace(find_hand(bones.names, "right", parents=bones.parents), indices=(*range(3), None, *range(3, 20)))
     rest = rest_hand(hand, short)
     assert np.flatnonzero(~rest.present).tolist() == np.flatnonzero(rest.made_up).tolist() == [3]
     np.testing.assert_allclose(rest.positions[3], (heads[2] + heads[4]) / 2, atol=1e-12)
