@@ -173,7 +173,7 @@ def test_visitors_do_not_see_each_others_files(shelf, methods, open_small):
     one.drop("mine.bvh", content)
     assert "mine" in one.sources and "mine" not in two.sources + shelf.names
     two.drop("mine.bvh", (open_small / "HandLong0" / "clip.bvh").read_bytes())
-    assert (one.take.source.hand.avatar.kind, two.take.source.hand.avatar.kind) == ("mano", "skeleton")
+    assert (one.take.source.hand.character.kind, two.take.source.hand.character.kind) == ("mano", "skeleton")
     one.close()
     assert two.sources[0] == "mine"
     two.close()
