@@ -1,4 +1,4 @@
-"""How the project is installed: in place only (`pip install --editable .`), with the requirements of requirements.txt."""
+"""How the project is installed: in place (`pip install --editable .`), with what requirements.txt names."""
 
 from pathlib import Path
 

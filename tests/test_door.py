@@ -1,5 +1,6 @@
 """The door: every name opens, opening it loads nothing, and the examples run."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,8 +22,6 @@ def run(*words, cwd):
 
 def environment():
     """As after `pip install --editable .`: the folder is on the path, wherever one is."""
-    import os
-
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
@@ -39,8 +38,8 @@ def test_unknown_names_are_refused():
 
 def test_the_door_loads_nothing(tmp_path):
     """It opens from any folder, at once: neither torch nor Lightning nor NumPy."""
-    code = "import sys, semantics2hands; print(*({'torch', 'pytorch_lightning', 'lightning', 'numpy'} & set(sys.modules)))"
-    assert run("-c", code, cwd=tmp_path).split() == []
+    loaded = run("-c", "import sys, semantics2hands; print(*sys.modules)", cwd=tmp_path).split()
+    assert "semantics2hands" in loaded and not {"torch", "pytorch_lightning", "lightning", "numpy"} & set(loaded)
 
 
 def test_a_file_is_retargeted(tmp_path):
