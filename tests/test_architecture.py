@@ -74,7 +74,9 @@ def optional(name: str) -> set[str]:
     """Modules that a file can do without: their imports may fail."""
     tries = [node for node in ast.walk(ast.parse(FILES[name].read_text())) if isinstance(node, ast.Try)]
     spared = [node for node in tries if any("ImportError" in ast.unparse(handler) for handler in node.handlers)]
-    return {alias.name for node in spared for line in node.body if isinstance(line, ast.Import) for alias in line.names}
+    return {
+        alias.name for node in spared for line in node.body if isinstance(line, ast.Import) for alias in line.names
+    }
 
 
 def test_cited_sections_exist():

@@ -1,4 +1,4 @@
-"""First hits of rays on a triangle mesh, in NumPy: a bundle of rays leaves one point inside a finger (SPEC §7)."""
+"""First hits of rays on a triangle mesh, in NumPy: a bundle leaves one point inside a finger (mathematics §7)."""
 
 from __future__ import annotations
 

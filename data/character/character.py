@@ -120,7 +120,7 @@ def mano_avatar(model: ManoHand, shape: np.ndarray, path: Path, side_skeleton=No
 
 
 def hand_surface(skin: Skin, rig: HandRig, skeleton: Skeleton) -> HandSurface | None:
-    """Cut a hand out of a skin (SPEC §8) and bring it into the canonical frame; None if no vertex follows it."""
+    """Cut a hand out of a skin (mathematics §8) into the canonical frame. None if no vertex follows it."""
     weights = np.zeros((len(skin.vertices), N_JOINTS), np.float32)
     for bone, joint in _owners(rig, skeleton).items():
         weights[:, joint] += skin.weights[:, bone]

@@ -1,4 +1,4 @@
-"""A character: its skinned mesh, the bones of its hands, and its anatomical axes (SPEC §5, §8).
+"""A character: its skinned mesh, the bones of its hands, and its anatomical axes (mathematics §5, §8).
 
 Lengths are centimetres. At rest the right hand points to −x, the back of the hand to +y, the thumb side to +z; the
 hands of a character that stands otherwise (an A-pose, arms down) are turned so on reading, by `Character.rest`.
@@ -166,7 +166,7 @@ def read_finger_axes(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def hand_mesh(character: Character, side: str) -> HandMesh:
-    """Cut a hand out of a character's skin (SPEC §8).
+    """Cut a hand out of a character's skin (mathematics §8).
 
     Kept are the vertices of which one of the 21 joints has more than 0.2, and the faces whose three vertices
     are kept. The weights of an unlisted joint that lies between two listed ones are added to its listed

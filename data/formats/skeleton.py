@@ -277,7 +277,7 @@ def usable(rest: np.ndarray) -> np.ndarray:
 
 
 def mesh_arrays(armature: Armature, skin: Skin) -> dict:
-    """The arrays of a mesh file (SPEC §5), with the further keys ``bone_tails`` and ``bone_axes``.
+    """The arrays of a mesh file (mathematics §5), with the further keys ``bone_tails`` and ``bone_axes``.
 
     Raises:
         InputError: a number is not finite.

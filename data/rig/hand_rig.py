@@ -1,6 +1,6 @@
 """The hand of any skeleton, brought into the frame in which features are defined, and rotations there and back.
 
-Three things stand between a rig and the 21 joints of SPEC §1. Its hands may point elsewhere at rest (an A-pose, arms
+Three things part a rig from the 21 joints of mathematics §1. Its hands may point elsewhere at rest (A-pose, arms
 down): one constant rotation C turns them, ``v → C v`` and ``F → C F Cᵀ``; it is exactly the identity within 15°. It
 may have further bones between two joints (metacarpals, twist bones); rotations are multiplied into the joint below
 them, and they rest in what is written. And it may lack joints: tips, a third bone, whole fingers. A place for them is
