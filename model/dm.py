@@ -1,4 +1,4 @@
-"""DM, the distance-matrix baseline: it sees and compares distances between finger joints only (SPEC §6)."""
+"""DM, the distance-matrix baseline: it sees and compares distances between finger joints only (mathematics §6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training losses (SPEC §6): reconstruction, direction and distance terms, anatomical penalties.
+"""Training losses (mathematics §6): reconstruction, direction and distance terms, anatomical penalties.
 
 All are means over batch and time of per-frame values unless said otherwise.
 """
@@ -67,7 +67,7 @@ def unit_rows(distances: Tensor, present: Tensor | None = None) -> Tensor:
 
 
 def distance_term(joints: Tensor, source_rows: Tensor, present: Tensor | None = None) -> Tensor:
-    """Mean squared difference of two distance matrices whose rows are scaled to unit length (SPEC §6, DM).
+    """Mean squared difference of two distance matrices whose rows are scaled to unit length (mathematics §6, DM).
 
     Args:
         joints: ``(..., 20, 3)`` finger joints of the result; their scale does not matter.
@@ -84,7 +84,7 @@ def distance_term(joints: Tensor, source_rows: Tensor, present: Tensor | None = 
 
 @dataclass(frozen=True)
 class AnatomicalLoss:
-    """Penalties for twists, splays and bends that a hand cannot make (SPEC §6.1).
+    """Penalties for twists, splays and bends that a hand cannot make (mathematics §6.1).
 
     Attributes:
         kind: ``"euler"`` (angles of twist, bend, splay) or ``"axis"`` (rotation axis and angle).

@@ -1,4 +1,4 @@
-"""Semi-supervised training of hand-motion retargeting across two domains, shared by ASRN and DM (SPEC §6).
+"""Semi-supervised training of hand-motion retargeting across two domains, shared by ASRN and DM (mathematics §6).
 
 One reconstruction network poses Mixamo hands, another MANO hands. Each is trained to reproduce poses of its own
 domain, and to give the meaning of the other domain's motion to hands of its own. A method is what it shows to the

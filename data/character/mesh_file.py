@@ -1,4 +1,12 @@
-"""Mesh files: the skin and the bones of a character (SPEC §5)."""
+<<<<<<< HEAD
+"""A character: its skinned mesh, the bones of its hands, and its anatomical axes (mathematics §5, §8).
+
+Lengths are centimetres. At rest the right hand points to −x, the back of the hand to +y, the thumb side to +z; the
+hands of a character that stands otherwise (an A-pose, arms down) are turned so on reading, by `Character.rest`.
+"""
+=======
+"""Mesh files: the skin and the bones of a character (mathematics §5)."""
+>>>>>>> main
 
 from __future__ import annotations
 
@@ -18,6 +26,136 @@ def read_mesh(path: Path) -> tuple[Skeleton, Skin]:
     Raises:
         InputError: it is damaged or incomplete.
     """
+<<<<<<< HEAD
+    mesh_path = Path(mesh_path)
+    mesh = read_mesh(mesh_path)
+    sides = hand_sides(mesh.bone_names, mesh.bone_parents, rig_map, mesh.bone_heads, mesh_path)
+    if not sides:
+        find_hand(mesh.bone_names, None, str(mesh_path), mesh.bone_parents, rig_map)  # raises with the reason
+    axes: dict[str, np.ndarray] = {}
+    if axes_path is not None:
+        axes = read_finger_axes(axes_path)
+        missing = [side for side in sides if side not in axes]
+        sides = tuple(side for side in sides if side in axes)
+        if not sides:
+            raise InputError(
+                f"{axes_path}: expected axes of the {missing[0]} hand, the only one that {mesh_path} has, "
+                f"found axes of the {' and '.join(axes)} hand; make axes for it"
+            )
+    maps = {side: find_hand(mesh.bone_names, side, str(mesh_path), mesh.bone_parents, rig_map) for side in sides}
+    rest = {
+        side: rest_hand(found, mesh.bone_heads, mesh.bone_tails, mesh.vertices, mesh.weights, str(mesh_path))
+        for side, found in maps.items()
+    }
+    return Character(
+        name=character_of(mesh_path),
+        sides=sides,
+        offsets={side: rest[side].offsets for side in sides},
+        axes={side: turned(axes[side], rest[side].turn) for side in sides if side in axes},
+        bones={side: found.indices for side, found in maps.items()},
+        mesh=mesh,
+        maps=maps,
+        rest=rest,
+    )
+
+
+def read_finger_axes(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Read an axes file, ``.pkl`` or ``.npz``: keys ``rhand`` and/or ``lhand``, (5,4,3,3) or (5,3,3).
+
+    Returns:
+        ``"right"`` and/or ``"left"`` → (5, 4, 3, 3) float64, rows twist, bend, splay; (5,3,3) is repeated
+        over the four joints of each finger.
+
+    Raises:
+        InputError: the file is missing or damaged, has neither key, or its axes are not right-handed
+            orthonormal
+            frames.
+    """
+    content = read_pickle(path)
+    keys = {side: f"{side[0]}hand" for side in SIDES}
+    if not isinstance(content, Mapping) or not any(key in content for key in keys.values()):
+        found = f"keys {', '.join(map(str, content))}" if isinstance(content, Mapping) else type(content).__name__
+        raise InputError(f"{path}: expected axes under the keys rhand and lhand, found {found}; make the file again")
+    axes = {}
+    for side, key in keys.items():
+        if key in content:
+            axes[side] = _checked_axes(f"{path}: {key}", content[key])
+    return axes
+
+
+def hand_mesh(character: Character, side: str) -> HandMesh:
+    """Cut a hand out of a character's skin (mathematics §8).
+
+    Kept are the vertices of which one of the 21 joints has more than 0.2, and the faces whose three vertices
+    are kept. The weights of an unlisted joint that lies between two listed ones are added to its listed
+    ancestor, then each vertex's weights are scaled to sum 1 over the 21. Turned as the hand's offsets are.
+
+    Raises:
+        InputError: the character lacks this hand, or its skin does not cover it.
+        ValueError: `side` is neither ``"right"`` nor ``"left"``.
+    """
+    if check_side(side) not in character.sides:
+        raise InputError(f"{character.name}: expected a {side} hand, found only the {' and '.join(character.sides)}")
+    mesh, bones, rest = character.mesh, character.bones[side], character.rest[side]
+    weights = np.zeros((len(mesh.vertices), N_JOINTS), mesh.weights.dtype)
+    for bone, joint in _listed_owner(mesh.bone_parents, bones).items():
+        weights[:, joint] += mesh.weights[:, bone]
+    kept = (weights > HAND_WEIGHT_LIMIT).any(axis=1)
+    if not kept.any():
+        raise InputError(
+            f"{character.name}: expected skin on the {side} hand, but no vertex follows its joints; check the weights"
+        )
+    new_number = np.cumsum(kept) - 1
+    faces = mesh.faces[kept[mesh.faces].all(axis=1)]
+    weights = weights[kept]
+    return HandMesh(
+        vertices=turned(mesh.vertices[kept], rest.turn),
+        faces=new_number[faces],
+        weights=weights / weights.sum(axis=1, keepdims=True),
+        joint_positions=turned(rest.positions, rest.turn).astype(np.float32),
+    )
+
+
+def _listed_owner(parents: np.ndarray, bones: Sequence[int | None]) -> dict[int, int]:
+    """Bone number → hand joint that gets its weights, for the 21 bones and those between two of them."""
+    owner = {bone: joint for joint, bone in enumerate(bones) if bone is not None}
+    for bone in [bone for bone in bones if bone is not None]:
+        chain = []
+        ancestor = int(parents[bone])
+        while ancestor >= 0 and ancestor not in owner:
+            chain.append(ancestor)
+            ancestor = int(parents[ancestor])
+        if ancestor >= 0:  # the wrist's own ancestors end at a root and stay out
+            owner.update(dict.fromkeys(chain, owner[ancestor]))
+    return owner
+
+
+def _checked_axes(where: str, value: object) -> np.ndarray:
+    axes = np.asarray(value)
+    if axes.dtype.kind not in "fiu" or axes.shape not in ((5, 4, 3, 3), (5, 3, 3)):
+        found = f"{axes.dtype} of shape {axes.shape}"
+        raise InputError(f"{where}: expected numbers of shape (5, 4, 3, 3) or (5, 3, 3), found {found}")
+    axes = axes.astype(np.float64)
+    if axes.ndim == 3:
+        axes = np.repeat(axes[:, None], 4, axis=1)
+    if not np.isfinite(axes).all():
+        raise InputError(f"{where}: expected finite numbers, found NaN or infinity; make the axes again")
+    error = np.abs(axes @ np.swapaxes(axes, -1, -2) - np.eye(3)).max(axis=(-1, -2))
+    finger, joint = np.unravel_index(error.argmax(), error.shape)
+    if error.max() > _AXES_TOLERANCE:
+        raise InputError(
+            f"{where}: expected rows (twist, bend, splay) of length 1 at right angles, found finger {finger} "
+            f"joint {joint} off by {error.max():.2g}; make the axes again"
+        )
+    if (np.linalg.det(axes) < 0).any():
+        raise InputError(f"{where}: expected bend = splay × twist, found the opposite sign; make the axes again")
+    return axes
+
+
+def read_mesh(path: Path) -> CharacterMesh:
+    """Read a mesh file. Raises InputError if it is damaged or incomplete."""
+=======
+>>>>>>> main
     arrays = read_npz(path)
     # Bones without weights (finger tips) may be listed under bone_* only; files without bone_* use vgrp_*.
     prefix, heads_key = ("bone_names", "bone_cors") if "bone_names" in arrays else ("vgrp_label", "vgrp_cors")

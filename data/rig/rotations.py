@@ -1,4 +1,8 @@
-"""From the motion of any rig to the local rotations of a hand's 21 joints (SPEC §5), and back."""
+<<<<<<< HEAD
+"""From the motion of any rig to the local rotations of a hand's 21 joints (mathematics §5)."""
+=======
+"""From the motion of any rig to the local rotations of a hand's 21 joints (mathematics §5), and back."""
+>>>>>>> main
 
 from __future__ import annotations
 

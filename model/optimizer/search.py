@@ -7,7 +7,7 @@ steps of all frames together then make what was *changed* of the start pose smoo
 (:mod:`model.optimizer.smoothing`): the start, usually a copy of the source's twist-bend-splay rotations, brings the
 source's own motion along, and the same hand in and out stays as it is.
 
-It is the upper bound of every table, and refines the result of a network. See SPEC §9 for its ancestor
+It is the upper bound of every table, and refines the result of a network. See mathematics §9 for its ancestor
 (:mod:`model.optimizer.published`).
 """
 

@@ -30,7 +30,7 @@ def say(line: str) -> None:
 
 
 def best_checkpoints(method: str) -> list[ModelCheckpoint]:
-    """The published checkpoint files: the best for each domain, and one each five epochs (SPEC §6, §10).
+    """The published checkpoint files: the best for each domain, and one each five epochs (mathematics §6, §10).
 
     `method` names a network, which says what is watched. The file names keep the published pattern, which says
     mixamo_semi_rf for all.
