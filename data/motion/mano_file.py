@@ -1,4 +1,4 @@
-"""Motions of MANO hands as ``.npz``: pose, shape, frame rate (SPEC §3, §5).
+"""Motions of MANO hands as ``.npz``: pose, shape, frame rate (mathematics §3, §5).
 
 Read are the usual spellings: ``pose`` or ``poses`` (F, 45 or 48) axis-angle in MANO's own order (index, middle, pinky,
 ring, thumb; 48: the wrist first), or ``hand_pose`` (F, 45) with ``global_orient`` (F, 3), or ``local_rotations``

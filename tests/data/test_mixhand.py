@@ -75,6 +75,15 @@ def test_entries_that_make_no_sense(entry):
         expand_characters([entry])
 
 
+@pytest.mark.parametrize(
+    "entry",
+    ["Aj*100001", "(A+B)*100000000", "Hand0..999999999", "Hand0..99999*2", "A*" + "9" * 5000, "Hand0.." + "9" * 5000],
+)
+def test_lists_that_would_fill_the_memory(entry):
+    with pytest.raises(InputError, match="at most 100000 characters"):
+        expand_characters([entry])
+
+
 def test_defaults_are_the_published_splits():
     assert expand_characters(mixhand.TRAIN_CHARACTERS) == ["Aj", "BigVegas", "Kaya"] * 9 + [
         f"Mano{n}" for n in range(7)
@@ -87,7 +96,7 @@ def test_defaults_are_the_published_splits():
 def test_options_are_read_and_explained_by_the_command_line(capsys):
     parser = ArgumentParser()
     parser.add_class_arguments(MixHandDataModule, "data")
-    config = parser.parse_args(["`train_characters`", "[Aj*2, Mano0]", "--data.protocol", "intra"])
+    config = parser.parse_args(["--data.train_characters", "[Aj*2, Mano0]", "--data.protocol", "intra"])
     assert config.data.train_characters == ["Aj*2", "Mano0"]
     assert config.data.window_size == 8 and config.data.batch_size == 64 and config.data.num_workers == 8
     with pytest.raises(SystemExit):
