@@ -130,7 +130,7 @@ def test_a_rig_whose_names_tell_nothing_has_axes_by_its_map(golden, tmp_path):
         (["--mesh_data", "{mesh}", "--output", "{tmp}/axes.txt"], r"ends with .pkl or .npz"),
         (["--mesh_data", "{mesh}", "--preset", "{tmp}/none.pkl"], "none.pkl"),
         (["--mesh_data", "{mesh}", "--preset", "{mesh}"], "keys rhand and lhand"),
-        (["--mesh_data", "{mesh}", "--motion", "{tmp}/none.bvh"], "--motion"),
+        (["--mesh_data", "{mesh}", "--motion", "{tmp}/none.bvh"], "`motion`"),
     ],
 )
 def test_bad_options(meshes, tmp_path, options, words):
