@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from data.dataset import MixHandFolder
 from utils.errors import InputError
 
 SPLITS = {"methods": "test_outside", "methods_inside": "test_inside"}
@@ -16,17 +17,12 @@ TITLES = {
 }
 
 
-def splits_file(data: Path) -> Path:
-    """Where the open data set lists its splits."""
-    return Path(data) / "splits.yaml"
-
-
 def read_sides(data: Path) -> dict[str, dict[str, list[str]]]:
     """{split: {"mixamo": characters, "mano": subjects}} of the open data set.
 
     Raises InputError if splits.yaml is missing or of another form.
     """
-    path = splits_file(data)
+    path = MixHandFolder(data).splits
     try:
         splits = yaml.safe_load(path.read_text(encoding="utf-8"))
         return {name: {side: list(sides[side]) for side in ("mixamo", "mano")} for name, sides in splits.items()}

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from data.dataset import MixHandFolder
 from data.open_hands.build import Plan, build
 from data.open_hands.library import SPLITS, OpenHands
 from data.open_hands.shapes import HandShapes
@@ -59,7 +60,7 @@ def main() -> None:
     console.print(f"touching fingertips meet within {report['touch_error']:.4f} palm lengths")
     if arguments.pictures is not None:
         hands = OpenHands.load()
-        mano = hands.mano_hand(arguments.output / "models")
+        mano = hands.mano_hand(MixHandFolder(arguments.output).models)
         all_hands(hands, mano, arguments.pictures / "hands.png")
         all_shapes(hands, HandShapes.load(), arguments.pictures / "shapes.png")
     seconds = time.perf_counter() - started

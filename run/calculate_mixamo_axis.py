@@ -22,10 +22,11 @@ from rich.progress import track
 
 from data.axes.annotation import Annotation
 from data.axes.estimate import METHODS, HandEstimate, estimate_axes
-from data.axes.files import axes_path, character_name, hand_key, mesh_files, read_preset, write_axes
+from data.axes.files import axes_path, hand_key, mesh_files, read_preset, write_axes
 from data.axes.hand import character_hand
 from data.axes.motion import bvh_files, hinges_from_files
 from data.character.mesh_file import read_character
+from data.dataset import character_of
 from data.rig import RigMap, read_rig_map
 from run.axes.page import PlainHelp, add_page_options, annotate
 from run.axes.reports import READING, draw, tell
@@ -120,10 +121,10 @@ def calculate(options: Sequence[str] | None = None) -> None:
 def _one(config, job: Job, mesh: Path, folder: bool, console: Console, table: bool = True) -> None:
     estimates, output = job.estimates(mesh, console), axes_path(mesh, config.output, folder)
     write_axes(output, character_arrays({each.hand.side: each.axes for each in estimates}))
-    tell(console, estimates, character_name(mesh), table)
+    tell(console, estimates, character_of(mesh), table)
     if config.picture is not None:
         picture = Path(config.picture)
-        draw(picture / f"{character_name(mesh)}.png" if folder else picture, estimates, character_name(mesh))
+        draw(picture / f"{character_of(mesh)}.png" if folder else picture, estimates, character_of(mesh))
     if table:
         console.print(f"{output}: written", highlight=False, markup=False, soft_wrap=True)
 
@@ -138,7 +139,7 @@ def _all(config, job: Job, files: list[Path], console: Console) -> None:
         try:
             _one(config, job, mesh, True, console, len(files) <= MANY)
         except InputError as error:
-            failures[character_name(mesh)] = str(error)
+            failures[character_of(mesh)] = str(error)
     written = len(files) - left - len(failures)
     console.print(f"axes of {written} characters written", highlight=False)
     console.print(READING, style="dim")
@@ -152,11 +153,11 @@ def _all(config, job: Job, files: list[Path], console: Console) -> None:
 
 def _annotate(config, job: Job, mesh: Path, console: Console) -> None:
     estimates, output = job.estimates(mesh, console), axes_path(mesh, config.output, False)
-    tell(console, estimates, character_name(mesh))
+    tell(console, estimates, character_of(mesh))
     session = Annotation(estimates, output, character_arrays, content_hash(mesh))
-    annotate(session, character_name(mesh), config.host, config.port, console)
+    annotate(session, character_of(mesh), config.host, config.port, console)
     if config.picture is not None:
-        draw(Path(config.picture), session.as_estimates(), character_name(mesh))
+        draw(Path(config.picture), session.as_estimates(), character_of(mesh))
 
 
 if __name__ == "__main__":

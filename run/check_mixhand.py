@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from data.dataset import MANO_FOLDER
 from data.preparation.check import DAMAGED, MISSING, OK, PARTS, FolderReport, Part, check_folder
 from utils.cli import guarded, wide_console
 from utils.errors import InputError
@@ -31,8 +32,8 @@ def argument_parser() -> ArgumentParser:
     parser.add_argument("path", type=str, help="folder of the data set")
     parser.add_argument(
         "--smplx_path",
-        default="artifact/smplx/models",
-        help="MANO file, or folder that holds mano/MANO_{RIGHT,LEFT}.pkl; if it does not exist, <path>/models",
+        help="MANO file, or folder that holds mano/MANO_{RIGHT,LEFT}.pkl; default: models of the data set, or "
+        f"{MANO_FOLDER}",
     )
     parser.add_argument("--json", nargs="?", action=ActionYesNo, default=False, help="print the result as JSON")
     return parser

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from data.dataset import MixHandFolder
 from data.features.windows import BatchRequest, PairedWindows
 from data.mixhand import INTRA_SOURCE, INTRA_TARGET, TEST_CHARACTERS, MixHandDataModule
-from data.splits import SPLITS, TITLES, each_with_the_others, read_sides, read_splits, splits_file
+from data.splits import SPLITS, TITLES, each_with_the_others, read_sides, read_splits
 from model.retargeting import HandModels
 from run.evaluation.comparison import window_names
 from run.evaluation.line_up import METHODS, NETWORKS, LineUp, available, check_side, load_network
@@ -126,16 +127,15 @@ def boolean(text: str) -> bool:
 
 def model_paths(options: argparse.Namespace) -> dict[str, str]:
     """Where MANO's model and axes are."""
-    own = options.data_path / "models"
-    model = options.smplx_path or (own if own.is_dir() else Path("artifact/smplx/models"))
-    axes = options.mano_axis_path or options.data_path / "finger_data" / "mano_finger_axis.pkl"
+    folder = MixHandFolder(options.data_path)
+    model, axes = folder.mano_model(options.smplx_path), options.mano_axis_path or folder.mano_axes
     return {"smplx_model_path": str(model), "mano_axis_path": str(axes)}
 
 
 def groups_for(options: argparse.Namespace) -> dict[str, Group]:
     """The groups of test hands by their key in results.json: those asked for, or the data set's own test splits."""
     own = options.test_characters or options.intra_target or options.intra_source
-    if own or not splits_file(options.data_path).is_file():
+    if own or not MixHandFolder(options.data_path).splits.is_file():
         target = options.intra_target or INTRA_TARGET
         source = options.intra_source or INTRA_SOURCE
         return {"methods": Group("Test hands", options.test_characters or TEST_CHARACTERS, (target, source))}

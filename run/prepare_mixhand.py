@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from data.dataset import MixHandFolder
 from data.formats.bvh import read_skeleton
 from data.formats.skeleton import file_name
 from run.calculate_mixamo_axis import calculate
@@ -78,9 +79,9 @@ def prepare(options: Sequence[str] | None = None) -> None:
         named = ["--character", config.character] if config.character else []
         blender = ["--blender", config.blender] if config.blender else []
         step("Meshes and motions", convert, [*files, "--output_dir", str(config.output_dir), *named, *blender, *jobs])
-    meshes = config.output_dir / "finger_data"
-    if any(meshes.glob("*_mesh_data.npz")):
-        step("Axes", calculate, ["--mesh_data", str(meshes), "--motion", str(config.output_dir), *rig])
+    folder = MixHandFolder(config.output_dir)
+    if folder.meshes():
+        step("Axes", calculate, ["--mesh_data", str(folder.finger_data), "--motion", str(config.output_dir), *rig])
     if config.output_dir.is_dir():
         models = ["--smplx_path", config.smplx_path] if config.smplx_path else []
         words = ["--data_path", str(config.output_dir), "--is_rhand", config.is_rhand, *models, *rig, *jobs]

@@ -20,6 +20,7 @@ from jsonargparse import ActionYesNo, ArgumentParser
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from data.dataset import MANO_FOLDER, MixHandFolder
 from data.features.file import FORMATS
 from data.features.windows import window_length
 from data.preparation.preprocess import Outcome, Plan, Preprocessor
@@ -29,7 +30,6 @@ from utils.cli import guarded, processors, wide_console
 from utils.errors import InputError
 from utils.parallel import BACKENDS, Done, map_unordered
 
-SMPLX_PATH = "artifact/smplx/models"
 MANY = 24
 """Characters of which a table lists each."""
 SMALL = 32 << 20
@@ -42,8 +42,8 @@ def argument_parser() -> ArgumentParser:
     parser.add_argument("--data_path", default="artifact/MixHand", help="folder of the data set")
     parser.add_argument(
         "--smplx_path",
-        default=SMPLX_PATH,
-        help="MANO file, or folder that holds mano/MANO_{RIGHT,LEFT}.pkl; if it does not exist, <data_path>/models",
+        help="MANO file, or folder that holds mano/MANO_{RIGHT,LEFT}.pkl; default: models of the data set, or "
+        f"{MANO_FOLDER}",
     )
     parser.add_argument("--is_rhand", type=bool, default=True, help="take the right hand; false: the left hand")
     parser.add_argument("--window_size", type=int, default=8, help="frames of the windows of the statistics")
@@ -86,9 +86,8 @@ def preprocess(options: Sequence[str] | None = None) -> None:
     """
     config = argument_parser().parse_args(options)
     window_length(config.window_size)
-    data_path, smplx_path = Path(config.data_path), Path(config.smplx_path)
-    if not smplx_path.exists() and (data_path / "models").is_dir():
-        smplx_path = data_path / "models"
+    data_path = Path(config.data_path)
+    smplx_path = MixHandFolder(data_path).mano_model(config.smplx_path)
     side = "right" if config.is_rhand else "left"
     rig_map = None if config.rig_map is None else read_rig_map(config.rig_map)
     if config.jobs < 1:

@@ -18,12 +18,14 @@ from run.evaluation.line_up import METHODS, NETWORKS
 from run.viewing.hands import Shelf
 from run.viewing.methods import Methods, demo_checkpoints, load_networks
 from run.viewing.page import Page
-from run.viewing.studio import Studio
+from run.viewing.studio import LARGEST_FILE, Studio
 from utils.cli import guarded
-from utils.web import address, serve
+from utils.web import Visitors, address, close, serve
 
 DEMO = Path("artifact/demo")
 TITLE = "Semantics2Hands"
+VISITORS = 8
+"""Browsers at once: each has hands, files and two threads of its own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -46,17 +48,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     checkpoints = demo_checkpoints(DEMO) if options.demo else {}
     checkpoints.update({method: path for method in NETWORKS if (path := getattr(options, method)) is not None})
     networks, side = load_networks(checkpoints, options.side)
-    studio = Studio(Shelf(options.data_path, options.smplx_path, side), Methods(networks))
-    server = serve(TITLE, options.host, options.port, options.dark)
-    page = Page(server, studio)
-    page.start()
+    shelf, methods = Shelf(options.data_path, options.smplx_path, side), Methods(networks)
+    studio = Studio(shelf, methods)  # before anybody comes: what is wrong with the data is told here
+
+    def room(client) -> Page:
+        page = Page(client, Studio(shelf.for_visitor(), methods))
+        page.start()
+        return page
+
+    server = serve(TITLE, options.host, options.port, options.dark, LARGEST_FILE)
+    visitors = Visitors(server, room, VISITORS)
     print(f"{len(studio.targets)} hands, methods: {', '.join(METHODS[name] for name in studio.methods.names)}")
     print(f"Open {address(server, options.host)}", flush=True)
     try:
         threading.Event().wait()
     finally:
-        page.stop()
-        server.stop()
+        visitors.close()
+        studio.close()
+        close(server)
 
 
 if __name__ == "__main__":

@@ -418,7 +418,8 @@ def _read_values(path: Path, body: bytes, line: int, frames: int, n_channels: in
     if n_channels == 0:
         raise InputError(f"{path}: expected at least one channel, found none; the file holds no motion")
     values = parse_rows(body, n_channels, path, line)
-    if abs(len(values) - frames) > 1 or not len(values) and frames:
+    cut = len(values) < frames and not body.rstrip(b" \t").endswith(b"\n")
+    if abs(len(values) - frames) > 1 or cut or not len(values) and frames:
         raise InputError(
             f"{path}: expected {frames} frames as 'Frames:' says, found {len(values)}; "
             "the file is cut short or 'Frames:' is wrong"

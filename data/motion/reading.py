@@ -13,10 +13,10 @@ from torch import Tensor
 from data.character.character import Avatar, Hand, mano_avatar
 from data.character.fbx import converted_fbx
 from data.character.gltf import read_gltf_character
-from data.character.reading import MESH_SUFFIX, Reading, bvh_skeleton, gltf_avatar, read_avatar, skeleton_avatar
+from data.character.reading import Reading, bvh_skeleton, gltf_avatar, read_avatar, skeleton_avatar
 from data.formats.bvh import Bvh, read_bvh
 from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
-from data.formats.skeleton import file_name
+from data.formats.skeleton import MESH_END, file_name
 from data.motion.captured import Model
 from data.motion.mano_file import arrays_of, is_mano_motion, read_mano_motions
 from data.rig import find_hand, hand_sides
@@ -82,7 +82,7 @@ def find_motions(source: Path) -> list[Path]:
     if not source.is_dir():
         raise InputError(f"{source}: expected a motion file or a folder of them, found nothing; check the path")
     files = [path for path in source.rglob("*") if path.is_file() and path.suffix.lower() in SOURCES]
-    files = sorted(path for path in files if not path.name.endswith(MESH_SUFFIX) and not path.name.startswith("."))
+    files = sorted(path for path in files if not path.name.endswith(MESH_END) and not path.name.startswith("."))
     files = [path for path in files if path.suffix.lower() not in PARAMETERS or is_mano_motion(arrays_of(path))]
     if not files:
         raise InputError(f"{source}: expected motions ({', '.join(SOURCES)}) in this folder, found none")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data.character.gltf import read_gltf_character
+from data.dataset import MixHandFolder
 from data.formats.character_files import SUFFIXES, Request, Result, check_kind, write_character
 from data.formats.skeleton import file_name
 from utils.errors import InputError
@@ -72,10 +73,10 @@ def _files(inputs: list[Path], recursive: bool) -> list[Path]:
 
 
 def _job(path: Path, name: str, config: argparse.Namespace) -> Job:
-    data = config.output_dir / "finger_data"
+    folder = MixHandFolder(config.output_dir)
     request = Request(
         source=str(path.resolve()),
-        mesh=str((data / f"{name}_mesh_data.npz").resolve()),
+        mesh=str(folder.mesh(name).resolve()),
         folder=str((config.output_dir / name).resolve()),
         clip=file_name(path.stem),
         prefix=f"{file_name(path.stem)}_" if config.character else "",
@@ -86,7 +87,7 @@ def _job(path: Path, name: str, config: argparse.Namespace) -> Job:
     settings = replace(request, source=path.name, mesh="", folder="")
     beside = sorted(p for p in path.parent.glob("*.bin") if p.is_file()) if path.suffix.lower() == ".gltf" else []
     state = f"{VERSION} {content_hash(path, *beside)} {json.dumps(settings.__dict__, sort_keys=True)}"
-    return Job(request, data / f"{name}_source.json", state)
+    return Job(request, folder.finger_data / f"{name}_source.json", state)
 
 
 def convert_gltf(request: Request) -> Result:

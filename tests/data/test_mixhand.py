@@ -244,7 +244,7 @@ def test_workers_bring_the_same_batches(folder, monkeypatch):
         for ours, theirs in zip(alone, helped, strict=True):
             assert torch.equal(ours.index, theirs.index)
             assert torch.equal(ours.mixamo.rows, theirs.mixamo.rows)
-            assert torch.equal(ours.mano.finger_coords, theirs.mano.finger_coords)
+            assert torch.equal(ours.mano.semantic_matrix.finger, theirs.mano.semantic_matrix.finger)
 
 
 def test_loaders_leave_the_global_random_numbers_alone(folder):

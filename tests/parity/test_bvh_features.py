@@ -20,9 +20,9 @@ def assert_same_features(found, expected, domain):
     found, expected = (split(domain, torch.from_numpy(rows)) for rows in (found, expected))
     static = "offsets" if domain == "mixamo" else "shape"
     for name in (static, "axes_t", "finger_coords", "palm_coords"):
-        torch.testing.assert_close(getattr(found, name), getattr(expected, name), **TOLERANCE)
+        torch.testing.assert_close(found.part(name), expected.part(name), **TOLERANCE)
     for name in ("local_rotations", "tbs"):
-        ours, theirs = getattr(found, name), getattr(expected, name)
+        ours, theirs = found.part(name), expected.part(name)
         # q and −q are one rotation: everywhere for local rotations, at half turns for standardised ones.
         free = torch.ones(ours.shape[:-1], dtype=bool) if name == "local_rotations" else theirs[..., 0] < 1e-5
         sign = torch.where(free & ((ours * theirs).sum(-1) < 0), -1.0, 1.0)

@@ -58,7 +58,7 @@ def pose(reference, hands):
 @pytest.mark.parametrize("target", ["mixamo", "mano"])
 def test_result(reference, hands, pose, agree, target, start, iterations):
     begin = tensor(reference["src_bs" if start == "source" else "start_bs"], torch.float32)
-    found = optimise_frame(hands[target], *pose("source"), begin, 0.01, iterations)
+    found = optimise_frame(hands[target], pose("source"), begin, 0.01, iterations)
     expected = reference[f"{target}_from_{start}_lr0.01_n{iterations}"]
     agree(found, expected, TOLERANCE, f"published optimiser, {target}")
 
@@ -66,6 +66,6 @@ def test_result(reference, hands, pose, agree, target, start, iterations):
 def test_from_mano_to_character(reference, hands, pose, agree):
     printed = []
     begin = tensor(reference["start_bs"], torch.float32)
-    found = optimise_frame(hands["mixamo"], *pose("mano"), begin, 0.01, 40, report=printed.append)
+    found = optimise_frame(hands["mixamo"], pose("mano"), begin, 0.01, 40, report=printed.append)
     agree(found, reference["mano_to_mixamo_from_start_lr0.01_n40"], TOLERANCE, "published optimiser, mano to mixamo")
     assert "\n".join(map(str, printed)) == str(reference["mano_to_mixamo_progress_text"]).strip()

@@ -498,8 +498,8 @@ def test_file_cut_anywhere_is_an_input_error(tmp_path):
             bvh = read_bvh(save(tmp_path, whole[:length]))
         except InputError as error:
             assert "a.bvh" in str(error)
-        else:  # only the last number can lose digits unnoticed
-            assert length >= len(whole) - 2 and bvh.n_frames == 2
+        else:  # only the last number can lose digits unnoticed, and only the last line can be missing, which is said
+            assert length >= len(whole) - 2 and bvh.n_frames == 2 or whole[:length].endswith(b" 60\n")
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,4 +1,4 @@
-"""Poses of MANO hands in the spellings of capture programs and data sets: all mean the same fist and the same wrist."""
+"""Poses of MANO hands in the spellings of capture programs and data sets: all mean the same fist and wrist."""
 
 from __future__ import annotations
 
