@@ -20,6 +20,7 @@ from rich.table import Table
 
 from data.blender import ADVICE, BlenderWorker, find_blender
 from data.formats.character_files import GLTF_SUFFIXES, Result
+from data.formats.rates import SLOWEST
 from data.preparation.conversion import Job, convert_gltf, done_before, jobs_for, remember
 from utils.cli import guarded, wide_console
 from utils.errors import InputError
@@ -63,8 +64,8 @@ def convert(options: Sequence[str] | None = None) -> None:
     """
     parser = argument_parser()
     config = parser.parse_args(options)
-    if not 0 < config.fps <= 1000:
-        parser.error("--fps: expected a number of frames a second up to 1000")
+    if not SLOWEST <= config.fps <= 1000:
+        parser.error(f"--fps: expected {SLOWEST:g} to 1000 frames a second, found {config.fps:g}")
     if config.jobs < 1 or config.timeout <= 0:
         parser.error("--jobs and --timeout: expected positive numbers")
     jobs, refused = jobs_for(config)

@@ -25,8 +25,8 @@ from rich.console import Console
 from data.blender import ADVICE, find_blender
 from data.character.character import Avatar
 from data.character.reading import Reading, read_avatar
-from data.motion.captured import frame_rate
-from data.motion.mano_file import arrays_of
+from data.formats.rates import check_rate
+from data.motion.mano_file import arrays_of, frame_rate
 from data.motion.reading import MANO_FPS, PARAMETERS, Motion, find_motions, read_motions
 from data.motion.writing import FORMATS, Job, check_target, output_paths, skin_missing, write_motion
 from data.rig import read_rig_map
@@ -44,8 +44,6 @@ from utils.errors import InputError
 from utils.progress import progress
 from utils.safe_read import read_npy, read_npz
 from utils.video import check_format
-
-MOST_FPS = 10000
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -186,7 +184,7 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
 
 def _lacks_rate(path: Path) -> bool:
     """Whether a file of MANO parameters does not tell its frame rate."""
-    return path.suffix.lower() in PARAMETERS and frame_rate(arrays_of(path)) is None
+    return path.suffix.lower() in PARAMETERS and frame_rate(path, arrays_of(path)) is None
 
 
 def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config) -> dict[str, Any]:
@@ -240,8 +238,8 @@ def _check_options(config: argparse.Namespace, formats: list[str]) -> None:
     for name in ("source_scale", "target_scale"):
         if not 0 < getattr(config, name) < np.inf:
             raise InputError(f"--{name}: expected a number above 0, found {getattr(config, name)}")
-    if config.fps is not None and not 0 < config.fps <= MOST_FPS:
-        raise InputError(f"--fps: expected frames per second, above 0 and at most {MOST_FPS}, found {config.fps:g}")
+    if config.fps is not None:
+        check_rate(config.fps, "--fps", "give another one")
     if not 64 <= config.film_size <= 2160:
         raise InputError(f"--film_size: expected 64 to 2160 pixels, found {config.film_size}")
     for kind in formats:

@@ -16,16 +16,17 @@ import numpy as np
 import torch
 from pytorch3d.transforms import matrix_to_axis_angle
 
+from data.formats.rates import check_rate
 from data.motion.captured import (
     MANO_ORDER,
     Model,
     Models,
     captured_hands,
-    frame_rate,
     is_captured,
     named_side,
     numbers,
     shape_of,
+    told_rate,
 )  # fmt: skip
 from model.topology import N_SHAPE
 from utils.errors import InputError
@@ -50,6 +51,18 @@ class ManoMotion:
     side: str | None
     varying_shape: bool = False
     """The file has another shape in every frame; `shape` is their mean."""
+
+
+def frame_rate(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> float | None:
+    """Frames per second as the file says; None if it does not. Raises InputError if it says something else."""
+    told = told_rate(arrays)
+    if told is None:
+        return None
+    try:
+        rate = float(told)
+    except (TypeError, ValueError):
+        raise InputError(f"{path}: expected a number of frames per second, found {str(told)[:40]!r}") from None
+    return check_rate(rate, str(path), "correct it or give --fps")
 
 
 def read_mano_motion(path: str | os.PathLike, hands_mean: np.ndarray | None = None) -> ManoMotion:
@@ -89,11 +102,10 @@ def read_mano_motions(
     """
     path = Path(path)
     arrays = arrays_of(path) if arrays is None else arrays
+    rate = frame_rate(path, arrays)
     try:
         hands = captured_hands(arrays, "left" if "left" in path.stem.lower() else None, models)
-        rate, told = frame_rate(arrays), named_side(arrays)
-        if rate is not None and not 0 < rate <= 10000:
-            raise InputError(f"expected frames per second above 0, found {rate:g}; correct it or give --fps")
+        told = named_side(arrays)
         motions = {}
         for side, hand in hands.items():
             shape, varying = _shape(arrays, side, len(hand.local))

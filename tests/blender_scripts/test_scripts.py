@@ -21,6 +21,7 @@ SHARED = (
     "data/formats/character_files.py",
     "data/formats/fbx_check.py",
     "data/formats/gltf.py",
+    "data/formats/rates.py",
     "utils/errors.py",
     "utils/files.py",
 )
