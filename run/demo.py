@@ -8,7 +8,6 @@ Steps whose inputs have not changed are skipped or, if they were interrupted, co
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -33,7 +32,7 @@ from run.evaluation.line_up import LineUp, load_network
 from run.evaluation.report import print_tables, write_report
 from run.training.checkpoints import CHECKPOINT_FOLDER, LAST, display_path, last_training
 from run.training.command_line import LOGS
-from utils.cli import guarded, processors
+from utils.cli import CommandLine, guarded, processors
 from utils.errors import InputError
 from utils.files import atomic_write, content_hash
 
@@ -203,10 +202,10 @@ def demo(output: Path, data: Path, overrides: Sequence[str], build_options: Sequ
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the options and run."""
-    parser = argparse.ArgumentParser(prog="python -m run.demo", description=__doc__.splitlines()[0])
+    parser = CommandLine("run.demo", __doc__)
     parser.add_argument("--output", type=Path, default=Path("artifact/demo"), help="folder of results and trainings")
     parser.add_argument("--data_path", type=Path, default=Path("artifact/MixHandOpen"), help="folder of the data set")
-    parser.add_argument("--small", action="store_true", help="few hands, short training: only to see that it runs")
+    parser.flag("small", "few hands, short training: only to see that it runs")
     options = parser.parse_args(arguments)
     overrides, build_options = [], []
     if options.small:

@@ -26,7 +26,7 @@ from run.evaluation.line_up import METHODS, NETWORKS, LineUp, available, check_s
 from run.evaluation.report import print_tables, results_of, write_report
 from run.evaluation.scores import DirectionScores, merged, score
 from run.training.checkpoints import display_path
-from utils.cli import guarded
+from utils.cli import CommandLine, guarded
 from utils.errors import InputError
 from utils.files import check_writable
 from utils.progress import progress
@@ -61,11 +61,11 @@ class Settings:
         object.__setattr__(self, "protocols", ("cross", "intra") if self.protocol == "both" else (self.protocol,))
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> CommandLine:
     """The command line."""
-    made = argparse.ArgumentParser(
-        prog="python -m run.evaluate",
-        description="Compare all methods on test hands: tables, breakdowns and plots.",
+    made = CommandLine(
+        "run.evaluate",
+        "Compare all methods on test hands: tables, breakdowns and plots.",
         epilog="Without a checkpoint the copies (and the optimiser) are compared. Lists of characters are written as "
         "in the configurations: NAME, 'NAME*4', '(A+B)*2', Hand00..07.",
         allow_abbrev=False,
@@ -81,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
         "splits, or the published ones)")  # fmt: skip
     add("--intra_target", nargs="+", metavar="NAME", help="whose hands are posed within Mixamo")
     add("--intra_source", nargs="+", metavar="NAME", help="whose motion is copied within Mixamo")
-    add("--is_rhand", type=boolean, metavar="true|false", help="which hand the data must show (default: either)")
+    made.flag("is_rhand", "which hand the data must show (default: either)", default=None)
     add("--max_windows", type=int, metavar="N", help="use N windows of each protocol, evenly spread")
     add("--batch_size", type=int, default=64, metavar="N", help="windows at once (default 64)")
     add("--window_size", type=int, default=8, metavar="N", help="frames of a window (default 8)")
@@ -116,13 +116,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     written = write_report(options.output_dir, results, titles)
     print_tables(results, titles)
     print(f"Written: {len(written)} files in {display_path(options.output_dir)}; read tables.md first", flush=True)
-
-
-def boolean(text: str) -> bool:
-    """An option's "true" or "false"."""
-    if text.lower() not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"expected true or false, found {text!r}")
-    return text.lower() == "true"
 
 
 def model_paths(options: argparse.Namespace) -> dict[str, str]:

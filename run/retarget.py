@@ -39,19 +39,18 @@ from run.retargeting.film import Shown, write_motion_film
 from run.retargeting.plan import FILMS, Plan, formats_of, inputs_of, plan_of
 from run.retargeting.report import hand_report, print_reports, write_report
 from run.training.callbacks import say
-from utils.cli import guarded
+from utils.cli import CommandLine, guarded
 from utils.errors import InputError
 from utils.progress import progress
 from utils.safe_read import read_npy, read_npz
 from utils.video import check_format
 
 
-def argument_parser() -> argparse.ArgumentParser:
+def argument_parser() -> CommandLine:
     """The options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m run.retarget",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = CommandLine(
+        "run.retarget",
+        __doc__,
         epilog="examples:\n"
         "  python -m run.retarget dance.fbx --target me.glb --method optimize --output dance.glb --report\n"
         "  python -m run.retarget motions/ --target HandLong0 --method asrn --refine 3 --ckpt_path last.ckpt \\\n"
@@ -73,7 +72,7 @@ def argument_parser() -> argparse.ArgumentParser:
     add("--method", choices=METHODS, default="asrn", help="default: asrn")
     add("--ckpt_path", type=Path, metavar="FILE", help="checkpoint of the network, for asrn and dm")
     add("--refine", type=int, default=0, metavar="N", help="steps of the optimiser after the network")
-    add("--no_contacts", action="store_true", help="let the optimiser leave touches open")
+    parser.flag("no_contacts", "let the optimiser leave touches open")
     add("--hands", choices=("both", *SIDES), default="both", help="which hands; default: all that both have")
     add("--source_hand", metavar="WHO", help="whose hands the source's are, as --target; default: the file's own")
     add("--source_scale", type=float, default=1.0, metavar="X", help="multiply lengths of the source (100: metres)")
@@ -86,7 +85,7 @@ def argument_parser() -> argparse.ArgumentParser:
     add("--mano_axes", type=Path, metavar="FILE", help="axes of the MANO hand; default: those of the data set")
     add("--rig_map", type=Path, metavar="FILE", help="which joints are which, where names do not tell")
     add("--blender", metavar="PATH", help="Blender, or a Python with bpy, for FBX; default: found by itself")
-    add("--report", action="store_true", help="measure the result: a table, and <name>_report.json")
+    parser.flag("report", "measure the result: a table, and <name>_report.json")
     add("--film_size", type=int, default=320, metavar="PIXELS", help="height of a hand in mp4 and gif")
     return parser
 

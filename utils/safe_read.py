@@ -318,6 +318,25 @@ def _plain_settings(value: Any) -> Any:
     return value
 
 
+def _check_sums(path: Path) -> None:
+    """Compare the parts of a checkpoint with their check sums, which PyTorch does not do.
+
+    Raises:
+        InputError: bytes have changed since it was written, or parts are packed, which PyTorch does not do either.
+    """
+    if not zipfile.is_zipfile(path):
+        return  # of PyTorch before 1.6, or no checkpoint at all
+    with _explained(path, "a checkpoint"), zipfile.ZipFile(path) as archive:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise Refused("its parts are packed, as PyTorch does not write them")
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise InputError(
+            f"{path}: expected a checkpoint as it was written, but {_in_one_line(damaged)} in it has changed since; "
+            f"use another copy"
+        )
+
+
 def load_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> dict[str, Any]:
     """Load a checkpoint of Lightning 1.7 to 2.x, or any dictionary of tensors, without running anything from
     it.
@@ -335,6 +354,7 @@ def load_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> dict[
             ones; the message tells the name.
     """
     path = _existing(path)
+    _check_sums(path)
     try:
         with checkpoint_globals(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles of other protocols, which are refused or understood

@@ -85,7 +85,7 @@ def method_of(checkpoint: Mapping[str, Any], path: str | Path) -> str:
     """ "asrn" or "dm", from what a checkpoint says of its network. Raises InputError if it does not say."""
     given = checkpoint.get("hyper_parameters") or {}
     found = [title.lower() for mark, (title, _) in METHOD_MARKS.items() if mark in given]
-    if len(found) != 1 or not checkpoint.get("state_dict"):
+    if len(found) != 1 or not isinstance(given, dict) or not checkpoint.get("state_dict"):
         raise InputError(
             f"{path}: expected a checkpoint with hyper_parameters and state_dict; train one, or give --config"
         )
@@ -112,9 +112,20 @@ def load_network(path: str | Path, method: str | None = None, **overrides: Any) 
     cls = NETWORKS[found]
     known = inspect.signature(cls.__init__).parameters
     arguments = {name: value for name, value in content["hyper_parameters"].items() if name in known}
-    network = cls(**{**arguments, **overrides})
-    network.load_state_dict(fit_to_model(content, str(path), network, None)["state_dict"])
+    arguments.update(overrides)
+    with torch.device("meta"):  # shapes alone: what the file says of its network is compared before it is believed
+        weights = fit_to_model(content, str(path), _built(cls, arguments, path), None)["state_dict"]
+    network = _built(cls, arguments, path)
+    network.load_state_dict(weights)
     return network.eval()
+
+
+def _built(cls: type[Retargeting], arguments: dict[str, Any], path: str | Path) -> Retargeting:
+    try:
+        return cls(**arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: expected hyper_parameters that build a network; {reason}; train it again") from None
 
 
 def check_side(networks: Mapping[str, Retargeting], side: str, where: str | Path) -> None:

@@ -132,7 +132,12 @@ def fit_to_model(checkpoint: dict[str, Any], path: str, module: LightningModule,
     weights = checkpoint.get("state_dict")
     if not isinstance(weights, dict) or not weights:
         raise InputError(f"{path}: expected a checkpoint with a state_dict, found {sorted(map(str, checkpoint))[:8]}")
-    _check_hyper_parameters(checkpoint.get("hyper_parameters") or {}, path, module)
+    strange = [str(name)[:60] for name, value in weights.items() if not isinstance(value, torch.Tensor)]
+    given = checkpoint.get("hyper_parameters") or {}
+    if strange or not isinstance(given, dict):
+        raise InputError(f"{path}: expected tensors in state_dict and a dictionary of hyper_parameters, found "
+                         f"{', '.join(strange[:3]) or 'other hyper_parameters'}; use another checkpoint")  # fmt: skip
+    _check_hyper_parameters(given, path, module)
     checkpoint["state_dict"] = _match_weights(weights, path, module)
     version = str(checkpoint.get("pytorch-lightning_version", "0"))
     if int(re.match(r"\d*", version)[0] or 0) < 2:
@@ -168,15 +173,15 @@ def _match_weights(weights: dict[str, Any], path: str, module: LightningModule) 
     for name in wanted:
         if name not in weights and (twin := _twin(name)) in weights:
             weights[name] = weights[twin]
-    _check_numbers(weights, path)
+    whole = dict(weights)
     for name in [name for name in weights if name not in wanted and _twin(name) in wanted]:
         del weights[name]
     missing = [name for name in wanted if name not in weights]
     surplus = [name for name in weights if name not in wanted]
     shapes = [
-        f"{name} is {tuple(weights[name].shape)} instead of {tuple(value.shape)}"
-        for name, value in wanted.items()
-        if name in weights and weights[name].shape != value.shape
+        f"{name} is {tuple(value.shape)} instead of {tuple(fitting.shape)}"
+        for name, value in whole.items()
+        if (fitting := wanted.get(name, wanted.get(_twin(name)))) is not None and value.shape != fitting.shape
     ]
     problems = [
         f"{label}: {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
@@ -188,6 +193,7 @@ def _match_weights(weights: dict[str, Any], path: str, module: LightningModule) 
             f"{path}: the weights do not fit {type(module).__name__} as configured ({'; '.join(problems)}); "
             "give the configuration the checkpoint was trained with, and the program of its method"
         )
+    _check_numbers(whole, path)
     return weights
 
 

@@ -451,6 +451,26 @@ def test_whole_module_in_a_checkpoint_is_refused_by_name(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_bytes_that_have_changed_are_found(tmp_path):
+    """A disk's block of zeros amid the numbers: PyTorch itself reads it without a word."""
+    whole = save_checkpoint(tmp_path / "whole.ckpt", state_dict={"w": torch.ones(4096)}).read_bytes()
+    place = whole.index(torch.ones(64).numpy().tobytes())
+    path = tmp_path / "zeroed.ckpt"
+    path.write_bytes(whole[: place + 1024] + bytes(512) + whole[place + 1536 :])
+    assert (torch.load(path, weights_only=True)["state_dict"]["w"] == 0).sum() == 128
+    with pytest.raises(InputError, match="zeroed.ckpt: expected a checkpoint as it was written"):
+        load_checkpoint(path)
+
+
+def test_packed_checkpoints_are_not_unpacked(tmp_path):
+    whole = save_checkpoint(tmp_path / "whole.ckpt", state_dict={"w": torch.zeros(4096)})
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(tmp_path / "p.ckpt", "w", zipfile.ZIP_DEFLATED) as new:
+        for member in old.infolist():
+            new.writestr(member.filename, old.read(member))
+    with pytest.raises(InputError, match="packed"):
+        load_checkpoint(tmp_path / "p.ckpt")
+
+
 def test_damaged_and_foreign_checkpoints(tmp_path):
     whole = save_checkpoint(tmp_path / "whole.ckpt").read_bytes()
     stream = io.BytesIO()
