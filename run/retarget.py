@@ -23,8 +23,8 @@ import torch
 from rich.console import Console
 
 from data.blender import ADVICE, find_blender
-from data.character.character import Avatar
-from data.character.reading import Reading, read_avatar
+from data.character.character import Character
+from data.character.reading import Reading, read_character
 from data.formats.rates import check_rate
 from data.motion.mano_file import arrays_of, frame_rate
 from data.motion.reading import MANO_FPS, PARAMETERS, Motion, find_motions, read_motions
@@ -94,7 +94,7 @@ def argument_parser() -> CommandLine:
 class Retargeter:
     """Everything that stays the same from motion to motion."""
 
-    target: Avatar
+    target: Character
     method: str
     network: Retargeting | None
     refine: int
@@ -118,7 +118,7 @@ class Retargeter:
         for side in sides:
             track, hand = motion.tracks[side], self.target.hands[side]
             network = None if self.network is None else StreamingNetwork(self.network, hand.shaped, hand.shape)
-            mask = torch.from_numpy(track.hand.present & hand.present)
+            mask = torch.from_numpy(track.present & hand.present)
             source = SourceMotion(track.hand.shaped, track.local, motion.frame_rate)
             transfer = Transfer(
                 self.method, hand.shaped, mask, network, refine=self.refine, contacts=self.contacts
@@ -153,13 +153,13 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     plan.check(inputs_of(config, files, reading))
     network = None if config.method not in NETWORKS else load_network(config.ckpt_path, config.method)
     shape, for_target = _shape(config.shape, "--shape"), replace(reading, scale_option="--target_scale")
-    target = read_avatar(config.target, for_target, shape, config.target_scale)
+    target = read_character(config.target, for_target, shape, config.target_scale)
     check_target(target, formats)
     if (lacks := skin_missing(target)) and not set(FILMS).isdisjoint(formats):
         say(f"note: {target.name} is drawn as bones: {target.path} has {lacks}")
     source_shape = _shape(config.source_shape, "--source_shape")
     unscaled = replace(reading, scale_option="")
-    own_hand = None if config.source_hand is None else read_avatar(config.source_hand, unscaled, source_shape)
+    own_hand = None if config.source_hand is None else read_character(config.source_hand, unscaled, source_shape)
     sides = SIDES if config.hands == "both" else (config.hands,)
     retargeter = Retargeter(target, config.method, network, config.refine, not config.no_contacts, sides)
 
@@ -200,7 +200,7 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
             side: Shown(source, motion.tracks[side].hand, results[side], retargeter.target.hands[side], transfer)
             for side, (source, transfer) in work.items()
         }
-        names = motion.avatar.name, retargeter.target.name
+        names = motion.character.name, retargeter.target.name
         write_motion_film(path, shown, motion.name, names, config.film_size)
         written.append(path)
     report: dict[str, Any] = {

@@ -9,9 +9,10 @@ import numpy as np
 
 from data.axes.evidence import Evidence, MotionHinges, degrees_between, gather
 from data.axes.hand import BareHand
-from data.axes.mesh_shape import angle_weighted_normals, propose_splay
+from data.axes.mesh_shape import propose_splay
 from model.topology import FINGERS, N_FINGERS, THUMB, TIPS, WRIST
 from utils.errors import InputError
+from utils.geometry import angle_weighted_normals
 
 METHODS = ("combined", "mesh")
 NEAR = 20.0
