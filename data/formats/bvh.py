@@ -1,4 +1,4 @@
-"""BVH motion files: text ⇄ skeleton and channel values (SPEC §5).
+"""BVH motion files: text ⇄ skeleton and channel values (mathematics §5).
 
 A joint's local rotation is the product of the elementary rotations of its channels, in the order of the file.
 Angles are degrees and lengths are the file's own unit (centimetres for Mixamo), because that is what BVH

@@ -1,4 +1,4 @@
-"""Poses of MANO hands as capture programs and data sets spell them (SPEC §3).
+"""Poses of MANO hands as capture programs and data sets spell them (mathematics §3).
 
 Files differ in what they call things and in how they write rotations; both are in the tables below. Whole bodies
 (SMPL-X, SMPL+H: AMASS, BEAT2) hold both hands behind the body's joints; single hands come as axis-angle (MANO,

@@ -1,4 +1,4 @@
-"""Motions of MANO hands as ``.npz`` and ``.json`` (SPEC §3, §5).
+"""Motions of MANO hands as ``.npz`` and ``.json`` (mathematics §3, §5).
 
 What may be in them: :mod:`data.motion.captured`. ``flat_hand_mean`` false: the model's mean pose is added to the
 fingers, as InterHand2.6M's annotations ask for.
