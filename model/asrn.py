@@ -46,7 +46,7 @@ class ASRN(Retargeting):
         optim_init: class_path and init_args of the optimiser (set by the group optim); default Adam, 1e-4.
     """
 
-    method = "asrn"
+    method = limits = "asrn"
 
     def __init__(
         self,

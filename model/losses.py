@@ -17,7 +17,7 @@ from model.semantics import pairwise_distances
 from model.topology import INDEX, MIDDLE, N_FINGER_JOINTS, PINKY, RING, THUMB
 
 FOUR_FINGERS = [MIDDLE, RING, PINKY, INDEX]
-METHODS = ("asrn", "dm")
+PUBLISHED_LIMITS = ("asrn", "dm")
 _TINY = 1e-24
 
 
@@ -101,8 +101,8 @@ class AnatomicalLoss:
     def __post_init__(self) -> None:
         if self.kind not in ("euler", "axis"):
             raise ValueError(f"`anatomical_loss_type` must be 'euler' or 'axis'; got {self.kind!r}")
-        if self.method not in METHODS:
-            raise ValueError(f"`method` must be one of {METHODS}; got {self.method!r}")
+        if self.method not in PUBLISHED_LIMITS:
+            raise ValueError(f"`method` must be one of {PUBLISHED_LIMITS}; got {self.method!r}")
 
     def __call__(self, tbs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Twist, splay and bend penalty (scalars, rad² or unitless) of ``tbs (..., 5, 3, 3, 3)``."""
