@@ -1,4 +1,4 @@
-"""The reconstruction network: a semantic matrix and a hand's proportions in, the pose of that hand out (SPEC §6).
+"""The reconstruction network: a semantic matrix and a hand's proportions in, its pose out (mathematics §6).
 
 Residual 1-D convolutions over time. Each layer sees, beside its input, a code of the target hand made from its
 static features. Parameters carry the published names, both of them where two were published (``conv1``/``net.0``).

@@ -1,4 +1,4 @@
-"""Triangle meshes in NumPy: first hits of rays that leave one point, and normals (SPEC §7)."""
+"""Triangle meshes in NumPy: first hits of rays that leave one point, and normals (mathematics §7)."""
 
 from __future__ import annotations
 

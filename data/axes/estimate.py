@@ -81,8 +81,8 @@ def estimate_axes(
     """Estimate the axes of a hand.
 
     Args:
-        method: ``"combined"`` weighs all evidence; ``"mesh"`` is the published estimate (SPEC §7), which is right only
-            for fingers that are clearly broader than thick.
+        method: ``"combined"`` weighs all evidence; ``"mesh"`` is the published estimate (mathematics §7), which is
+            right only for fingers that are clearly broader than thick.
         preset: axes ``(5, 4, 3, 3)`` made earlier: fingers keep its splay axes; with ``"mesh"`` the nearest of
             the 360 directions.
         motion: hinges seen in motion, for ``"combined"``.

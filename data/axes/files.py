@@ -1,4 +1,4 @@
-"""Axes files: what the published tools write and read (SPEC §5), written complete or not at all."""
+"""Axes files: what the published tools write and read (mathematics §5), written complete or not at all."""
 
 from __future__ import annotations
 

@@ -50,11 +50,11 @@ class BareHand:
     vertices: np.ndarray
     """(V, 3) float64 of the whole mesh."""
     faces: np.ndarray
-    """(F, 3) faces of which every vertex follows the hand (SPEC §7)."""
+    """(F, 3) faces of which every vertex follows the hand (mathematics §7)."""
     weights: np.ndarray
     """(V, 21) skinning weights of the hand's joints, as the file has them."""
     skin: HandSurface
-    """The hand's own mesh, for pictures (SPEC §8); its joints are without gaps."""
+    """The hand's own mesh, for pictures (mathematics §8); its joints are without gaps."""
     bone_axes: np.ndarray | None = None
     """(21, 3, 3), rows: the rig's own x, y, z axes of each bone at rest; NaN for a missing joint."""
 
@@ -117,7 +117,7 @@ class BareHand:
 
     @cached_property
     def palm_normal(self) -> np.ndarray:
-        """(3,) unit normal of the palm out of the back of the hand, whichever way the hand is turned (SPEC §2).
+        """(3,) unit normal of the palm out of the back of the hand, whichever way the hand is turned (mathematics §2).
 
         Raises:
             InputError: the palm has no plane.
@@ -139,7 +139,7 @@ class BareHand:
         return _unit(roots - (roots @ self.palm_normal) * self.palm_normal)
 
     def rows(self, bend: np.ndarray) -> np.ndarray:
-        """Axes ``(5, 4, 3, 3)``, rows twist, bend, splay, of fingers that bend about ``bend (5, 3)`` (SPEC §7).
+        """Axes ``(5, 4, 3, 3)``, rows twist, bend, splay, of fingers that bend about ``bend (5, 3)`` (mathematics §7).
 
         A missing finger gets the frame of its made-up bones in this palm, so that files stay readable; it stands for
         nothing.
@@ -163,7 +163,7 @@ class BareHand:
         return self._posed(self._shaped(axes).with_local_rotations(torch.from_numpy(turns.reshape(5, 3, 3, 3))))
 
     def bent_straight(self, axes: np.ndarray, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `bent`, but from the canonical rest pose: fingers straight and side by side (SPEC §2)."""
+        """As `bent`, but from the canonical rest pose: fingers straight and side by side (mathematics §2)."""
         tbs = torch.zeros(N_FINGERS, BONES_PER_FINGER, 3, dtype=torch.float64)
         tbs[..., 1] = torch.from_numpy(angles)
         return self._posed(self._shaped(axes).with_tbs(tbs_from_angles(tbs)))

@@ -1,4 +1,4 @@
-"""The published estimate of a finger's splay axis, from the mesh around its third joint alone (SPEC §7)."""
+"""The published estimate of a finger's splay axis, from the mesh around its third joint alone (mathematics §7)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def directions_round(twist: np.ndarray) -> np.ndarray:
 def propose_splay(
     vertices: np.ndarray, faces: np.ndarray, joint: np.ndarray, twist: np.ndarray, normals: np.ndarray | None = None
 ) -> SplayProposal | None:
-    """Propose a splay axis: across the flat of the finger, where the surface faces it most (SPEC §7).
+    """Propose a splay axis: across the flat of the finger, where the surface faces it most (mathematics §7).
 
     Args:
         vertices: ``(V, 3)``; faces: ``(F, 3)``, outside counter-clockwise: the hand's part of the mesh.

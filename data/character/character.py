@@ -1,4 +1,4 @@
-"""What the program handles: a character with its hands, whatever file it came from (SPEC §5, §8).
+"""What the program handles: a character with its hands, whatever file it came from (mathematics §5, §8).
 
 Lengths are centimetres. At rest the right hand points to −x, the back of the hand to +y, the thumb side to +z; the
 hands of a character that stands otherwise (an A-pose, arms down) are turned so, by `RestHand.turn`.

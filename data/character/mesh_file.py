@@ -1,4 +1,4 @@
-"""Mesh files: the skin and the bones of a character (SPEC §5)."""
+"""Mesh files: the skin and the bones of a character (mathematics §5)."""
 
 from __future__ import annotations
 

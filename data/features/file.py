@@ -1,4 +1,4 @@
-"""Feature files: one per character, memory-mapped, in our own format; published files are read too (SPEC §5).
+"""Feature files: one per character, memory-mapped, in our own format; published files are read too (mathematics §5).
 
 Ours is ``<character>.npy``, a plain float32 array ``(frames, channels)`` of all clips one after the other, and
 beside it ``<character>.json``, which says what the rows are. Rows can be used straight from the disk, so that a
@@ -247,7 +247,7 @@ def open_features(data_path: str | Path, character: str, mixamo_stride: int = 1)
     Args:
         data_path: folder of the data set.
         character: its name.
-        mixamo_stride: use each n-th frame if the character is of the Mixamo domain (SPEC §5).
+        mixamo_stride: use each n-th frame if the character is of the Mixamo domain (mathematics §5).
 
     Raises:
         InputError: the file is missing, is not a feature file, has the wrong number of channels, holds NaN or
@@ -357,7 +357,7 @@ def _from_published(path: Path, character: str, mixamo_stride: int, content: np.
 
 
 def _published_side(path: Path) -> str:
-    """Published features are those of the right hand (SPEC §5), unless we wrote them for the left one."""
+    """Published features are those of the right hand (mathematics §5), unless we wrote them for the left one."""
     try:
         description = orjson.loads(path.with_suffix(".json").read_bytes())
         if description["format"] == PUBLISHED_FORMAT and description["checked"] == _stamp(path):

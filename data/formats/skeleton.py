@@ -323,7 +323,7 @@ def usable(rest: np.ndarray) -> np.ndarray:
 
 
 def mesh_arrays(skeleton: Skeleton, skin: Skin) -> dict:
-    """The arrays of a mesh file (SPEC §5), with the further keys ``bone_tails`` and ``bone_axes``.
+    """The arrays of a mesh file (mathematics §5), with the further keys ``bone_tails`` and ``bone_axes``.
 
     Raises:
         InputError: a number is not finite.

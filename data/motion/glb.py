@@ -1,7 +1,7 @@
 """Retargeted motions as ``.glb``: a character of ours with its skin, or the user's own file with an animation more.
 
 glTF holds metres, y up, facing +z: the character's frame. A motion gives each joint a rotation ``F_j`` relative to its
-parent and to the rest pose (SPEC §5, BVH). In a file of ours joints rest unturned, so that F is the node's rotation.
+parent and to the rest pose (mathematics §5, BVH). In a file of ours joints rest unturned, so F is the node's rotation.
 In the user's file a bone rests with its own ``R_j``: with ``D_j`` the product of the F along the tree, its node's
 rotation is ``(D_p R_p)⁻¹ D_j R_j = R_p⁻¹ F_j R_j``.
 """

@@ -1,4 +1,4 @@
-"""From a prepared data set folder (BVH motions, meshes, axes) to feature files and statistics (SPEC §4, §5)."""
+"""From a prepared data set folder (BVH motions, meshes, axes) to feature files and statistics (mathematics §4, §5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hand in any rig: from bone names and hierarchy, or from a user's map, to the 21 joints (SPEC §1)."""
+"""The hand in any rig: from bone names and hierarchy, or from a user's map, to the 21 joints (mathematics §1)."""
 
 from __future__ import annotations
 

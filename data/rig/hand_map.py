@@ -1,4 +1,4 @@
-"""What is known of a hand in a file: which of its joints are the 21 of a hand (SPEC §1)."""
+"""What is known of a hand in a file: which of its joints are the 21 of a hand (mathematics §1)."""
 
 from __future__ import annotations
 

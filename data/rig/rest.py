@@ -1,5 +1,5 @@
 """A hand at rest, out of a skeleton and its skin: its 21 joints, which of them exist, and the turn into the frame that
-features expect (SPEC §1). Lengths in the skeleton's unit.
+features expect (mathematics §1). Lengths in the skeleton's unit.
 
 What a file lacks is made up here, once and for all: a tip, a third bone, whole fingers. Networks want a whole hand,
 but `RestHand.present` masks in every number what the hand does not have, and nothing is written for it.
@@ -153,7 +153,7 @@ def donor_finger(finger: int, present: np.ndarray) -> int | None:
 
 
 def canonical_turn(positions: np.ndarray, present: np.ndarray, side: str, source: str = "") -> np.ndarray:
-    """(3, 3) rotation C that brings a hand at rest into the frame of SPEC §1, the identity if it is within 15° of it.
+    """(3, 3) rotation C that brings a hand at rest into the frame of mathematics §1, the identity within 15° of it.
 
     There, the direction from the wrist to the middle finger's root is −x for a right hand and +x for a left one, and
     the back of the hand is +y. The palm's plane goes through the wrist and the outermost fingers' roots.

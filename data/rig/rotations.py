@@ -1,4 +1,4 @@
-"""From the motion of any rig to the local rotations of a hand's 21 joints (SPEC §5), and back."""
+"""From the motion of any rig to the local rotations of a hand's 21 joints (mathematics §5), and back."""
 
 from __future__ import annotations
 

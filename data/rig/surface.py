@@ -1,4 +1,4 @@
-"""The skin of one hand, cut out of a character's (SPEC §8)."""
+"""The skin of one hand, cut out of a character's (mathematics §8)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def hand_surface(skin: Skin, parents: np.ndarray, hand: HandMap, rest: RestHand)
 
 def owners(hand: HandMap, parents: np.ndarray) -> dict[int, int]:
     """Joint of the skeleton → hand joint that gets its weights: the 21 joints their own; joints between two of them go
-    to the upper one (SPEC §8), and what hangs on a finger beside them to the joint that it hangs on."""
+    to the upper one (mathematics §8), and what hangs on a finger beside them to the joint that it hangs on."""
     owner = {bone: joint for joint, bone in enumerate(hand.indices) if bone is not None}
     for bone in list(owner):
         above = ancestors(bone, parents)

@@ -18,6 +18,7 @@ import torch
 from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning import LightningModule, Trainer
 
+from model.methods import Method, of_kind
 from utils.errors import InputError
 from utils.files import atomic_write
 from utils.safe_read import load_checkpoint
@@ -31,9 +32,12 @@ ARCHITECTURE = (
     "hidden_channel", "kernel_size", "n_layers", "static_hidden_channel", "n_static_layers", "norm_type", "pose_repr",
     "is_rhand", "tbs_input_normalization",
 )  # fmt: skip
-# A hyper-parameter that only this method has, and the program that trains it.
-METHOD_MARKS = {"lambda_rf": ("ASRN", "run.train_mixhand"), "lambda_dm": ("DM", "run.train_dm")}
 TWO_NAMES = (("conv1", "net.0"), ("conv2", "net.4"))
+
+
+def program_of(method: Method) -> str:
+    """The module that trains a network."""
+    return "run.train_mixhand" if method.name == "asrn" else f"run.train_{method.name}"  # the published name
 
 
 def run_folders(root: str | Path) -> list[Path]:
@@ -148,9 +152,10 @@ def fit_to_model(checkpoint: dict[str, Any], path: str, module: LightningModule,
 
 def _check_hyper_parameters(given: dict[str, Any], path: str, module: LightningModule) -> None:
     wanted = dict(module.hparams)
-    for mark, (method, program) in METHOD_MARKS.items():
-        if mark in given and mark not in wanted and not _common_mark(given, wanted):
-            raise InputError(f"{path}: this is a checkpoint of {method}; use python -m {program} for it")
+    found = [method for method in of_kind("network").values() if method.mark in given]
+    if found and not any(method.mark in wanted for method in found):
+        method = found[0]
+        raise InputError(f"{path}: this is a checkpoint of {method.title}; use python -m {program_of(method)} for it")
     different = [
         f"{key}={given[key]} in the checkpoint but {wanted[key]} in the configuration"
         for key in ARCHITECTURE
@@ -160,10 +165,6 @@ def _check_hyper_parameters(given: dict[str, Any], path: str, module: LightningM
         beside = Path(path).parent.parent / "config.yaml"
         hint = f"; give its own configuration: --config {beside}" if beside.is_file() else ""
         raise InputError(f"{path}: the checkpoint does not fit the configuration: {', '.join(different)}{hint}")
-
-
-def _common_mark(given: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    return any(mark in given and mark in wanted for mark in METHOD_MARKS)
 
 
 def _match_weights(weights: dict[str, Any], path: str, module: LightningModule) -> dict[str, Any]:
