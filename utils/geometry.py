@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""First hits of rays on a triangle mesh, in NumPy: a bundle leaves one point inside a finger (mathematics §7)."""
-=======
 """Triangle meshes in NumPy: first hits of rays that leave one point, and normals (mathematics §7)."""
->>>>>>> main
 
 from __future__ import annotations
 

@@ -53,13 +53,8 @@ class BareHand:
     """(F, 3) faces of which every vertex follows the hand (mathematics §7)."""
     weights: np.ndarray
     """(V, 21) skinning weights of the hand's joints, as the file has them."""
-<<<<<<< HEAD
-    skin: HandMesh
-    """The hand's own mesh, for pictures (mathematics §8)."""
-=======
     skin: HandSurface
     """The hand's own mesh, for pictures (mathematics §8); its joints are without gaps."""
->>>>>>> main
     bone_axes: np.ndarray | None = None
     """(21, 3, 3), rows: the rig's own x, y, z axes of each bone at rest; NaN for a missing joint."""
 

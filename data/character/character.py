@@ -186,56 +186,5 @@ def make_character(
     return Character(name, path, "skeleton" if skin is None else "character", hands)
 
 
-<<<<<<< HEAD
-def mano_avatar(model: ManoHand, shape: np.ndarray, path: Path, side_skeleton=None) -> Avatar:
-    """The MANO hand (or one of its layout) of a shape (10,), as an avatar with one hand."""
-    betas = torch.from_numpy(np.asarray(shape, dtype=np.float32))
-    shaped = model.with_shape(betas)
-    joints = 100.0 * shaped.at_rest().joints.double().numpy()
-    parents = np.array([-1, *(0 if k == 0 else 4 * f + k for f in range(N_FINGERS) for k in range(JOINTS_PER_FINGER))])
-    skeleton = Skeleton(hand_joint_names("mano", model.side), parents, joints, {})
-    chains = tuple(((), ()) if joint == 0 else ((), (joint,)) for joint in range(N_JOINTS))
-    rig = HandRig(
-        model.side, tuple(range(N_JOINTS)), chains, joints, np.ones(N_JOINTS, bool), np.eye(3)
-    )  # fmt: skip
-    hand = Hand("mano", shaped, rig, shape=betas, model=model)
-    return Avatar("MANO", path, "mano", {model.side: skeleton}, {model.side: hand})
-
-
-def hand_surface(skin: Skin, rig: HandRig, skeleton: Skeleton) -> HandSurface | None:
-    """Cut a hand out of a skin (mathematics §8) into the canonical frame. None if no vertex follows it."""
-    weights = np.zeros((len(skin.vertices), N_JOINTS), np.float32)
-    for bone, joint in _owners(rig, skeleton).items():
-        weights[:, joint] += skin.weights[:, bone]
-    kept = (weights > HAND_WEIGHT_LIMIT).any(axis=1)
-    if not kept.any():
-        return None
-    number = np.cumsum(kept) - 1
-    faces = number[skin.faces[kept[skin.faces].all(axis=1)]]
-    vertices = (skin.vertices[kept] - skeleton.heads[rig.indices[0]]) @ rig.turn.T
-    weights = weights[kept]
-    return HandSurface(vertices.astype(np.float32), faces, weights / weights.sum(axis=1, keepdims=True))
-
-
-def _owners(rig: HandRig, skeleton: Skeleton) -> dict[int, int]:
-    """Joint of the skeleton → hand joint that gets its weights: the listed ones, those folded between two of them (the
-    upper one gets them), and what hangs below a finger (to its last joint)."""
-    owner = {index: joint for joint, index in enumerate(rig.indices) if index is not None}
-    for joint in range(len(skeleton.parents)):
-        if joint in owner:
-            continue
-        above = int(skeleton.parents[joint])
-        while above >= 0 and above not in owner:
-            above = int(skeleton.parents[above])
-        if above >= 0:
-            owner[joint] = owner[above]
-    return owner
-
-
-def rotating(values: Tensor) -> Tensor:
-    """The rotating joints (…, 5, 3, …) of (…, 21, …) with the joints in dimension −3."""
-    return values[..., 1:, :, :].unflatten(-3, (N_FINGERS, JOINTS_PER_FINGER))[..., :BONES_PER_FINGER, :, :]
-=======
 def _float32(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array)).float()
->>>>>>> main

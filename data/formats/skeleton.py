@@ -322,13 +322,8 @@ def usable(rest: np.ndarray) -> np.ndarray:
     return rest
 
 
-<<<<<<< HEAD
-def mesh_arrays(armature: Armature, skin: Skin) -> dict:
-    """The arrays of a mesh file (mathematics §5), with the further keys ``bone_tails`` and ``bone_axes``.
-=======
 def mesh_arrays(skeleton: Skeleton, skin: Skin) -> dict:
     """The arrays of a mesh file (mathematics §5), with the further keys ``bone_tails`` and ``bone_axes``.
->>>>>>> main
 
     Raises:
         InputError: a number is not finite.

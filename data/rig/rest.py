@@ -1,14 +1,9 @@
-<<<<<<< HEAD
-"""A hand at rest, out of a character's skeleton: its 21 joints, which of them exist, and the turn into the frame that
-features expect (mathematics §1). Lengths in the skeleton's unit."""
-=======
 """A hand at rest, out of a skeleton and its skin: its 21 joints, which of them exist, and the turn into the frame that
 features expect (mathematics §1). Lengths in the skeleton's unit.
 
 What a file lacks is made up here, once and for all: a tip, a third bone, whole fingers. Networks want a whole hand,
 but `RestHand.present` masks in every number what the hand does not have, and nothing is written for it.
 """
->>>>>>> main
 
 from __future__ import annotations
 

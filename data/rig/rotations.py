@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""From the motion of any rig to the local rotations of a hand's 21 joints (mathematics §5)."""
-=======
 """From the motion of any rig to the local rotations of a hand's 21 joints (mathematics §5), and back."""
->>>>>>> main
 
 from __future__ import annotations
 
