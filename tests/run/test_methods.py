@@ -18,6 +18,9 @@ from run.viewing.methods import Methods
 from run.viewing.stage import rgb_of
 from tests.run.test_retarget import files, run  # noqa: F401  (a fixture)
 
+# The modules are imported by others and run as programs, too.
+pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules after import.*")
+
 
 def at_rest(task: Task) -> PosedHand:
     """A hand that does nothing, whatever the source does."""
