@@ -17,7 +17,7 @@ _HOMES = {
     "retarget": "run.retarget:retarget",
     # read
     "Reading": "data.character.reading:Reading",
-    "read_character": "data.character.reading:read_avatar",
+    "read_character": "data.character.reading:read_character",
     "read_motions": "data.motion.reading:read_motions",
     # hands and what their poses mean
     "OpenHands": "data.open_hands.library:OpenHands",
