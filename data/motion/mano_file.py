@@ -49,13 +49,13 @@ class ManoMotion:
 
 def frame_rate(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> float | None:
     """Frames per second as the file says; None if it does not. Raises InputError if it says something else."""
-    told = next((np.ravel(arrays[key])[0] for key in _RATES if key in arrays and arrays[key].size), None)
-    if told is None:
+    stored = next((np.ravel(arrays[key])[0] for key in _RATES if key in arrays and arrays[key].size), None)
+    if stored is None:
         return None
     try:
-        rate = float(told)
+        rate = float(stored)
     except (TypeError, ValueError):
-        raise InputError(f"{path}: expected a number of frames per second, found {str(told)[:40]!r}") from None
+        raise InputError(f"{path}: expected a number of frames per second, found {str(stored)[:40]!r}") from None
     return check_rate(rate, str(path), "correct it or give --fps")
 
 
