@@ -26,8 +26,8 @@ from data.blender import ADVICE, find_blender
 from data.character.character import Character
 from data.character.reading import Reading, read_character
 from data.formats.rates import check_rate
-from data.motion.mano_file import frame_rate
-from data.motion.reading import MANO_FPS, Motion, find_motions, read_motions
+from data.motion.mano_file import arrays_of, frame_rate
+from data.motion.reading import MANO_FPS, PARAMETERS, Motion, find_motions, read_motions
 from data.motion.writing import FORMATS, Job, check_target, output_paths, skin_missing, write_motion
 from data.rig import read_rig_map
 from model.methods import CLOSING, MAIN, OPTIMUM, named, names, of_kind
@@ -186,7 +186,7 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
 
 def _lacks_rate(path: Path) -> bool:
     """Whether a file of MANO parameters does not tell its frame rate."""
-    return path.suffix.lower() == ".npz" and frame_rate(path, read_npz(path)) is None
+    return path.suffix.lower() in PARAMETERS and frame_rate(path, arrays_of(path)) is None
 
 
 def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config) -> dict[str, Any]:
