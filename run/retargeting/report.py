@@ -21,6 +21,7 @@ from model.metrics import CONTACT, gap_closed
 from model.quality import VIOLATION, FrameQuality, frame_quality, jerk
 from model.topology import BONES_PER_FINGER, FINGERS
 from model.transfer import SourceMotion, Transfer, optimum
+from utils.cli import wide_console
 from utils.files import atomic_write
 
 OPTIMUM_FRAMES = 500
@@ -126,7 +127,7 @@ def print_reports(reports: Sequence[dict[str, Any]], console: Console | None = N
     They are rows of a table; where a terminal is too narrow for that, each hand is a list. Without a terminal the
     table is as wide as it needs to be.
     """
-    console = Console() if console is None else console
+    console = console or Console()
     rows = [(report, side, hand) for report in reports for side, hand in report["hands"].items()]
     cells = [_cells(*row) for row in rows]
     table = Table()
@@ -135,8 +136,7 @@ def print_reports(reports: Sequence[dict[str, Any]], console: Console | None = N
     for row in cells:
         table.add_row(*(escape(cell) for cell in row))
     needed = Measurement.get(console, console.options.update(width=10000, max_width=10000), table).maximum
-    if not console.is_terminal:
-        console = Console(file=console.file, width=max(160, needed))
+    console = wide_console(console, needed)
     if needed <= console.width:
         console.print(table)
     else:
