@@ -118,7 +118,7 @@ def processors() -> int:
 
 
 def wide_console(console: Console | None = None, needed: int = 160) -> Console:
-    """Where to print, in the file of a given console: as wide as the terminal or, where there is none, as is needed and
+    """Where to print, in the file of a given console: as wide as the terminal or, where there is none, as needed and
     160 characters at least, so that tables stay whole."""
     console = console or Console()
     return console if console.is_terminal else Console(file=console.file, width=max(160, needed))
