@@ -52,7 +52,7 @@ def _motion() -> Tensor:
 
 
 def _tasks(target: ShapedHand, source: PosedHand) -> dict[str, Callable[[], object]]:
-    finger, palm = source.semantic_matrix()
+    matrix = source.semantic_matrix()
     start = source.tbs
     number, held = cycle(range(FRAMES)), {"pose": start[:, :1]}
 
@@ -60,11 +60,11 @@ def _tasks(target: ShapedHand, source: PosedHand) -> dict[str, Callable[[], obje
         """The next frame of the motion, from the pose before."""
         frame = next(number)
         now = slice(frame, frame + 1)
-        held["pose"] = optimise(target, finger[:, now], palm[:, now], held["pose"], SINGLE).tbs
+        held["pose"] = optimise(target, matrix.at((slice(None), now)), held["pose"], SINGLE).tbs
 
     tasks = {
-        "batch": lambda: optimise(target, finger, palm, start, BATCH),
-        "smooth": lambda: optimise(target, finger, palm, start, SMOOTH),
+        "batch": lambda: optimise(target, matrix, start, BATCH),
+        "smooth": lambda: optimise(target, matrix, start, SMOOTH),
         "one": one_frame,
     }
     other = _dex_task(target, source)

@@ -18,7 +18,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from importing import InputError, Scene, arguments, convert_all, files_of, guarded  # noqa: E402
 
-from data.formats.skeleton import centred, size_warning, write_mesh  # noqa: E402
+from data.formats.skeleton import MESH_END, centred, size_warning, write_mesh  # noqa: E402
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
         told = [f"{len(scene.skin.vertices)} vertices, {len(armature.names)} bones"] + scene.notes
         return "; ".join(told + [text for text in [size_warning(armature, scene.skin)] if text])
 
-    convert_all(files_of(options.input, options.output, "_mesh_data.npz"), convert, options.force)
+    convert_all(files_of(options.input, options.output, MESH_END), convert, options.force)
 
 
 if __name__ == "__main__":

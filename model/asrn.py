@@ -112,10 +112,10 @@ class ASRN(Retargeting):
 
     def network_input(self, source: Source) -> Tensor:
         """The semantic matrix ``(batch, time, 1740)``: finger coordinates, then palm coordinates."""
-        parts = (source.finger_coords, source.palm_coords)
+        matrix = source.semantic_matrix
         if self.tbs_input_normalization:
-            parts = tuple(unit_or_zero(part) for part in parts)
-        return torch.cat([part.flatten(2) for part in parts], dim=-1)
+            matrix = matrix.map(unit_or_zero)
+        return torch.cat([part.flatten(2) for part in matrix], dim=-1)
 
     def semantic_terms(self, source: Source, posed: PosedHand) -> dict[str, Tensor]:
         """Negative weighted cosines of the directions to finger joints and to palm anchors."""
@@ -123,7 +123,7 @@ class ASRN(Retargeting):
         weights = source.finger_weights(self.distance_weighted, self.lambda_rf_unweighted)
         finger_mask, anchor_mask = self.metric_masks
         weighted = (finger * weights).sum(-1)
-        rows, table = source.counted_fingers, source.counted_palm
+        rows, table = source.present_fingers, source.present_palm
         if finger_mask is not None:
             weighted = weighted[..., finger_mask]
             rows = None if rows is None else rows[..., finger_mask]

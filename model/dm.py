@@ -88,7 +88,7 @@ class DM(Retargeting):
 
     def semantic_terms(self, source: Source, posed: PosedHand) -> dict[str, Tensor]:
         """Difference of the distance matrices, rows scaled to unit length."""
-        return {"dm": distance_term(posed.joints[..., 1:, :], source.distance_rows, source.counted_fingers)}
+        return {"dm": distance_term(posed.joints[..., 1:, :], source.distance_rows, source.present_fingers)}
 
     def term_weight(self, term: str, semi: bool) -> float:
         """λ_dm or λ_semi_dm."""

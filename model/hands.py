@@ -24,7 +24,7 @@ from torch import Tensor
 from model import kinematics, presence
 from model.layout import frames_first, frames_last, turn
 from model.mano_file import N_BONES, FoldedSkin, load_mano
-from model.semantics import palm_length, semantic_matrix
+from model.semantics import SemanticMatrix, palm_length, semantic_matrix
 from model.topology import BONES_PER_FINGER, MANO_BONES, N_FINGERS, N_SHAPE, check_side
 from utils.errors import InputError
 from utils.safe_read import read_npz, read_pickle
@@ -70,17 +70,9 @@ class PosedHand:
         """Distance ``(...,)`` from the wrist to the root of the middle finger."""
         return palm_length(self.joints)
 
-    def semantic_matrix(self, normalise: bool = True) -> tuple[Tensor, Tensor]:
-        """``finger_coords (..., 20, 20, 3)`` and ``palm_coords (..., 20, 9, 3)`` (SPEC §4); zero where a joint is
-        missing."""
-        finger, palm = semantic_matrix(self.joints, self.frames, normalise)
-        if self.shaped.present is None:
-            return finger, palm
-        joints, anchors = presence.finger_joints(self.shaped.present), presence.anchors(self.shaped.present)
-        return (
-            finger * presence.pairs(joints, joints).unsqueeze(-1),
-            palm * presence.pairs(joints, anchors).unsqueeze(-1),
-        )
+    def semantic_matrix(self, normalise: bool = True) -> SemanticMatrix:
+        """What the pose means (SPEC §4); zero where a joint is missing."""
+        return semantic_matrix(self.joints, self.frames, normalise).masked(self.shaped.present)
 
     def vertices(self) -> Tensor:
         """Posed surface ``(..., V, 3)`` of a MANO hand, wrist at the origin, in metres.

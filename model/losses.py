@@ -30,19 +30,19 @@ def unit_or_zero(vectors: Tensor, eps: float = 1e-12) -> Tensor:
 # Direction of the semantic matrix
 
 
-def finger_weights(distance: Tensor, weighted: bool, unweighted_share: float, counted: Tensor | None = None) -> Tensor:
+def finger_weights(distance: Tensor, weighted: bool, unweighted_share: float, present: Tensor | None = None) -> Tensor:
     """Weights ``w_ij (..., 20, 20)`` of the finger direction term: near joints count more.
 
     Args:
         distance: ``(..., 20, 20 or more)`` distances in the source's semantic matrix, finger joints first.
         weighted: softmax over j of ``−|rf_ij|`` plus ``unweighted_share``; otherwise 1/20 everywhere.
         unweighted_share: λ_unweighted.
-        counted: ``(..., 20)`` bool, finger joints that count; None: all. The weights of others are zero, and those of
+        present: ``(..., 20)`` bool, finger joints that count; None: all. The weights of others are zero, and those of
             the rest are what they were without them.
     """
     distance = distance[..., :N_FINGER_JOINTS]
-    if counted is not None:
-        columns = counted.unsqueeze(-2).to(distance.dtype)
+    if present is not None:
+        columns = present.unsqueeze(-2).to(distance.dtype)
         if not weighted:
             return (columns / columns.sum(-1, keepdim=True)).expand_as(distance)
         nearness = torch.exp(-distance) * columns
@@ -57,25 +57,25 @@ def finger_weights(distance: Tensor, weighted: bool, unweighted_share: float, co
 # Distances
 
 
-def unit_rows(distances: Tensor, counted: Tensor | None = None) -> Tensor:
-    """Distance matrices ``(..., 20, 20)`` with each row scaled to unit length; with ``counted (..., 20)`` bool, as if
+def unit_rows(distances: Tensor, present: Tensor | None = None) -> Tensor:
+    """Distance matrices ``(..., 20, 20)`` with each row scaled to unit length; with ``present (..., 20)`` bool, as if
     other joints were not there (their entries are zero)."""
-    if counted is not None:
-        distances = distances * presence.pairs(counted, counted)
+    if present is not None:
+        distances = distances * presence.pairs(present, present)
         return distances / distances.square().sum(-1, keepdim=True).clamp_min(_TINY).sqrt()
     return distances / distances.square().sum(-1, keepdim=True).sqrt()
 
 
-def distance_term(joints: Tensor, source_rows: Tensor, counted: Tensor | None = None) -> Tensor:
+def distance_term(joints: Tensor, source_rows: Tensor, present: Tensor | None = None) -> Tensor:
     """Mean squared difference of two distance matrices whose rows are scaled to unit length (SPEC §6, DM).
 
     Args:
         joints: ``(..., 20, 3)`` finger joints of the result; their scale does not matter.
         source_rows: ``(..., 20, 20)`` :func:`unit_rows` of the source.
-        counted: ``(..., 20)`` bool, finger joints that both hands have; None: all.
+        present: ``(..., 20)`` bool, finger joints that both hands have; None: all.
     """
-    difference = (unit_rows(pairwise_distances(joints), counted) - source_rows).square()
-    return presence.mean(difference, None if counted is None else presence.pairs(counted, counted))
+    difference = (unit_rows(pairwise_distances(joints), present) - source_rows).square()
+    return presence.mean(difference, None if present is None else presence.pairs(present, present))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ def semantic_similarity(
     frames: Tensor,
     finger_mask: list[int] | None = None,
     anchor_mask: list[int] | None = None,
-    counted: Tensor | None = None,
+    present: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """S_finger and S_palm ``(batch,)``: mean cosines between a source's semantic matrix and a result's.
 
@@ -39,14 +39,14 @@ def semantic_similarity(
         joints: ``(batch, time, 21, 3)``; frames: ``(batch, time, 20, 3, 3)`` of the result.
         finger_mask: query joints that count in S_finger; None: all 20.
         anchor_mask: anchors that count in S_palm; None: all 9.
-        counted: ``(batch, time or 1, 21)`` bool, joints that both hands have; None: all. Cosines of others are left
+        present: ``(batch, time or 1, 21)`` bool, joints that both hands have; None: all. Cosines of others are left
             out of the means (with n finger joints, S_finger can reach 1 − 1/n).
     """
     finger, palm = source.cosines(joints, frames)
     of_finger = of_palm = None
-    if counted is not None:
-        rows = presence.finger_joints(counted)
-        of_finger, of_palm = presence.pairs(rows, rows), presence.pairs(rows, presence.anchors(counted))
+    if present is not None:
+        rows = presence.finger_joints(present)
+        of_finger, of_palm = presence.pairs(rows, rows), presence.pairs(rows, presence.anchors(present))
     if finger_mask is not None:
         finger = finger[..., finger_mask, :]
         of_finger = None if of_finger is None else of_finger[..., finger_mask, :]
@@ -61,46 +61,46 @@ def joint_similarity(
     joints: Tensor,
     frames: Tensor,
     anchor_mask: list[int] | None = None,
-    counted: Tensor | None = None,
+    present: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """What S_finger and S_palm are means of: the mean cosine of each query joint, both ``(batch, time, 20)``.
 
     Args as those of :func:`semantic_similarity`; NaN for joints that do not count.
     """
     finger, palm = source.cosines(joints, frames)
-    if counted is not None:
-        rows = presence.finger_joints(counted)
+    if present is not None:
+        rows = presence.finger_joints(present)
         finger = finger.where(presence.pairs(rows, rows), torch.nan)
-        palm = palm.where(presence.pairs(rows, presence.anchors(counted)), torch.nan)
+        palm = palm.where(presence.pairs(rows, presence.anchors(present)), torch.nan)
     if anchor_mask is not None:
         palm = palm[..., anchor_mask]
-    return (finger.mean(-1), palm.mean(-1)) if counted is None else (finger.nanmean(-1), palm.nanmean(-1))
+    return (finger.mean(-1), palm.mean(-1)) if present is None else (finger.nanmean(-1), palm.nanmean(-1))
 
 
-def pinch_error(finger_coords: Tensor, joints: Tensor, counted: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def pinch_error(finger_coords: Tensor, joints: Tensor, present: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """How far fingertips of the result are apart where those of the source touch.
 
     Args:
         finger_coords: ``(batch, time, 20, 20, 3)`` the source's finger coordinates, in its palm lengths.
         joints: ``(batch, time, 21, 3)`` joints of the result.
-        counted: ``(batch, time or 1, 21)`` bool, joints that both hands have; None: all.
+        present: ``(batch, time or 1, 21)`` bool, joints that both hands have; None: all.
 
     Returns:
         Mean distance ``(batch,)`` in palm lengths of the result, NaN in windows without contact, and the number
         ``(batch,)`` of touching pairs it is the mean of.
     """
-    gaps, touching = fingertip_gaps(joints), fingertip_contacts(finger_coords, counted)
+    gaps, touching = fingertip_gaps(joints), fingertip_contacts(finger_coords, present)
     count = touching.flatten(1).sum(1)
     return (gaps * touching).flatten(1).sum(1) / count, count
 
 
-def fingertip_contacts(finger_coords: Tensor, counted: Tensor | None = None) -> Tensor:
+def fingertip_contacts(finger_coords: Tensor, present: Tensor | None = None) -> Tensor:
     """Which of the ten pairs `TIP_PAIRS` of fingertips touch, ``(..., 10)`` bool, from a source's finger coordinates
-    ``(..., 20, 20, 3)`` in its palm lengths; only tips that count, ``counted (..., 21)``."""
+    ``(..., 20, 20, 3)`` in its palm lengths; only tips that count, ``present (..., 21)``."""
     tips = torch.tensor(_TIPS, device=finger_coords.device)
     first, second = tips[_FIRST], tips[_SECOND]
     touching = finger_coords[..., first, second, :].norm(dim=-1) < CONTACT
-    return touching if counted is None else touching & counted[..., 1 + first] & counted[..., 1 + second]
+    return touching if present is None else touching & present[..., 1 + first] & present[..., 1 + second]
 
 
 def fingertip_gaps(joints: Tensor) -> Tensor:
@@ -120,22 +120,22 @@ def gap_closed(method: Tensor, copy: Tensor, optimum: Tensor) -> Tensor:
     return torch.where(room > 0, (method - copy) / room, torch.nan)
 
 
-def s_finger_ceiling(similarity: Tensor, counted: Tensor | None = None) -> Tensor:
+def s_finger_ceiling(similarity: Tensor, present: Tensor | None = None) -> Tensor:
     """Best possible S_finger ``(batch,)``: 1 − 1/n with n finger joints that both hands have, since the zero diagonal
     counts.
 
     Args:
         similarity: ``(batch,)`` S_finger, whose type and place the result has.
-        counted: ``(batch, time or 1, 21)`` joints that both hands have; None: all, 0.95.
+        present: ``(batch, time or 1, 21)`` joints that both hands have; None: all, 0.95.
     """
-    if counted is None:
+    if present is None:
         return torch.full_like(similarity, S_FINGER_CEILING)
-    return (1 - 1 / presence.finger_joints(counted).sum(-1)).to(similarity).mean(-1)
+    return (1 - 1 / presence.finger_joints(present).sum(-1)).to(similarity).mean(-1)
 
 
-def joint_error(joints: Tensor, truth: Tensor, counted: Tensor | None = None) -> Tensor:
+def joint_error(joints: Tensor, truth: Tensor, present: Tensor | None = None) -> Tensor:
     """Mean squared distance ``(batch,)`` over time and all 21 joints of two ``(batch, time, 21, 3)``; unit squared.
 
-    With ``counted (batch, time or 1, 21)`` only over the joints that count.
+    With ``present (batch, time or 1, 21)`` only over the joints that count.
     """
-    return presence.item_means((joints - truth).square().sum(-1), counted)
+    return presence.item_means((joints - truth).square().sum(-1), present)

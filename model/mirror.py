@@ -11,6 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from model.semantics import SemanticMatrix
+
 POINT = (-1.0, 1.0, 1.0)
 FRAME = (1.0, -1.0, 1.0)
 
@@ -35,9 +37,9 @@ def mirror_tbs(tbs: Tensor) -> Tensor:
     return tbs * _signs(tbs, FRAME, FRAME)
 
 
-def mirror_coords(coords: Tensor) -> Tensor:
-    """Finger or palm coordinates ``(..., 3)`` (SPEC §4) of the mirrored hand."""
-    return coords * coords.new_tensor(FRAME)
+def mirror_matrix(matrix: SemanticMatrix) -> SemanticMatrix:
+    """The semantic matrix of the mirrored hand (SPEC §4)."""
+    return matrix.map(lambda part: part * part.new_tensor(FRAME))
 
 
 def _signs(like: Tensor, rows: tuple[float, ...], columns: tuple[float, ...]) -> Tensor:

@@ -68,29 +68,29 @@ def pairs(first: Tensor, second: Tensor) -> Tensor:
     return first.unsqueeze(-1) & second.unsqueeze(-2)
 
 
-def item_means(values: Tensor, counted: Tensor | None = None) -> Tensor:
+def item_means(values: Tensor, present: Tensor | None = None) -> Tensor:
     """Mean ``(batch,)`` over all but the first dimension.
 
     Args:
         values: ``(batch, …)``.
-        counted: bool of the same shape, or broadcast to it; only these are averaged. None: all.
+        present: bool of the same shape, or broadcast to it; only these are averaged. None: all.
 
     Returns:
         Means; NaN where nothing counts.
     """
-    if counted is None:
+    if present is None:
         return values.flatten(1).mean(1)
-    counted = counted.expand_as(values)
-    total = torch.where(counted, values, 0).flatten(1).sum(1)
-    return total / counted.flatten(1).sum(1)
+    present = present.expand_as(values)
+    total = torch.where(present, values, 0).flatten(1).sum(1)
+    return total / present.flatten(1).sum(1)
 
 
-def mean(values: Tensor, counted: Tensor | None = None) -> Tensor:
+def mean(values: Tensor, present: Tensor | None = None) -> Tensor:
     """Mean over everything; with a mask, each item's own mean, averaged over the items in which anything counts."""
-    if counted is None:
+    if present is None:
         return values.mean()
-    means = item_means(values, counted)
-    known = counted.expand_as(values).flatten(1).any(1)
+    means = item_means(values, present)
+    known = present.expand_as(values).flatten(1).any(1)
     return torch.where(known, means, 0).sum() / known.sum().clamp_min(1)
 
 

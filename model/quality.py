@@ -34,32 +34,32 @@ class FrameQuality:
 
 
 @torch.no_grad()
-def frame_quality(source: SourceMotion, result: PosedHand, joint_mask: Tensor) -> FrameQuality:
+def frame_quality(source: SourceMotion, result: PosedHand, present: Tensor) -> FrameQuality:
     """Compare a result with its source.
 
     Args:
         source: the motion.
         result: the target's poses, ``(F,)``.
-        joint_mask: ``(21,)`` bool, joints that both hands have.
+        present: ``(21,)`` bool, joints that both hands have.
     """
-    fingers = joint_mask[1:]
-    anchors = joint_mask[[root for root, _ in PALM_ANCHORS]]
+    fingers = present[1:]
+    anchors = present[[root for root, _ in PALM_ANCHORS]]
     finger, palm = source.directions.cosines(result.joints, result.frames)
-    tips = joint_mask[list(TIPS)]
+    tips = present[list(TIPS)]
     pairs = torch.tensor([bool(tips[a] and tips[b]) for a, b in TIP_PAIRS])
-    touching = fingertip_contacts(source.coords[0]) & pairs
+    touching = fingertip_contacts(source.semantic_matrix.finger) & pairs
     gaps = fingertip_gaps(result.joints)
     return FrameQuality(
         finger[:, fingers][..., fingers].mean((-1, -2)),
         palm[:, fingers][..., anchors].mean((-1, -2)),
         (gaps * touching).sum(-1) / touching.sum(-1),
-        _beyond_limits(result.tbs) * rotating_mask(joint_mask),
+        _beyond_limits(result.tbs) * rotating_mask(present),
     )
 
 
-def rotating_mask(joint_mask: Tensor) -> Tensor:
+def rotating_mask(present: Tensor) -> Tensor:
     """``(5, 3)`` which rotating joints both hands have."""
-    return joint_mask[1:].unflatten(0, (N_FINGERS, JOINTS_PER_FINGER))[:, :BONES_PER_FINGER]
+    return present[1:].unflatten(0, (N_FINGERS, JOINTS_PER_FINGER))[:, :BONES_PER_FINGER]
 
 
 def _beyond_limits(tbs: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ def _beyond_limits(tbs: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def jerk(local: Tensor, joint_mask: Tensor) -> float:
+def jerk(local: Tensor, present: Tensor) -> float:
     """Mean size of the third difference over time of local rotations ``(F, 5, 3, 3, 3)``; 0 for fewer than 4 frames.
 
     Of rotations, not of positions: longer fingers do not count as more jerk.
@@ -81,4 +81,4 @@ def jerk(local: Tensor, joint_mask: Tensor) -> float:
     if len(local) < 4:
         return 0.0
     third = local[3:] - 3 * local[2:-1] + 3 * local[1:-2] - local[:-3]
-    return float(third.flatten(-2).norm(dim=-1)[:, rotating_mask(joint_mask)].mean())
+    return float(third.flatten(-2).norm(dim=-1)[:, rotating_mask(present)].mean())

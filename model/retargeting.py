@@ -5,8 +5,8 @@ domain, and to give the meaning of the other domain's motion to hands of its own
 networks and how it compares the result with the source; see :mod:`model.asrn` and :mod:`model.dm`.
 
 A batch has two groups of hands, ``batch.first`` and ``batch.second`` (Mixamo and MANO, or target and source within one
-domain), with the named tensors ``domain, side, offsets | shape, axes_t, local_rotations, tbs, finger_coords,
-palm_coords``, each ``(batch, time, …)``, and ``present``, which of the 21 joints they have (None: all).
+domain), with the named tensors ``domain, side, offsets | shape, axes_t, local_rotations, tbs,
+semantic_matrix``, each ``(batch, time, …)``, and ``present``, which of the 21 joints they have (None: all).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from model.losses import AnatomicalLoss, finger_weights, unit_rows
 from model.metrics import joint_error, pinch_error, s_finger_ceiling, semantic_similarity
 from model.optimizer import OptimizerSettings, optimise_hands
 from model.reconstruction import ReconstructionNet
-from model.semantics import SourceDirections
+from model.semantics import SemanticMatrix, SourceDirections
 from model.topology import DOMAINS, MIDDLE, N_FINGERS, N_JOINTS, N_SHAPE, ROOTS
 from utils.errors import InputError
 
@@ -55,8 +55,7 @@ class Hands(Protocol):
     axes_t: Tensor
     local_rotations: Tensor
     tbs: Tensor
-    finger_coords: Tensor
-    palm_coords: Tensor
+    semantic_matrix: SemanticMatrix
     present: Tensor | None
 
 
@@ -65,18 +64,13 @@ class Source:
 
     Args:
         hands: the source.
-        counted: ``(batch, time or 1, 21)`` bool, joints that count; None: those that it has.
+        present: ``(batch, time or 1, 21)`` bool, joints that count; None: those that it has.
     """
 
-    def __init__(self, hands: Hands, counted: Tensor | None = None) -> None:
+    def __init__(self, hands: Hands, present: Tensor | None = None) -> None:
         self.hands = hands
-        self.counted = hands.present if counted is None else counted
-        self.finger_coords, self.palm_coords = hands.finger_coords, hands.palm_coords
-        if self.counted is not None:
-            self.finger_coords = self.finger_coords * presence.pairs(
-                self.counted_fingers, self.counted_fingers
-            ).unsqueeze(-1)
-            self.palm_coords = self.palm_coords * self.counted_palm.unsqueeze(-1)
+        self.present = hands.present if present is None else present
+        self.semantic_matrix = hands.semantic_matrix.masked(self.present)
         self._weights: Tensor | None = None
         self._input: Tensor | None = None
 
@@ -84,32 +78,32 @@ class Source:
         """The source with only those joints that ``target`` has too: what a result on it is compared with."""
         if target.present is None or target is self.hands:
             return self
-        return Source(self.hands, presence.both(self.counted, target.present))
+        return Source(self.hands, presence.both(self.present, target.present))
 
     @cached_property
-    def counted_fingers(self) -> Tensor | None:
+    def present_fingers(self) -> Tensor | None:
         """``(batch, time or 1, 20)`` finger joints that count; None: all."""
-        return None if self.counted is None else presence.finger_joints(self.counted)
+        return None if self.present is None else presence.finger_joints(self.present)
 
     @cached_property
-    def counted_palm(self) -> Tensor | None:
+    def present_palm(self) -> Tensor | None:
         """``(batch, time or 1, 20, 9)`` pairs of finger joint and palm anchor that count; None: all."""
-        return None if self.counted is None else presence.pairs(self.counted_fingers, presence.anchors(self.counted))
+        return None if self.present is None else presence.pairs(self.present_fingers, presence.anchors(self.present))
 
     @cached_property
     def directions(self) -> SourceDirections:
         """Directions of its semantic matrix."""
-        return SourceDirections(self.finger_coords, self.palm_coords)
+        return SourceDirections(self.semantic_matrix)
 
     @cached_property
     def distances(self) -> Tensor:
         """``(batch, time, 20, 20)`` distances between finger joints, in palm lengths."""
-        return self.finger_coords.square().sum(-1).sqrt()
+        return self.semantic_matrix.finger.square().sum(-1).sqrt()
 
     @cached_property
     def distance_rows(self) -> Tensor:
         """The same with each row scaled to unit length."""
-        return unit_rows(self.distances, self.counted_fingers)
+        return unit_rows(self.distances, self.present_fingers)
 
     def network_input(self, compute: Callable[[Source], Tensor]) -> Tensor:
         """What ``compute`` makes of it, ``(batch, time, channels)``, as contiguous ``(batch, channels, time)``."""
@@ -120,7 +114,7 @@ class Source:
     def finger_weights(self, weighted: bool, unweighted_share: float) -> Tensor:
         """``(batch, time, 20, 20)``, see :func:`model.losses.finger_weights`."""
         if self._weights is None:
-            self._weights = finger_weights(self.directions.distance, weighted, unweighted_share, self.counted_fingers)
+            self._weights = finger_weights(self.directions.distance, weighted, unweighted_share, self.present_fingers)
         return self._weights
 
     @cached_property
@@ -312,10 +306,10 @@ class Retargeting(LightningModule):
 
     def reconstruction_loss(self, output: Tensor, own: Source) -> Tensor:
         """Mean squared error of raw outputs against the source's own twist-bend-splay rotations."""
-        counted = None if own.hands.present is None else presence.turning(own.hands.present).unsqueeze(-1)
+        present = None if own.hands.present is None else presence.turning(own.hands.present).unsqueeze(-1)
         if self.pose_repr == "ortho6d":
-            return presence.mean((output - own.tbs[..., :2, :].flatten(-2)).square(), counted)
-        return presence.mean((output - standardize_quaternion(own.hands.tbs)).square(), counted)
+            return presence.mean((output - own.tbs[..., :2, :].flatten(-2)).square(), present)
+        return presence.mean((output - standardize_quaternion(own.hands.tbs)).square(), present)
 
     def _step(self, batch, semi: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Totals by domain, and all terms by logged name."""
@@ -397,18 +391,18 @@ class Retargeting(LightningModule):
         results = {**copied_poses(shaped, prepared), self.method: shaped.with_tbs(self.decode(output))}
         shared = prepared.shared_with(target)
         for method, settings in self.optimised.items():
-            results[method] = optimise_hands(shaped, source, settings, counted=shared.counted)
+            results[method] = optimise_hands(shaped, source, settings, present=shared.present)
         if truth:
             recorded = own_pose(shaped, target)
         for method, posed in results.items():
             s_finger, s_palm = semantic_similarity(
-                shared.directions, posed.joints, posed.frames, *self.metric_masks, counted=shared.counted
+                shared.directions, posed.joints, posed.frames, *self.metric_masks, present=shared.present
             )
-            error, pairs = pinch_error(source.finger_coords, posed.joints, shared.counted)
+            error, pairs = pinch_error(source.semantic_matrix.finger, posed.joints, shared.present)
             metrics = {"S_finger": s_finger, "S_palm": s_palm, "pinch_error": error, "pinch_pairs": pairs}
-            metrics["S_finger_ceiling"] = s_finger_ceiling(s_finger, shared.counted)
+            metrics["S_finger_ceiling"] = s_finger_ceiling(s_finger, shared.present)
             if truth:
-                metrics["mixamo_MSE"] = joint_error(posed.joints, recorded.joints, shared.counted)
+                metrics["mixamo_MSE"] = joint_error(posed.joints, recorded.joints, shared.present)
             self._record(method, direction, metrics)
             if method == self.method:
                 self._log_published(direction, metrics)

@@ -1,16 +1,49 @@
 """The anatomy-based semantic matrix: where joints and palm anchors lie, seen from every finger joint (SPEC §4).
 
-``finger_coords[i, j] = M_iᵀ (p_j − p_i) / d`` and the same with palm anchors for ``palm_coords``. ``M_i`` is the
-twist-bend-splay frame of finger joint i and ``d`` the distance from the wrist to the root of the middle finger.
+``finger[i, j] = M_iᵀ (p_j − p_i) / d`` and the same with palm anchors for ``palm``. ``M_i`` is the twist-bend-splay
+frame of finger joint i and ``d`` the distance from the wrist to the root of the middle finger.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
+from model import presence
 from model.layout import frames_first, frames_last
 from model.topology import N_ANCHORS, N_FINGER_JOINTS, PALM_ANCHORS, ROOTS, WRIST
+
+
+class SemanticMatrix(NamedTuple):
+    """What a pose means: where finger joints and palm anchors lie, seen from every finger joint (SPEC §4)."""
+
+    finger: Tensor
+    """``(..., 20, 20, 3)`` finger joints, in palm lengths; the diagonal is zero."""
+    palm: Tensor
+    """``(..., 20, 9, 3)`` palm anchors."""
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> SemanticMatrix:
+        """Both parts, changed alike."""
+        return SemanticMatrix(change(self.finger), change(self.palm))
+
+    def at(self, index) -> SemanticMatrix:
+        """Some of the poses, by their leading dimensions."""
+        return self.map(lambda part: part[index])
+
+    def flattened(self) -> SemanticMatrix:
+        """With one leading dimension."""
+        return self.map(lambda part: part.flatten(0, -4) if part.ndim > 3 else part.unsqueeze(0))
+
+    def masked(self, present: Tensor | None) -> SemanticMatrix:
+        """Zero at the joints that are missing, ``present (..., 21)``; whatever stood there, NaN too."""
+        if present is None:
+            return self
+        rows = presence.finger_joints(present)
+        seen = presence.pairs(rows, rows), presence.pairs(rows, presence.anchors(present))
+        return SemanticMatrix(*(part.where(mask[..., None], 0) for part, mask in zip(self, seen, strict=True)))
 
 
 def bone_frames(global_rotations: Tensor, axes: Tensor) -> Tensor:
@@ -38,16 +71,13 @@ def palm_length(joints: Tensor) -> Tensor:
     return (joints[..., ROOTS[0], :] - joints[..., WRIST, :]).norm(dim=-1)
 
 
-def semantic_matrix(joints: Tensor, frames: Tensor, normalise: bool = True) -> tuple[Tensor, Tensor]:
+def semantic_matrix(joints: Tensor, frames: Tensor, normalise: bool = True) -> SemanticMatrix:
     """The semantic matrix of posed hands.
 
     Args:
         joints: ``(..., 21, 3)`` joint positions, any unit.
         frames: ``(..., 20, 3, 3)`` twist-bend-splay frames.
         normalise: divide by the palm length, so that the matrix has no unit.
-
-    Returns:
-        ``finger_coords (..., 20, 20, 3)`` (diagonal zero) and ``palm_coords (..., 20, 9, 3)``.
     """
     batch = torch.broadcast_shapes(joints.shape[:-2], frames.shape[:-3])
     seen = torch.cat([joints[..., 1:, :], palm_anchors(joints)], dim=-2)
@@ -55,7 +85,7 @@ def semantic_matrix(joints: Tensor, frames: Tensor, normalise: bool = True) -> t
         seen = seen / palm_length(joints)[..., None, None]
     seen, frames = seen.expand(*batch, -1, -1), frames.expand(*batch, -1, -1, -1)
     coords = _SeenFromJoints.apply(frames_last(seen, 2), frames_last(frames, 3))
-    return tuple(frames_first(part, batch) for part in coords)
+    return SemanticMatrix(*(frames_first(part, batch) for part in coords))
 
 
 class SourceDirections:
@@ -64,14 +94,11 @@ class SourceDirections:
     Inside, frames are the last dimension (``(3, 20, 29, frames)``): three-vectors then cost three long products
     instead of many short ones, which is several times as fast on a processor.
 
-    Args:
-        finger_coords: ``(..., 20, 20, 3)`` the source's finger coordinates.
-        palm_coords: ``(..., 20, 9, 3)`` its palm coordinates.
     """
 
-    def __init__(self, finger_coords: Tensor, palm_coords: Tensor) -> None:
-        self._batch = finger_coords.shape[:-3]
-        coords = torch.cat([frames_last(finger_coords, 3), frames_last(palm_coords, 3)], dim=1)
+    def __init__(self, matrix: SemanticMatrix) -> None:
+        self._batch = matrix.finger.shape[:-3]
+        coords = torch.cat([frames_last(part, 3) for part in matrix], dim=1)
         coords = coords.movedim(2, 0)  # a view: planes of x, y and z
         distance = _length(coords)
         self.distance = frames_first(distance, self._batch)

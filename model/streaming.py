@@ -18,10 +18,12 @@ from torch import Tensor, nn
 
 from model.hands import PosedHand, ShapedHand
 from model.kinematics import rotation_from_rows
-from model.mirror import mirror_axes, mirror_coords, mirror_points, mirror_tbs
+from model.mirror import mirror_axes, mirror_matrix, mirror_points, mirror_tbs
 from model.reconstruction import OneWindow
 from model.retargeting import Retargeting, Source, static_features
+from model.semantics import SemanticMatrix
 from model.topology import BONES_PER_FINGER, DOMAINS, N_FINGERS
+from utils.errors import InputError
 
 WINDOW = 8
 """Frames of a window the networks were trained with."""
@@ -31,6 +33,8 @@ PHASES = 3
 """Grids laid one between the other, at most: 15 looks a second at the motion."""
 SIGMA = 0.08
 """Seconds: width of the Gaussian that filters corrections; touches last longer."""
+MOST_TIMES = 100_000
+"""Grid times of a motion with fewer frames than that; a gigabyte."""
 _WIDE = 0.75
 """Width of that Gaussian, at least, in steps of the grid: it must reach over the gaps between them."""
 _REACH = 6.0
@@ -52,10 +56,20 @@ class TimeGrid:
         """The grid of a motion of ``frames`` frames at ``frame_rate`` frames/s.
 
         A grid is no denser than the frames.
+
+        Raises:
+            InputError: the motion would last for hours.
         """
         if frames < 1 or not frame_rate > 0:
             raise ValueError(f"a motion needs frames and a frame rate; got {frames} at {frame_rate}")
-        return TimeGrid(frames, frame_rate, max(1, min(phases, ceil(frame_rate / RATE - 1e-6))))
+        grid = TimeGrid(frames, frame_rate, max(1, min(phases, ceil(frame_rate / RATE - 1e-6))))
+        if grid.count > max(frames, MOST_TIMES):
+            hours = (frames - 1) / frame_rate / 3600
+            raise InputError(
+                f"expected a motion of less than {MOST_TIMES / RATE / 3600:.2g} hours, found {frames} frames at "
+                f"{frame_rate:g} per second ({hours:.3g} hours); give its true rate with --fps, or cut it"
+            )
+        return grid
 
     @property
     def rate(self) -> float:
@@ -169,8 +183,7 @@ class _Window:
     axes_t: Tensor | None = None
     offsets: Tensor | None = None
     shape: Tensor | None = None
-    finger_coords: Tensor | None = None
-    palm_coords: Tensor | None = None
+    semantic_matrix: SemanticMatrix | None = None
     present: None = None  # complete: what a hand lacks is filled in, because networks learn from complete hands
 
 
@@ -231,20 +244,20 @@ class StreamingNetwork:
 
     def _predicted(self, posed: PosedHand, grid: TimeGrid) -> Tensor:
         """The network's own rotations ``(count, 5, 3, 3, 3)`` at the grid times."""
-        coords = posed.semantic_matrix()
+        matrix = posed.semantic_matrix()
         if self.mirrored:
-            coords = tuple(mirror_coords(part) for part in coords)
+            matrix = mirror_matrix(matrix)
         if grid.count == 1:  # one frame alone: one window that holds it, and its middle
-            tbs = self._network(*(part.expand(WINDOW, *part.shape[1:])[None] for part in coords))[0, _HALF:][:1]
+            tbs = self._network(matrix.map(lambda part: part.expand(WINDOW, *part.shape[1:])[None]))[0, _HALF:][:1]
         else:
             windows = Windows.over(grid)
-            parts = [self._network(*(part[times] for part in coords)) for times in windows.times.split(_CHUNK)]
+            parts = [self._network(matrix.at(times)) for times in windows.times.split(_CHUNK)]
             tbs = windows.blend(torch.cat(parts))
         return mirror_tbs(tbs) if self.mirrored else tbs
 
-    def _network(self, finger_coords: Tensor, palm_coords: Tensor) -> Tensor:
-        """Rotations ``(n, 8, 5, 3, 3, 3)`` for windows of coordinates ``(n, 8, 20, 20 | 9, 3)``."""
-        source = Source(_Window("source", finger_coords=finger_coords, palm_coords=palm_coords))
+    def _network(self, matrix: SemanticMatrix) -> Tensor:
+        """Rotations ``(n, 8, 5, 3, 3, 3)`` for windows ``(n, 8, …)`` of the semantic matrix."""
+        source = Source(_Window("source", semantic_matrix=matrix))
         inputs = self.network.network_input(source)
         if self._shape is not None:
             inputs = torch.cat([inputs, self._shape.expand(*inputs.shape[:2], -1)], dim=-1)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model.hands import PosedHand, ShapedHand
 from model.optimizer import CONTACT_WEIGHT, SMOOTHNESS, OptimizerSettings, optimise
-from model.semantics import SourceDirections
+from model.semantics import SemanticMatrix, SourceDirections
 from model.streaming import StreamingNetwork
 
 NETWORKS = ("asrn", "dm")
@@ -33,14 +33,14 @@ class SourceMotion:
         return self.hand.with_local_rotations(self.local)
 
     @cached_property
-    def coords(self) -> tuple[Tensor, Tensor]:
-        """Its semantic matrix, ``(F, 20, 20, 3)`` and ``(F, 20, 9, 3)``."""
+    def semantic_matrix(self) -> SemanticMatrix:
+        """Its semantic matrix, ``(F, …)``."""
         return self.posed.semantic_matrix()
 
     @cached_property
     def directions(self) -> SourceDirections:
         """Directions of the semantic matrix."""
-        return SourceDirections(*self.coords)
+        return SourceDirections(self.semantic_matrix)
 
     def at(self, frames: Tensor) -> SourceMotion:
         """Some frames alone."""
@@ -54,7 +54,7 @@ class Transfer:
     Attributes:
         method: of :data:`METHODS`.
         target: the hand, without leading dimensions.
-        joint_mask: ``(21,)`` bool, joints that both hands have.
+        present: ``(21,)`` bool, joints that both hands have.
         network: for the methods that are networks.
         refine: steps of the optimiser after a network.
         iterations: steps of the method "optimize".
@@ -63,7 +63,7 @@ class Transfer:
 
     method: str
     target: ShapedHand
-    joint_mask: Tensor
+    present: Tensor
     network: StreamingNetwork | None = None
     refine: int = 0
     iterations: int = OptimizerSettings.iterations
@@ -89,13 +89,13 @@ class Transfer:
             frame_rate=source.frame_rate,
             keep_start=True,  # what the source does beyond usual limits, it does on purpose
         )
-        mask = None if bool(self.joint_mask.all()) else self.joint_mask
-        return optimise(self.target, *source.coords, start, settings, mask)
+        mask = None if bool(self.present.all()) else self.present
+        return optimise(self.target, source.semantic_matrix, start, settings, mask)
 
 
-def optimum(target: ShapedHand, source: SourceMotion, joint_mask: Tensor) -> PosedHand:
+def optimum(target: ShapedHand, source: SourceMotion, present: Tensor) -> PosedHand:
     """The best that the target can do in each frame on its own by the semantic matrix: the optimiser run to the end,
     without contacts and smoothness."""
-    mask = None if bool(joint_mask.all()) else joint_mask
+    mask = None if bool(present.all()) else present
     with torch.no_grad():
-        return optimise(target, *source.coords, source.posed.tbs, OptimizerSettings.converged(), mask)
+        return optimise(target, source.semantic_matrix, source.posed.tbs, OptimizerSettings.converged(), mask)

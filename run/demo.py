@@ -8,7 +8,6 @@ Steps whose inputs have not changed are skipped or, if they were interrupted, co
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from data.dataset import MixHandFolder
 from data.mixhand import MixHandDataModule
 from data.splits import TITLES, read_splits
 from model.asrn import ASRN
@@ -32,7 +32,7 @@ from run.evaluation.line_up import LineUp, load_network
 from run.evaluation.report import print_tables, write_report
 from run.training.checkpoints import CHECKPOINT_FOLDER, LAST, display_path, last_training
 from run.training.command_line import LOGS
-from utils.cli import guarded, processors
+from utils.cli import CommandLine, guarded, processors
 from utils.errors import InputError
 from utils.files import atomic_write, content_hash
 
@@ -125,7 +125,8 @@ def training_key(method: str, data: Path, overrides: Sequence[str]) -> str:
     """A fingerprint of everything that a training depends on: configuration, program, features."""
     sources = sorted([*(ROOT / "model").rglob("*.py"), *(ROOT / "data").rglob("*.py")])
     config = ROOT / "config" / "open" / METHODS[method][2]
-    files = content_hash(config, *sources, data / "splits.yaml", *sorted((data / "models" / "mano").glob("*")))
+    folder = MixHandFolder(data)
+    files = content_hash(config, *sources, folder.splits, *sorted((folder.models / "mano").glob("*")))
     # Descriptions of features hold the fingerprint of what they were computed from, beside things that may change.
     described = [(path.name, json.loads(path.read_text()).get("inputs")) for path in sorted(data.glob("*.json"))]
     return f"{method}-{hashlib.sha256(repr([files, described, *overrides]).encode()).hexdigest()[:10]}"
@@ -165,9 +166,10 @@ def train(output: Path, data: Path, overrides: Sequence[str]) -> dict[str, Path]
 
 def data_options(data: Path) -> list[str]:
     """Options that point a training program to the open data set."""
+    folder = MixHandFolder(data)
     return [
-        "--data.data_path", str(data), "--model.smplx_model_path", str(data / "models"),
-        "--model.mano_axis_path", str(data / "finger_data" / "mano_finger_axis.pkl"),
+        "--data.data_path", str(data), "--model.smplx_model_path", str(folder.models),
+        "--model.mano_axis_path", str(folder.mano_axes),
     ]  # fmt: skip
 
 
@@ -177,7 +179,7 @@ def demo(output: Path, data: Path, overrides: Sequence[str], build_options: Sequ
     steps.start("build", "Building MixHand-Open")
     run_module("run.build_open_hands", ["--output", str(data), *build_options])
     steps.start("preprocess", "Computing features")
-    run_module("run.preprocess_mixhand", ["--data_path", str(data), "--smplx_path", str(data / "models")])
+    run_module("run.preprocess_mixhand", ["--data_path", str(data), "--smplx_path", str(MixHandFolder(data).models)])
     steps.start("train", "Training DM and ASRN at the same time")
     checkpoints = train(output, data, overrides)
     steps.start("test", "Testing on hands that no training has seen")
@@ -200,10 +202,10 @@ def demo(output: Path, data: Path, overrides: Sequence[str], build_options: Sequ
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the options and run."""
-    parser = argparse.ArgumentParser(prog="python -m run.demo", description=__doc__.splitlines()[0])
+    parser = CommandLine("run.demo", __doc__)
     parser.add_argument("--output", type=Path, default=Path("artifact/demo"), help="folder of results and trainings")
     parser.add_argument("--data_path", type=Path, default=Path("artifact/MixHandOpen"), help="folder of the data set")
-    parser.add_argument("--small", action="store_true", help="few hands, short training: only to see that it runs")
+    parser.flag("small", "few hands, short training: only to see that it runs")
     options = parser.parse_args(arguments)
     overrides, build_options = [], []
     if options.small:

@@ -16,16 +16,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from data.dataset import MixHandFolder
 from data.features.windows import BatchRequest, PairedWindows
 from data.mixhand import INTRA_SOURCE, INTRA_TARGET, TEST_CHARACTERS, MixHandDataModule
-from data.splits import SPLITS, TITLES, each_with_the_others, read_sides, read_splits, splits_file
+from data.splits import SPLITS, TITLES, each_with_the_others, read_sides, read_splits
 from model.retargeting import HandModels
 from run.evaluation.comparison import window_names
 from run.evaluation.line_up import METHODS, NETWORKS, LineUp, available, check_side, load_network
 from run.evaluation.report import print_tables, results_of, write_report
 from run.evaluation.scores import DirectionScores, merged, score
 from run.training.checkpoints import display_path
-from utils.cli import guarded
+from utils.cli import CommandLine, guarded
 from utils.errors import InputError
 from utils.files import check_writable
 from utils.progress import progress
@@ -60,11 +61,11 @@ class Settings:
         object.__setattr__(self, "protocols", ("cross", "intra") if self.protocol == "both" else (self.protocol,))
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> CommandLine:
     """The command line."""
-    made = argparse.ArgumentParser(
-        prog="python -m run.evaluate",
-        description="Compare all methods on test hands: tables, breakdowns and plots.",
+    made = CommandLine(
+        "run.evaluate",
+        "Compare all methods on test hands: tables, breakdowns and plots.",
         epilog="Without a checkpoint the copies (and the optimiser) are compared. Lists of characters are written as "
         "in the configurations: NAME, 'NAME*4', '(A+B)*2', Hand00..07.",
         allow_abbrev=False,
@@ -80,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
         "splits, or the published ones)")  # fmt: skip
     add("--intra_target", nargs="+", metavar="NAME", help="whose hands are posed within Mixamo")
     add("--intra_source", nargs="+", metavar="NAME", help="whose motion is copied within Mixamo")
-    add("--is_rhand", type=boolean, metavar="true|false", help="which hand the data must show (default: either)")
+    made.flag("is_rhand", "which hand the data must show (default: either)", default=None)
     add("--max_windows", type=int, metavar="N", help="use N windows of each protocol, evenly spread")
     add("--batch_size", type=int, default=64, metavar="N", help="windows at once (default 64)")
     add("--window_size", type=int, default=8, metavar="N", help="frames of a window (default 8)")
@@ -117,25 +118,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"Written: {len(written)} files in {display_path(options.output_dir)}; read tables.md first", flush=True)
 
 
-def boolean(text: str) -> bool:
-    """An option's "true" or "false"."""
-    if text.lower() not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"expected true or false, found {text!r}")
-    return text.lower() == "true"
-
-
 def model_paths(options: argparse.Namespace) -> dict[str, str]:
     """Where MANO's model and axes are."""
-    own = options.data_path / "models"
-    model = options.smplx_path or (own if own.is_dir() else Path("artifact/smplx/models"))
-    axes = options.mano_axis_path or options.data_path / "finger_data" / "mano_finger_axis.pkl"
+    folder = MixHandFolder(options.data_path)
+    model, axes = folder.mano_model(options.smplx_path), options.mano_axis_path or folder.mano_axes
     return {"smplx_model_path": str(model), "mano_axis_path": str(axes)}
 
 
 def groups_for(options: argparse.Namespace) -> dict[str, Group]:
     """The groups of test hands by their key in results.json: those asked for, or the data set's own test splits."""
     own = options.test_characters or options.intra_target or options.intra_source
-    if own or not splits_file(options.data_path).is_file():
+    if own or not MixHandFolder(options.data_path).splits.is_file():
         target = options.intra_target or INTRA_TARGET
         source = options.intra_source or INTRA_SOURCE
         return {"methods": Group("Test hands", options.test_characters or TEST_CHARACTERS, (target, source))}

@@ -25,6 +25,7 @@ from rich.console import Console
 from data.blender import ADVICE, find_blender
 from data.character.character import Avatar
 from data.character.reading import Reading, read_avatar
+from data.formats.rates import check_rate
 from data.motion.mano_file import frame_rate
 from data.motion.reading import MANO_FPS, Motion, find_motions, read_motions
 from data.motion.writing import FORMATS, Job, check_target, output_paths, skin_missing, write_motion
@@ -38,21 +39,18 @@ from run.retargeting.film import Shown, write_motion_film
 from run.retargeting.plan import FILMS, Plan, formats_of, inputs_of, plan_of
 from run.retargeting.report import hand_report, print_reports, write_report
 from run.training.callbacks import say
-from utils.cli import guarded
+from utils.cli import CommandLine, guarded
 from utils.errors import InputError
 from utils.progress import progress
 from utils.safe_read import read_npy, read_npz
 from utils.video import check_format
 
-MOST_FPS = 10000
 
-
-def argument_parser() -> argparse.ArgumentParser:
+def argument_parser() -> CommandLine:
     """The options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m run.retarget",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = CommandLine(
+        "run.retarget",
+        __doc__,
         epilog="examples:\n"
         "  python -m run.retarget dance.fbx --target me.glb --method optimize --output dance.glb --report\n"
         "  python -m run.retarget motions/ --target HandLong0 --method asrn --refine 3 --ckpt_path last.ckpt \\\n"
@@ -74,7 +72,7 @@ def argument_parser() -> argparse.ArgumentParser:
     add("--method", choices=METHODS, default="asrn", help="default: asrn")
     add("--ckpt_path", type=Path, metavar="FILE", help="checkpoint of the network, for asrn and dm")
     add("--refine", type=int, default=0, metavar="N", help="steps of the optimiser after the network")
-    add("--no_contacts", action="store_true", help="let the optimiser leave touches open")
+    parser.flag("no_contacts", "let the optimiser leave touches open")
     add("--hands", choices=("both", *SIDES), default="both", help="which hands; default: all that both have")
     add("--source_hand", metavar="WHO", help="whose hands the source's are, as --target; default: the file's own")
     add("--source_scale", type=float, default=1.0, metavar="X", help="multiply lengths of the source (100: metres)")
@@ -87,7 +85,7 @@ def argument_parser() -> argparse.ArgumentParser:
     add("--mano_axes", type=Path, metavar="FILE", help="axes of the MANO hand; default: those of the data set")
     add("--rig_map", type=Path, metavar="FILE", help="which joints are which, where names do not tell")
     add("--blender", metavar="PATH", help="Blender, or a Python with bpy, for FBX; default: found by itself")
-    add("--report", action="store_true", help="measure the result: a table, and <name>_report.json")
+    parser.flag("report", "measure the result: a table, and <name>_report.json")
     add("--film_size", type=int, default=320, metavar="PIXELS", help="height of a hand in mp4 and gif")
     return parser
 
@@ -149,6 +147,7 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
         None if config.rig_map is None else read_rig_map(config.rig_map),
         config.fps,
         config.blender,
+        None if config.hands == "both" else config.hands,
     )
     plan = plan_of(config, files, formats, into_file)
     plan.check(inputs_of(config, files, reading))
@@ -184,7 +183,7 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
 
 def _lacks_rate(path: Path) -> bool:
     """Whether a file of MANO parameters does not tell its frame rate."""
-    return path.suffix.lower() == ".npz" and frame_rate(read_npz(path)) is None
+    return path.suffix.lower() == ".npz" and frame_rate(path, read_npz(path)) is None
 
 
 def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config) -> dict[str, Any]:
@@ -238,8 +237,8 @@ def _check_options(config: argparse.Namespace, formats: list[str]) -> None:
     for name in ("source_scale", "target_scale"):
         if not 0 < getattr(config, name) < np.inf:
             raise InputError(f"--{name}: expected a number above 0, found {getattr(config, name)}")
-    if config.fps is not None and not 0 < config.fps <= MOST_FPS:
-        raise InputError(f"--fps: expected frames per second, above 0 and at most {MOST_FPS}, found {config.fps:g}")
+    if config.fps is not None:
+        check_rate(config.fps, "--fps", "give another one")
     if not 64 <= config.film_size <= 2160:
         raise InputError(f"--film_size: expected 64 to 2160 pixels, found {config.film_size}")
     for kind in formats:

@@ -31,7 +31,7 @@ from run.evaluation.tables import DIRECTIONS
 from run.training.callbacks import say
 from run.training.checkpoints import display_path
 from run.training.loading import LoadedRun, load_run
-from utils.cli import guarded, processors
+from utils.cli import CommandLine, guarded, processors
 from utils.errors import InputError
 from utils.files import check_writable
 from utils.progress import progress
@@ -68,11 +68,11 @@ class Look:
     """That of --ckpt_path: its films have the published names."""
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> CommandLine:
     """The command line."""
-    made = argparse.ArgumentParser(
-        prog=f"python -m {PROGRAM}",
-        description="Films of test windows, without a display: what a network makes of a motion, beside its source.",
+    made = CommandLine(
+        PROGRAM,
+        "Films of test windows, without a display: what a network makes of a motion, beside its source.",
         epilog="Every option of run.train_mixhand predict works here too, for instance --data.data_path FOLDER, "
         "--data.test_characters '[HandLong0, ManoShort0]', --data.protocol intra or --data.window_size 40.",
         allow_abbrev=False,
@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     add("--max_windows", type=int, metavar="N", help="film at most N windows, each in both directions (2 N films, "
         "beside those of the source)")  # fmt: skip
     add("--windows", type=int, nargs="+", metavar="I", help="film these windows, by number, instead of each N-th")
-    add("--side_by_side", action="store_true", help="source and all methods in one film")
+    made.flag("side_by_side", "source and all methods in one film")
     add("--methods", metavar="A,B", help=f"which of {', '.join(METHODS)} (default: the network of --ckpt_path; side "
         "by side all that can be had)")  # fmt: skip
     for name in NETWORKS:

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from data.character.mesh_file import read_finger_axes
+from data.dataset import AXES_ENDINGS, character_of, meshes_in
+from data.formats.skeleton import MESH_END
 from model.topology import N_FINGERS
 from utils.errors import InputError
 from utils.files import atomic_write
-
-MESH_SUFFIX, AXES_SUFFIX = "_mesh_data.npz", "_finger_axis.pkl"
 
 
 def write_axes(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
@@ -54,7 +54,7 @@ def read_preset(path: str | os.PathLike, side: str) -> np.ndarray | None:
 
 
 def mesh_files(path: str | os.PathLike) -> list[Path]:
-    """The mesh file, or all of a folder: ``*_mesh_data.npz``, sorted.
+    """The mesh file, or all of a folder, sorted.
 
     Raises:
         InputError: there is none.
@@ -62,24 +62,19 @@ def mesh_files(path: str | os.PathLike) -> list[Path]:
     path = Path(path)
     if path.is_file():
         return [path]
-    files = sorted(path.glob(f"*{MESH_SUFFIX}")) if path.is_dir() else []
+    files = meshes_in(path) if path.is_dir() else []
     if not files:
         found = "a folder without any" if path.is_dir() else "nothing"
         raise InputError(
-            f"{path}: expected a mesh file or a folder of files *{MESH_SUFFIX}, found {found}; make them with "
+            f"{path}: expected a mesh file or a folder of files *{MESH_END}, found {found}; make them with "
             f"blender_scripts/fbx2mesh.py or correct --mesh_data"
         )
     return files
 
 
-def character_name(mesh: Path) -> str:
-    """The character whose mesh file this is."""
-    return mesh.name.removesuffix(".npz").removesuffix("_mesh_data")
-
-
 def axes_path(mesh: Path, output: str | os.PathLike | None, folder: bool) -> Path:
     """Where the axes of a mesh file go: ``output`` (a folder if several files are made), or beside the mesh."""
-    name = character_name(mesh) + AXES_SUFFIX
+    name = character_of(mesh) + AXES_ENDINGS[0]
     if output is None:
         return mesh.with_name(name)
     output = Path(output)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from data.blender import ADVICE, BlenderWorker, find_blender
 from data.formats.character_files import Request, check_kind
+from data.formats.skeleton import MESH_END
 from utils.errors import InputError
 
 _SECONDS, _MEMORY_GB = 600.0, 8.0
@@ -42,7 +43,7 @@ class _Converter:
     def convert(self, path: Path, fps: float | None) -> Converted:
         self.count += 1
         folder = Path(self.folder.name) / str(self.count)
-        mesh = folder / f"{path.stem}_mesh_data.npz"
+        mesh = folder / f"{path.stem}{MESH_END}"
         result = self.worker.convert(Request(str(path.resolve()), str(mesh), str(folder), path.stem, "", fps))
         if result.error is not None:
             raise InputError(result.error)

@@ -19,6 +19,7 @@ from data.formats.bvh import Bvh
 from data.formats.character_files import GLTF_FPS, frame_count
 from data.formats.gltf import Animation, Gltf, Skinning, Track, explained, read_gltf, require
 from data.formats.skeleton import Armature, Skin, merged, motion, unique_names, usable, welded
+from data.rig import RigMap, find_hand, hand_sides
 from utils.errors import InputError
 
 CM = 100.0
@@ -42,6 +43,8 @@ class GltfCharacter:
     nodes: np.ndarray
     """(J,) node number of each bone."""
     animations: tuple[Animation, ...]
+    hands: RigMap | None
+    """Which bones the hands consist of, as the file's own table says."""
 
     def above(self) -> np.ndarray:
         """(J, 4, 4) where the node above each bone stands in the file, metres; the identity where there is none."""
@@ -74,8 +77,9 @@ class GltfCharacter:
 def read_gltf_character(path: str | os.PathLike, armature: str | None = None) -> GltfCharacter:
     """Read the character of a glTF, GLB or VRM file.
 
-    Its bones are the joints of all skins and the nodes between them; in a file without skins, the tree of nodes that
-    its animations move. Meshes that hang rigidly on a bone follow that bone.
+    Its bones are the joints of all skins and the nodes between them; in a file without skins, the nodes that its table
+    of human bones names (VRM), or the tree of nodes that its animations move. Meshes that
+    hang rigidly on a bone follow that bone.
 
     Args:
         path: the file.
@@ -110,7 +114,19 @@ def read_gltf_character(path: str | os.PathLike, armature: str | None = None) ->
             gltf=gltf,
             nodes=nodes,
             animations=animations,
+            hands=_hands(path, gltf, names, parents, place),
         )
+
+
+def _hands(path: Path, gltf: Gltf, names: Sequence[str], parents: np.ndarray, place: dict[int, int]) -> RigMap | None:
+    """The hands that a VRM file's table of human bones names; None without one."""
+    called = [""] * len(names)
+    for bone, node in gltf.humanoid.items():
+        if node in place:
+            called[place[node]] = bone
+    found = {side: find_hand(called, side, str(path), parents) for side in hand_sides(called, parents)}
+    hands = {side: tuple(None if i is None else names[i] for i in hand.indices) for side, hand in found.items()}
+    return RigMap(str(path), hands) if hands else None
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -121,7 +137,8 @@ def read_gltf_character(path: str | os.PathLike, armature: str | None = None) ->
 def _groups(gltf: Gltf) -> list[np.ndarray]:
     """Armatures: (J,) node numbers each, every node after its parent."""
     n_nodes = len(gltf.node_names)
-    seeds = [skin.joints for skin in gltf.skins] or [_animated(gltf)]
+    human = np.array(sorted(set(gltf.humanoid.values())), np.int64)
+    seeds = [skin.joints for skin in gltf.skins] or [human if len(human) else _animated(gltf)]
     bones = np.zeros(n_nodes, bool)
     bones[np.concatenate(seeds)] = True
     order = _tree_order(gltf.parents)

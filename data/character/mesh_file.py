@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.dataset import character_files, character_of
 from data.rig import HandMap, RigMap, find_hand, hand_sides
 from data.rig.rest import RestHand, rest_hand, turned
 from model.topology import N_JOINTS, SIDES, check_side
@@ -87,27 +88,8 @@ class HandMesh:
     """(21, 3) float32, centimetres, rest pose."""
 
 
-def character_files(folder: str | os.PathLike, name: str) -> tuple[Path, Path]:
-    """(mesh file, axes file) of a character in a folder `finger_data`; the axes may be ``.pkl`` or ``.npz``.
-
-    Raises:
-        InputError: one of them does not exist.
-    """
-    folder = Path(folder)
-    mesh = folder / f"{name}_mesh_data.npz"
-    candidates = [folder / f"{name}_finger_axis{suffix}" for suffix in (".pkl", ".npz")]
-    axes = next((path for path in candidates if path.is_file()), candidates[0])
-    for path in (mesh, axes):
-        if not path.is_file():
-            raise InputError(
-                f"{path}: expected this file of the character {name}, found nothing; make it "
-                "(run.convert_character, run.calculate_mixamo_axis) or correct the name"
-            )
-    return mesh, axes
-
-
 def load_character(folder: str | os.PathLike, name: str, rig_map: RigMap | None = None) -> Character:
-    """Read the character `name` from a folder laid out as `finger_data` (see `character_files`)."""
+    """Read the character `name` from a folder of mesh and axes files (see `data.dataset.character_files`)."""
     return read_character(*character_files(folder, name), rig_map)
 
 
@@ -120,8 +102,8 @@ def read_character(
     in the mesh file is arbitrary: they are found by name and hierarchy (:mod:`data.rig`), and fingers may be missing.
 
     Args:
-        mesh_path: ``{name}_mesh_data.npz``; the name of the character is taken from it.
-        axes_path: ``{name}_finger_axis.pkl`` or ``.npz``; None reads the character without axes.
+        mesh_path: the name of the character is taken from it.
+        axes_path: ``.pkl`` or ``.npz``; None reads the character without axes.
         rig_map: what the user says about the rig.
 
     Raises:
@@ -129,7 +111,7 @@ def read_character(
     """
     mesh_path = Path(mesh_path)
     mesh = read_mesh(mesh_path)
-    sides = hand_sides(mesh.bone_names, mesh.bone_parents, rig_map)
+    sides = hand_sides(mesh.bone_names, mesh.bone_parents, rig_map, mesh.bone_heads, mesh_path)
     if not sides:
         find_hand(mesh.bone_names, None, str(mesh_path), mesh.bone_parents, rig_map)  # raises with the reason
     axes: dict[str, np.ndarray] = {}
@@ -148,7 +130,7 @@ def read_character(
         for side, found in maps.items()
     }
     return Character(
-        name=mesh_path.name.removesuffix(".npz").removesuffix("_mesh_data"),
+        name=character_of(mesh_path),
         sides=sides,
         offsets={side: rest[side].offsets for side in sides},
         axes={side: turned(axes[side], rest[side].turn) for side in sides if side in axes},
@@ -160,7 +142,7 @@ def read_character(
 
 
 def read_finger_axes(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Read ``{name}_finger_axis.pkl`` or ``.npz``: keys ``rhand`` and/or ``lhand``, (5,4,3,3) or (5,3,3).
+    """Read an axes file, ``.pkl`` or ``.npz``: keys ``rhand`` and/or ``lhand``, (5,4,3,3) or (5,3,3).
 
     Returns:
         ``"right"`` and/or ``"left"`` → (5, 4, 3, 3) float64, rows twist, bend, splay; (5,3,3) is repeated
@@ -253,7 +235,7 @@ def _checked_axes(where: str, value: object) -> np.ndarray:
 
 
 def read_mesh(path: Path) -> CharacterMesh:
-    """Read ``{name}_mesh_data.npz``. Raises InputError if it is damaged or incomplete."""
+    """Read a mesh file. Raises InputError if it is damaged or incomplete."""
     arrays = read_npz(path)
     # Bones without weights (finger tips) may be listed under bone_* only; files without bone_* use vgrp_*.
     prefix, heads_key = ("bone_names", "bone_cors") if "bone_names" in arrays else ("vgrp_label", "vgrp_cors")

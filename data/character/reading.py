@@ -12,7 +12,8 @@ from data.axes.hand import BareHand
 from data.character.character import Avatar, Hand, HandSurface, Skin, character_hand, hand_surface, mano_avatar
 from data.character.fbx import converted_fbx
 from data.character.gltf import GltfCharacter, read_gltf_character
-from data.character.mesh_file import HandMesh, character_files, read_finger_axes, read_mesh
+from data.character.mesh_file import HandMesh, read_finger_axes, read_mesh
+from data.dataset import MixHandFolder, axes_of, character_of
 from data.formats.bvh import Bvh, read_bvh
 from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
 from data.rig import RigMap, find_hand, hand_sides
@@ -23,7 +24,6 @@ from model.topology import N_SHAPE, SIDES
 from utils.errors import InputError
 
 MANO_NAMES = ("mano", "open")
-MESH_SUFFIX = "_mesh_data.npz"
 _NAMES_SHOWN = 12  # of a data set's characters, in a message
 
 
@@ -32,12 +32,13 @@ class Reading:
     """How files are read: where data sets and MANO lie, and what the user says about a file.
 
     Attributes:
-        data_path: data set whose finger_data holds characters by name.
-        smplx_path: MANO model file or folder; None: ``<data_path>/models``.
-        mano_axes: axes of the MANO hand; None: ``<data_path>/finger_data/mano_finger_axis.pkl``.
+        data_path: data set that holds characters by name.
+        smplx_path: MANO model file or folder; None: as `MixHandFolder.mano_model` says.
+        mano_axes: axes of the MANO hand; None: those of the data set.
         rig_map: which joints are which, for rigs whose names tell nothing.
         fps: frames a second at which glTF and FBX animations are sampled; None: 60 for glTF, FBX's own.
         blender: Blender, or a Python with bpy, for FBX; None: found by itself.
+        side: of a hand of which neither names nor joints tell it.
         scale_option: the option that scales what is read, for messages; empty: there is none.
     """
 
@@ -47,17 +48,18 @@ class Reading:
     rig_map: RigMap | None = None
     fps: float | None = None
     blender: str | None = None
+    side: str | None = None
     scale_option: str = "--source_scale"
 
     @property
-    def finger_data(self) -> Path:
-        """Where characters lie."""
-        return self.data_path / "finger_data"
+    def folder(self) -> MixHandFolder:
+        """The data set."""
+        return MixHandFolder(self.data_path)
 
     @property
     def models(self) -> Path:
         """Where MANO lies."""
-        return self.data_path / "models" if self.smplx_path is None else self.smplx_path
+        return self.folder.mano_model(self.smplx_path)
 
     def mano(self, side: str) -> ManoHand:
         """The MANO hand of a side.
@@ -65,11 +67,7 @@ class Reading:
         Raises:
             InputError: model or axes are missing or damaged.
         """
-        folder = self.finger_data
-        known = [folder / f"mano_finger_axis{ending}" for ending in (".pkl", ".npz")]
-        axes = self.mano_axes or next((path for path in known if path.is_file()), None)
-        if axes is None:
-            raise InputError(f"{known[0]}: expected the axes of the MANO hand, found nothing; give --mano_axes")
+        axes = self.mano_axes or self.folder.mano_axes_file()
         return ManoHand.load(find_model_file(self.models, side), axes, side)
 
     def mano_mean(self, side: str) -> np.ndarray:
@@ -112,23 +110,23 @@ def read_avatar(what: str, reading: Reading, shape: np.ndarray | None = None, sc
     if path.is_dir() and (path / "mano").is_dir():
         return _mano(replace(reading, smplx_path=path), shape)
     _check_name(what, reading)
-    mesh, axes = character_files(reading.finger_data, what)
+    mesh, axes = reading.folder.character_files(what)
     return _mesh_avatar(mesh, axes, reading, scale)
 
 
 def _check_name(name: str, reading: Reading) -> None:
     """Raise InputError, saying what there is, if the data set has no character of this name."""
-    folder = reading.finger_data
-    if (folder / f"{name}{MESH_SUFFIX}").is_file():
+    folder = reading.folder
+    if folder.mesh(name).is_file():
         return
     mano = "; hands of MANO are called mano, with a shape" if name.lower().startswith(MANO_NAMES) else ""
     wanted = f"{name}: expected a character of the data set {reading.data_path}, or a file (.glb, .fbx, .bvh, .npz)"
-    if not folder.is_dir():
+    if not folder.finger_data.is_dir():
         raise InputError(
-            f"{wanted}, but there is no folder {folder}; give --data_path, or build the open data set with "
-            f"`python -m run.build_open_hands`{mano}"
+            f"{wanted}, but there is no folder {folder.finger_data}; give --data_path, or build the open data set "
+            f"with `python -m run.build_open_hands`{mano}"
         )
-    names = sorted(path.name.removesuffix(MESH_SUFFIX) for path in folder.glob(f"*{MESH_SUFFIX}"))
+    names = list(folder.meshes())
     shown = ", ".join(names[:_NAMES_SHOWN]) + (", …" if len(names) > _NAMES_SHOWN else "") if names else "none"
     raise InputError(f"{wanted}, found neither; there are: {shown}{mano}")
 
@@ -154,10 +152,8 @@ def _mano(reading: Reading, shape: np.ndarray | None) -> Avatar:
 
 def _mesh_avatar(mesh_path: Path, axes_path: Path | None, reading: Reading, scale: float) -> Avatar:
     """A character from its mesh file, with the axes file beside it if there is one."""
-    name = mesh_path.name.removesuffix(".npz").removesuffix("_mesh_data")
-    if axes_path is None:
-        beside = [mesh_path.with_name(f"{name}_finger_axis{ending}") for ending in (".pkl", ".npz")]
-        axes_path = next((path for path in beside if path.is_file()), None)
+    name = character_of(mesh_path)
+    axes_path = axes_path or axes_of(mesh_path)
     mesh = read_mesh(mesh_path)
     known = {} if mesh.bone_tails is None else {bone: scale * tail for bone, tail in enumerate(mesh.bone_tails)}
     order = _parents_first(mesh.bone_parents)
@@ -169,7 +165,7 @@ def _mesh_avatar(mesh_path: Path, axes_path: Path | None, reading: Reading, scal
         {int(place[bone]): tail for bone, tail in known.items()},
     )
     skin = Skin(scale * mesh.vertices.astype(np.float64), mesh.faces, mesh.weights[:, order])
-    axes = {} if axes_path is None else read_finger_axes(axes_path)
+    axes = read_finger_axes(axes_path) if axes_path.is_file() else {}
     rig_axes = None if mesh.bone_axes is None else mesh.bone_axes[order]
     return _with_hands(name, mesh_path, "character", skeleton, reading, skin, axes, rig_axes)
 
@@ -180,6 +176,8 @@ def gltf_avatar(character: GltfCharacter, path: Path, reading: Reading, scale: f
     skeleton = Skeleton(armature.names, armature.parents, scale * armature.heads, {})
     own = None if skin is None else Skin(scale * skin.vertices, skin.faces, skin.weights)
     kind = "skeleton" if own is None else "character"
+    if reading.rig_map is None:
+        reading = replace(reading, rig_map=character.hands)
     return _with_hands(path.stem, path, kind, skeleton, reading, own, {}, armature.axes)
 
 
@@ -211,7 +209,7 @@ def _with_hands(
     axes: dict[str, np.ndarray],
     rig_axes: np.ndarray | None,
 ) -> Avatar:
-    sides = hand_sides(skeleton.names, skeleton.parents, reading.rig_map)
+    sides = hand_sides(skeleton.names, skeleton.parents, reading.rig_map, skeleton.heads, path, reading.side)
     if not sides:
         find_hand(skeleton.names, None, str(path), skeleton.parents, reading.rig_map)  # raises, saying why
     hands: dict[str, Hand] = {}

@@ -13,13 +13,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
 
 from data.features.published import ObjectArrayWriter
 from data.features.row import channels, domain_of
+from data.formats.rates import is_rate
 from model.topology import DOMAINS, N_JOINTS, SIDES
 from utils.errors import InputError
 from utils.files import atomic_write
@@ -221,7 +222,13 @@ def stored_clips(data_path: str | Path, character: str) -> tuple[str, tuple[Clip
 
 
 def _clips_of(description: dict) -> tuple[Clip, ...]:
-    return tuple(Clip(str(c["name"]), int(c["frames"]), c["frame_time"]) for c in description["clips"])
+    return tuple(Clip(str(c["name"]), int(c["frames"]), _frame_time(c["frame_time"])) for c in description["clips"])
+
+
+def _frame_time(told: Any) -> float | None:
+    if told is not None and not (told == 0 or is_rate(1 / told)):
+        raise ValueError(f"a frame time of {told} seconds")
+    return told
 
 
 def available_characters(data_path: str | Path) -> list[str]:

@@ -22,6 +22,7 @@ from torch import Tensor
 from model import presence
 from model.hands import ManoHand, ShapedHand
 from model.kinematics import finger_part, fingers_of, with_wrist_and_tips
+from model.semantics import SemanticMatrix
 from model.topology import (
     BONES_PER_FINGER,
     DOMAINS,
@@ -116,14 +117,9 @@ class HandFeatures:
         return self.part("tbs")
 
     @property
-    def finger_coords(self) -> Tensor:
-        """``(..., 20, 20, 3)`` finger joints seen from each finger joint, in palm lengths."""
-        return self.part("finger_coords")
-
-    @property
-    def palm_coords(self) -> Tensor:
-        """``(..., 20, 9, 3)`` palm anchors seen from each finger joint, in palm lengths."""
-        return self.part("palm_coords")
+    def semantic_matrix(self) -> SemanticMatrix:
+        """Finger joints and palm anchors seen from each finger joint, in palm lengths."""
+        return SemanticMatrix(self.part("finger_coords"), self.part("palm_coords"))
 
     @property
     def batch_shape(self) -> torch.Size:
@@ -262,7 +258,7 @@ def _shared_shape(shapes: Tensor) -> Tensor:
 
 def _fill_rows(features: HandFeatures, hand: ShapedHand, local: Tensor, **static: Tensor) -> None:
     posed = hand.with_local_rotations(finger_part(local))
-    finger_coords, palm_coords = posed.semantic_matrix()
+    matrix = posed.semantic_matrix()
     axes = hand.axes
     if hand.present is not None:
         axes = axes * fingers_of(hand.present.unsqueeze(-1)).unsqueeze(-1)
@@ -271,8 +267,8 @@ def _fill_rows(features: HandFeatures, hand: ShapedHand, local: Tensor, **static
         "axes_t": axes.transpose(-1, -2),
         "local_rotations": matrix_to_quaternion(with_wrist_and_tips(posed.local)),
         "tbs": standardize_quaternion(matrix_to_quaternion(posed.tbs)),
-        "finger_coords": finger_coords,
-        "palm_coords": palm_coords,
+        "finger_coords": matrix.finger,
+        "palm_coords": matrix.palm,
     }
     for name, values in parts.items():
         features.part(name).copy_(values)

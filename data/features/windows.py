@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from data.dataset import MixHandFolder
 from data.features.file import PREPROCESS_COMMAND, FeatureFile
 from data.features.row import HandFeatures, split
 from model.topology import N_JOINTS
@@ -26,10 +27,8 @@ from utils.safe_read import read_npy
 
 log = logging.getLogger(__name__)
 
-STATISTICS_FOLDER = "mean_var"
 SMALLEST_DEVIATION = 1e-5
 """Channels that vary less than this are not scaled."""
-_STATISTICS_ENDINGS = ("mean", "var")
 _STATISTICS_ROWS = 128
 """Rows summed at once: in double precision they fit in the processor's cache."""
 
@@ -204,15 +203,15 @@ def window_statistics(file: FeatureFile, window_size: int) -> Statistics | None:
 
 def write_statistics(data_path: str | Path, character: str, statistics: Statistics) -> None:
     """Write ``mean_var/<character>_{mean,var}.npy``, each ``(channels, 1)``; "var" is a deviation (SPEC §5)."""
-    for ending, values in zip(_STATISTICS_ENDINGS, statistics, strict=True):
-        with atomic_write(Path(data_path) / STATISTICS_FOLDER / f"{character}_{ending}.npy") as temporary:
+    for path, values in zip(MixHandFolder(data_path).statistics(character), statistics, strict=True):
+        with atomic_write(path) as temporary:
             np.save(temporary, values[:, None])
 
 
 def remove_statistics(data_path: str | Path, character: str) -> None:
     """Remove the statistics of a character that has no window any more."""
-    for ending in _STATISTICS_ENDINGS:
-        (Path(data_path) / STATISTICS_FOLDER / f"{character}_{ending}.npy").unlink(missing_ok=True)
+    for path in MixHandFolder(data_path).statistics(character):
+        path.unlink(missing_ok=True)
 
 
 def read_statistics(file: FeatureFile) -> Statistics:
@@ -222,8 +221,7 @@ def read_statistics(file: FeatureFile) -> Statistics:
         InputError: they are missing, or are not one number per channel.
     """
     values = []
-    for ending in _STATISTICS_ENDINGS:
-        path = file.path.parent / STATISTICS_FOLDER / f"{file.character}_{ending}.npy"
+    for path in MixHandFolder(file.path.parent).statistics(file.character):
         if not path.is_file():
             raise InputError(
                 f"{path}: --data.normalization true needs this file, found none; run "

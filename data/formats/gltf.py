@@ -1,4 +1,4 @@
-"""Reading glTF 2.0 files (``.gltf``, ``.glb``, ``.vrm``): buffers, accessors, nodes, skins, meshes, animations.
+"""Reading glTF 2.0 files (``.gltf``, ``.glb``, ``.vrm``, ``.vrma``): accessors, nodes, skins, meshes, animations.
 
 A small reader of our own: of the libraries, pygltflib gives the JSON as classes but neither reads accessors (sparse,
 normalised, strided) nor keeps external files inside the file's folder, and trimesh drops skins and animations. What is
@@ -25,7 +25,9 @@ import numpy as np
 
 from utils.errors import InputError
 
-SUFFIXES = (".gltf", ".glb", ".vrm")
+SUFFIXES = (".gltf", ".glb", ".vrm", ".vrma")
+_HUMANOIDS = ("VRMC_vrm", "VRM", "VRMC_vrm_animation")
+"""Extensions that say which node is which bone of a human: VRM 1.0, VRM 0.x, VRM animations."""
 MAX_NUMBERS = 12_000_000
 """Numbers that the accessors of a file may hold together, and its surfaces: enough for 500,000 vertices. A few lines
 of JSON could ask for any amount of memory."""
@@ -114,6 +116,8 @@ class Gltf:
     skins: tuple[Skinning, ...]
     surfaces: tuple[Surface, ...]
     animations: tuple[Animation, ...]
+    humanoid: dict[str, int]
+    """Bone of a human → node, as the table of a VRM file says (``rightIndexProximal``); empty in other files."""
 
 
 def read_gltf(path: str | os.PathLike) -> Gltf:
@@ -216,7 +220,16 @@ class _Reader:
             skins=skins,
             surfaces=tuple(self._surfaces(nodes, skins)),
             animations=tuple(self._animations(len(nodes))),
+            humanoid=self._humanoid(len(nodes)),
         )
+
+    def _humanoid(self, n_nodes: int) -> dict[str, int]:
+        """The table of human bones: a list of {bone, node} in VRM 0.x, an object of {node} later."""
+        extensions = self.json.get("extensions", {})
+        table = next((extensions[name]["humanoid"]["humanBones"] for name in _HUMANOIDS if name in extensions), {})
+        if isinstance(table, list):
+            table = {str(item["bone"]): item for item in table}
+        return {bone: _index(item["node"], n_nodes, f"node of the bone {bone[:40]}") for bone, item in table.items()}
 
     def _list(self, key: str) -> list[dict]:
         value = self.json.get(key, [])

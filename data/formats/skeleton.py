@@ -18,6 +18,8 @@ from data.formats.bvh import CHANNEL_NAMES, Bvh, euler_from_rotations
 from utils.errors import InputError
 from utils.files import atomic_write
 
+MESH_END = "_mesh_data.npz"
+"""How the name of a character's mesh file ends."""
 ORDER = "XYZ"
 """Rotation channels of every joint: R = Rx Ry Rz."""
 TALLEST_CM, SMALLEST_CM = 1000.0, 5.0
@@ -299,7 +301,7 @@ def mesh_arrays(armature: Armature, skin: Skin) -> dict:
 
 
 def write_mesh(path: str | os.PathLike, armature: Armature, skin: Skin) -> None:
-    """Write ``{name}_mesh_data.npz``, complete or not at all."""
+    """Write a character's mesh file, complete or not at all."""
     arrays = mesh_arrays(armature, skin)
     with atomic_write(path) as temporary:
         np.savez_compressed(temporary, **arrays)

@@ -13,12 +13,12 @@ from torch import Tensor
 from data.character.character import Avatar, Hand, mano_avatar
 from data.character.fbx import converted_fbx
 from data.character.gltf import read_gltf_character
-from data.character.reading import MESH_SUFFIX, Reading, bvh_skeleton, gltf_avatar, read_avatar, skeleton_avatar
+from data.character.reading import Reading, bvh_skeleton, gltf_avatar, read_avatar, skeleton_avatar
 from data.formats.bvh import Bvh, read_bvh
 from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
-from data.formats.skeleton import file_name
+from data.formats.skeleton import MESH_END, file_name
 from data.motion.mano_file import is_mano_motion, read_mano_motion
-from data.rig import find_hand
+from data.rig import find_hand, hand_sides
 from data.rig.hand_rig import HandRig, Skeleton, donor_finger
 from model.topology import N_FINGERS, N_SHAPE, ROOTS, WRIST
 from utils.errors import InputError
@@ -78,7 +78,7 @@ def find_motions(source: Path) -> list[Path]:
     if not source.is_dir():
         raise InputError(f"{source}: expected a motion file or a folder of them, found nothing; check the path")
     files = [path for path in source.rglob("*") if path.is_file() and path.suffix.lower() in SOURCES]
-    files = sorted(path for path in files if not path.name.endswith(MESH_SUFFIX) and not path.name.startswith("."))
+    files = sorted(path for path in files if not path.name.endswith(MESH_END) and not path.name.startswith("."))
     files = [path for path in files if path.suffix.lower() != ".npz" or is_mano_motion(read_npz(path))]
     if not files:
         raise InputError(f"{source}: expected motions ({', '.join(SOURCES)}) in this folder, found none")
@@ -188,6 +188,8 @@ def _track(rig: HandRig, hand: Hand, turned: dict[int, np.ndarray]) -> HandTrack
 
 def _mano_of(path: Path, bvh: Bvh, avatar: Avatar, reading: Reading, shape: np.ndarray | None) -> Avatar | None:
     """The MANO hand of a motion whose joints have MANO's names, with the shape beside it; None for any other."""
+    if not set(avatar.hands) <= set(hand_sides(bvh.joint_names, bvh.parents, reading.rig_map)):
+        return None  # found by the file's table of bones, not by names
     found = {side: find_hand(bvh.joint_names, side, str(path), bvh.parents, reading.rig_map) for side in avatar.hands}
     if any(hand.domain != "mano" for hand in found.values()):
         return None

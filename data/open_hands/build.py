@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import yaml
 
+from data.dataset import MixHandFolder
 from data.formats.bvh import Bvh, write_bvh
 from data.open_hands import anatomy
 from data.open_hands.contacts import posed
@@ -165,7 +166,7 @@ def _write_domain(writer, hands, shapes, plan, domain, splits, report, tell) -> 
         everyone = hands.characters_hand(names)
         batch = lambda n: offset_hand(everyone.offsets[n], everyone.axes[n], everyone.side)  # noqa: E731
     else:
-        model = hands.mano_hand(writer.output / "models")
+        model = hands.mano_hand(writer.folder.models)
         betas = torch.stack([torch.as_tensor(hands.betas(name)) for name in names])
         everyone = model.with_shape(betas)
         batch = lambda n: model.with_shape(betas[n])  # noqa: E731
@@ -240,25 +241,25 @@ class _Writer:
     """Writes the files of the data set and remembers their names."""
 
     def __init__(self, output: Path) -> None:
-        self.output = output
+        self.folder = MixHandFolder(output)
         self.files: list[str] = []
 
-    def _file(self, *parts: str):
-        self.files.append("/".join(parts))
-        return atomic_write(self.output.joinpath(*parts))
+    def _file(self, path: Path):
+        self.files.append(path.relative_to(self.folder.path).as_posix())
+        return atomic_write(path)
 
     def models(self, hands: OpenHands) -> None:
         """The parametric hand, both sides, in MANO's layout."""
         for side in SIDES:
-            with self._file("models", "mano", f"MANO_{side.upper()}.npz") as path:
+            with self._file(self.folder.models / "mano" / f"MANO_{side.upper()}.npz") as path:
                 np.savez_compressed(path, **hands.mano_arrays(side))
 
     def axes(self, hands: OpenHands) -> None:
         """Axes of the parametric hand."""
-        self._pickle(hands.mano_axes(), "finger_data", "mano_finger_axis.pkl")
+        self._pickle(hands.mano_axes(), self.folder.mano_axes)
 
-    def _pickle(self, content: dict, *parts: str) -> None:
-        with self._file(*parts) as path, path.open("wb") as stream:
+    def _pickle(self, content: dict, file: Path) -> None:
+        with self._file(file) as path, path.open("wb") as stream:
             pickle.dump(content, stream, protocol=2)
 
     def character(self, hands: OpenHands, name: str) -> None:
@@ -280,7 +281,7 @@ class _Writer:
         edges = np.unique(np.sort(all_faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1), axis=0)
         verts = np.concatenate([vertices + _WRISTS["right"], mirrored(vertices) + _WRISTS["left"]])
         skeleton = (np.array(labels), np.array(heads, dtype=np.float32), np.array(parents, dtype=np.int64))
-        with self._file("finger_data", f"{name}_mesh_data.npz") as path:
+        with self._file(self.folder.mesh(name)) as path:
             np.savez_compressed(
                 path,
                 verts=verts.astype(np.float32),
@@ -291,7 +292,7 @@ class _Writer:
                 **dict(zip(("bone_names", "bone_cors", "bone_parents"), skeleton, strict=True)),
             )
         rows = hands.character_axes(name)
-        self._pickle({"rhand": rows, "lhand": mirrored_axes(rows)}, "finger_data", f"{name}_finger_axis.pkl")
+        self._pickle({"rhand": rows, "lhand": mirrored_axes(rows)}, self.folder.axes(name))
 
     def character_motion(self, hands: OpenHands, name: str, motion: Motion, sides: tuple[str, ...]) -> None:
         """A character's clip."""
@@ -302,12 +303,12 @@ class _Writer:
     def subject_motion(self, betas, name: str, motion: Motion, offsets: np.ndarray, sides: tuple[str, ...]) -> None:
         """A subject's clip and, for each frame, its shape components."""
         self._bvh(_skeleton_motion("mano", 100 * offsets, motion.local, sides, SUBJECT_RATE), name)
-        with self._file(name, "clip.npy") as path:
+        with self._file(self.folder.path / name / "clip.npy") as path:
             np.save(path, np.tile(betas.astype(np.float32), (len(motion.local), 1)))
 
     def _bvh(self, bvh: Bvh, name: str) -> None:
-        self.files.append(f"{name}/clip.bvh")
-        write_bvh(self.output / name / "clip.bvh", bvh)
+        with self._file(self.folder.path / name / "clip.bvh") as path:
+            write_bvh(path, bvh)
 
     def splits(self, splits: dict[str, dict[str, str]]) -> None:
         """`splits.yaml`: for each split the names of both domains."""
@@ -315,7 +316,7 @@ class _Writer:
             split: {domain: [name for name, s in names.items() if s == split] for domain, names in splits.items()}
             for split in SPLITS
         }
-        with self._file("splits.yaml") as path:
+        with self._file(self.folder.splits) as path:
             head = "# test_outside: hands whose finger-to-palm proportions lie outside those of the training hands\n"
             path.write_text(head + yaml.safe_dump(content, sort_keys=False, width=110), encoding="utf-8")
 

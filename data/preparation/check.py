@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from data.character.mesh_file import read_character, read_finger_axes
+from data.dataset import MANO_FOLDER, MixHandFolder
 from data.features.file import FeatureFile, check_rows, open_features
-from data.features.windows import STATISTICS_FOLDER, read_statistics
+from data.features.windows import read_statistics
 from data.mixhand import TEST_CHARACTERS, TRAIN_CHARACTERS, VAL_CHARACTERS, expand_characters
-from data.preparation.preprocess import NOT_CHARACTERS, check_motion, motions_of
+from data.preparation.preprocess import check_motion
 from model.hands import ManoAxes
 from model.mano_file import find_model_file, read_mano_arrays
 from model.topology import SIDES
@@ -79,26 +80,25 @@ class FolderReport:
 
 
 def check_folder(
-    path: str | Path, mano_path: str | Path, report: Callable[[str, int, int], None] = lambda *_: None
+    path: str | Path, mano_path: str | Path | None = None, report: Callable[[str, int, int], None] = lambda *_: None
 ) -> FolderReport:
     """Look through a data set folder: all of it is read, one file at a time.
 
     Args:
         path: the folder of a data set, raw, preprocessed by us, or the published archive.
-        mano_path: MANO file or folder; ``<path>/models`` if it does not exist.
+        mano_path: MANO file or folder; None: as `MixHandFolder.mano_model` says.
         report: told of progress: character, done, in all.
 
     Raises:
         InputError: there is no such folder, or it holds nothing of a data set.
     """
-    path, mano_path = Path(path), Path(mano_path)
+    path = Path(path)
+    folder = MixHandFolder(path)
     if not path.is_dir():
         raise InputError(
             f"{path}: expected the folder of a data set, found {'a file' if path.exists() else 'nothing'}"
         )
-    if not mano_path.exists() and (path / "models").is_dir():
-        mano_path = path / "models"
-    names = _characters(path)
+    names = _characters(folder)
     if not names:
         raise InputError(
             f"{path}: expected feature files (<character>.npy), folders of .bvh files or finger_data, found none; "
@@ -107,49 +107,43 @@ def check_folder(
     characters, kinds = [], set()
     for number, name in enumerate(names):
         report(name, number, len(names))
-        characters.append(_character(path, name, kinds))
+        characters.append(_character(folder, name, kinds))
     report("", len(names), len(names))
     if "published features" in kinds:
         characters += _missing_of_the_published(names)
-    mano = _mano(path, mano_path, any(each.domain == "mano" for each in characters), "raw motions" in kinds)
+    mano = _mano(
+        folder, folder.mano_model(mano_path), any(each.domain == "mano" for each in characters), "raw motions" in kinds
+    )
     return FolderReport(
-        str(path), " and ".join(sorted(kinds)) or "meshes", characters, mano, _advice(path, characters, mano)
+        str(path), " and ".join(sorted(kinds)) or "meshes", characters, mano, _advice(folder, characters, mano)
     )
 
 
-def _characters(path: Path) -> list[str]:
-    names = {file.stem for file in path.glob("*.npy") if file.is_file() and not file.name.startswith(".")}
-    folders = (each for each in path.iterdir() if each.is_dir() and each.name not in NOT_CHARACTERS)
-    names |= {folder.name for folder in folders if motions_of(folder)}
-    endings = ("_mesh_data.npz", "_finger_axis.pkl", "_finger_axis.npz")
-    for file in (path / "finger_data").glob("*"):
-        names |= {file.name.removesuffix(end) for end in endings if file.name.endswith(end)} - {"mano"}
-    return sorted(names)
+def _characters(folder: MixHandFolder) -> list[str]:
+    return sorted({*folder.with_features(), *folder.moving(), *folder.meshes(), *folder.with_axes()})
 
 
-def _character(path: Path, name: str, kinds: set[str]) -> CharacterReport:
+def _character(folder: MixHandFolder, name: str, kinds: set[str]) -> CharacterReport:
     each = CharacterReport(name)
-    if (path / f"{name}.npy").exists():
-        file = _try(each.parts["features"], lambda: _features(path, name))
+    made, motions = folder.features(name), folder.motions(name)
+    if made.exists():
+        file = _try(each.parts["features"], lambda: _features(folder.path, name))
         if file is not None:
             each.domain, each.side = file.domain, file.side
-            ours = (path / f"{name}.json").is_file()  # also beside files that we wrote in the published layout
+            ours = made.with_suffix(".json").is_file()  # also beside files that we wrote in the published layout
             kinds.add("features" if ours else "published features")
             each.parts[
                 "features"
             ].detail = f"{len(file.clips)} clips, {sum(clip.frames for clip in file.clips)} frames"
-            if list((path / STATISTICS_FOLDER).glob(f"{name}_*.npy")):
+            if any(path.exists() for path in folder.statistics(name)):
                 _try(each.parts["statistics"], lambda: read_statistics(file) and "")
-            made = path / f"{name}.npy"
-            sources = motions_of(path / name)
-            each.stale = ours and any(source.stat().st_mtime > made.stat().st_mtime for source in sources)
-            each.stale |= ours and bool(sources) and len(sources) != len(file.clips)
+            each.stale = ours and any(source.stat().st_mtime > made.stat().st_mtime for source in motions)
+            each.stale |= ours and bool(motions) and len(motions) != len(file.clips)
         del file
-    motions = motions_of(path / name)
     if motions:
         kinds.add("raw motions")
         _motions(each, motions)
-    _skin(each, path / "finger_data", needed=bool(motions) and each.domain != "mano")
+    _skin(each, folder, needed=bool(motions) and each.domain != "mano")
     return each
 
 
@@ -176,11 +170,10 @@ def _motions(each: CharacterReport, motions: list[Path]) -> None:
     part.detail = wrong[0] + more if wrong else f"{len(motions)} files, {frames} frames"
 
 
-def _skin(each: CharacterReport, folder: Path, needed: bool) -> None:
+def _skin(each: CharacterReport, folder: MixHandFolder, needed: bool) -> None:
     """Mesh and axes. A mesh without axes is of no use, and motions of a character need both."""
     name = each.character
-    mesh = folder / f"{name}_mesh_data.npz"
-    axes = next((path for end in ("pkl", "npz") if (path := folder / f"{name}_finger_axis.{end}").is_file()), None)
+    mesh, axes = folder.mesh(name), folder.axes(name)
     character = None
     if mesh.is_file():
         character = _try(each.parts["mesh"], lambda: read_character(mesh, None))
@@ -189,7 +182,7 @@ def _skin(each: CharacterReport, folder: Path, needed: bool) -> None:
             each.parts["mesh"].detail = f"{len(character.mesh.vertices)} vertices, {' and '.join(character.sides)}"
     elif needed:
         each.parts["mesh"] = Part(MISSING, f"{mesh}: expected the mesh of {name}, found nothing")
-    if axes is not None:
+    if axes.is_file():
         found = _try(each.parts["axes"], lambda: read_finger_axes(axes))
         if found is not None:
             each.parts["axes"].detail = " and ".join(found)
@@ -199,11 +192,10 @@ def _skin(each: CharacterReport, folder: Path, needed: bool) -> None:
                 )
                 each.parts["axes"] = Part(DAMAGED, text)
     elif needed or mesh.is_file():
-        text = f"{folder / f'{name}_finger_axis.pkl'}: expected the axes of {name}, found nothing"
-        each.parts["axes"] = Part(MISSING, text)
+        each.parts["axes"] = Part(MISSING, f"{axes}: expected the axes of {name}, found nothing")
 
 
-def _mano(path: Path, mano_path: Path, used: bool, raw: bool) -> dict[str, Part]:
+def _mano(folder: MixHandFolder, mano_path: Path, used: bool, raw: bool) -> dict[str, Part]:
     parts = {f"model, {side}": Part() for side in SIDES} | {"axes": Part()}
     for side in SIDES:
         part = parts[f"model, {side}"]
@@ -215,14 +207,13 @@ def _mano(path: Path, mano_path: Path, used: bool, raw: bool) -> dict[str, Part]
             continue
         if _try(part, lambda file=file: read_mano_arrays(file)) is not None:
             part.detail = str(file)
-    axes = [path / "finger_data" / f"mano_finger_axis{end}" for end in (".pkl", ".npz")]
-    found = next((file for file in axes if file.is_file()), None)
-    if found is not None:
-        sides = _try(parts["axes"], lambda: _sides_of(found))
+    axes = folder.mano_axes
+    if axes.is_file():
+        sides = _try(parts["axes"], lambda: _sides_of(axes))
         parts["axes"].detail = " and ".join(sides) if sides else parts["axes"].detail
     elif used or raw:
         parts["axes"].state = MISSING if used else ABSENT
-        parts["axes"].detail = f"{axes[0]}: expected the axes of the MANO hand, found nothing" if used else ""
+        parts["axes"].detail = f"{axes}: expected the axes of the MANO hand, found nothing" if used else ""
     return parts
 
 
@@ -248,7 +239,9 @@ def _missing_of_the_published(names: list[str]) -> list[CharacterReport]:
     return missing if len(missing) < len(expected) else []
 
 
-def _advice(path: Path, characters: list[CharacterReport], mano: dict[str, Part]) -> list[str]:
+def _advice(folder: MixHandFolder, characters: list[CharacterReport], mano: dict[str, Part]) -> list[str]:
+    path = folder.path
+
     def having(part: str, *states: str) -> str:
         names = [each.character for each in characters if each.parts[part].state in states]
         return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
@@ -256,7 +249,7 @@ def _advice(path: Path, characters: list[CharacterReport], mano: dict[str, Part]
     steps = {
         "make the meshes with `python -m run.convert_character`": having("mesh", MISSING),
         "export or make these meshes again": having("mesh", DAMAGED),
-        f"make the axes with `python -m run.calculate_mixamo_axis --mesh_data {path / 'finger_data'}`": having(
+        f"make the axes with `python -m run.calculate_mixamo_axis --mesh_data {folder.finger_data}`": having(
             "axes", MISSING, DAMAGED
         ),
         "mend or remove the motions named above": having("motions", DAMAGED),
@@ -267,16 +260,17 @@ def _advice(path: Path, characters: list[CharacterReport], mano: dict[str, Part]
     }
     advice = [f"{step}: {names}" for step, names in steps.items() if names]
     if any(part.state in (MISSING, DAMAGED) for name, part in mano.items() if name != "axes"):
-        advice.append("put MANO_RIGHT.pkl of https://mano.is.tue.mpg.de into artifact/smplx/models/mano")
+        advice.append(f"put MANO_RIGHT.pkl of https://mano.is.tue.mpg.de into {MANO_FOLDER / 'mano'}")
     if mano["axes"].state in (MISSING, DAMAGED):
         advice.append("make the axes of MANO with `python -m run.calculate_mano_axis`")
     if not advice:
-        advice += _next_steps(path, characters)
+        advice += _next_steps(folder, characters)
     return advice
 
 
-def _next_steps(path: Path, characters: list[CharacterReport]) -> list[str]:
+def _next_steps(folder: MixHandFolder, characters: list[CharacterReport]) -> list[str]:
     """What to do with a folder in which nothing is damaged."""
+    path = folder.path
     preprocess = f"`python -m run.preprocess_mixhand --data_path {path}`"
     steps = []
     idle = [e.character for e in characters if {e.parts[p].state for p in ("motions", "features")} == {ABSENT}]
@@ -293,11 +287,11 @@ def _next_steps(path: Path, characters: list[CharacterReport]) -> list[str]:
         other = "subjects of MANO (run.convert_interhand_bvh)" if "mixamo" in domains else "Mixamo characters"
         steps.append(f"for training across domains, add {other}")
     elif domains:
-        own = (path / "splits.yaml").is_file()
+        own = folder.splits.is_file()
         options = [f"--config config/{'open/' if own else ''}ASRN.yaml", f"--data.data_path {path}"]
-        if (path / "models").is_dir():
-            options.append(f"--model.smplx_model_path {path / 'models'}")
-        options.append(f"--model.mano_axis_path {path / 'finger_data' / 'mano_finger_axis.pkl'}")
+        if folder.models.is_dir():
+            options.append(f"--model.smplx_model_path {folder.models}")
+        options.append(f"--model.mano_axis_path {folder.mano_axes}")
         steps.append(f"nothing is missing; train: `python -m run.train_mixhand fit {' '.join(options)}`")
         if not own:
             steps.append("name other characters than the published ones with --data.train_characters and the like")

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data.character.mesh_file import Character, character_files, read_character
+from data.character.mesh_file import Character, read_character
+from data.dataset import MixHandFolder
 from data.features.file import FORMATS, VERSION, is_up_to_date, stored_clips, writing_features
 from data.features.row import CHUNK, compute_features
 from data.features.windows import WindowMoments, remove_statistics, window_weights, write_statistics
@@ -26,7 +27,6 @@ from utils.errors import InputError
 from utils.files import content_hash, remove_leftovers
 from utils.safe_read import read_npy
 
-NOT_CHARACTERS = ("std_bvhs", "mean_var", "ref", "finger_data", "models")
 MIXAMO_STRIDE = 12
 """Mixamo motion is used at each 12th frame (60 → 5 frames per second)."""
 
@@ -65,9 +65,7 @@ class Outcome:
 class Preprocessor:
     """Turns the motions of characters into feature files.
 
-    ``data_path`` holds a folder of BVH files for each character and the folder ``finger_data`` with
-    ``<character>_mesh_data.npz`` and ``<character>_finger_axis.pkl``, or ``mano_finger_axis.pkl`` for the MANO hand.
-    Nothing is written outside of it.
+    ``data_path`` is laid out as `data.dataset` says; nothing is written outside of it.
 
     Args:
         data_path: folder of the data set.
@@ -97,8 +95,7 @@ class Preprocessor:
             raise InputError(
                 f"{self.data_path}: expected the folder of the data set, found no folder; set --data_path"
             )
-        folders = [path for path in self.data_path.iterdir() if path.is_dir() and path.name not in NOT_CHARACTERS]
-        names = sorted(path.name for path in folders if motions_of(path))
+        names = self._folder.moving()
         if not names:
             raise InputError(f"{self.data_path}: expected a folder of .bvh files for each character, found none")
         return names
@@ -109,14 +106,12 @@ class Preprocessor:
         Raises:
             InputError: there are none.
         """
-        ending = "_mesh_data.npz"
-        meshes = {path.name.removesuffix(ending): path for path in self._finger_data.glob(f"*{ending}")}
-        folders = [path for path in self.data_path.glob("*") if path.is_dir() and path.name not in NOT_CHARACTERS]
-        names = sorted({*meshes, *(path.name for path in folders)}) if characters is None else characters
+        meshes = self._folder.meshes()
+        names = sorted({*meshes, *self._folder.moving()}) if characters is None else characters
         files = [
             path
             for name in names
-            for path in (*([meshes[name]] if name in meshes else []), *motions_of(self.data_path / name))
+            for path in (*([meshes[name]] if name in meshes else []), *self._folder.motions(name))
         ]
         if not files:
             raise InputError(f"{self.data_path}: expected meshes in finger_data or folders of .bvh files, found none")
@@ -128,10 +123,9 @@ class Preprocessor:
         Raises:
             InputError: a file is missing, or its first motion cannot be read.
         """
-        folder = self.data_path / character
-        motions = motions_of(folder)
+        motions = self._folder.motions(character)
         if not motions:
-            raise InputError(f"{folder}: expected .bvh files of {character}, found none")
+            raise InputError(f"{self.data_path / character}: expected .bvh files of {character}, found none")
         domain = self._domain(character, motions)
         inputs = self._fingerprint(character, domain, motions)
         size = sum(path.stat().st_size for path in motions)
@@ -145,7 +139,7 @@ class Preprocessor:
             InputError: a file cannot be used; no feature file is written then.
         """
         if not plan.up_to_date:
-            remove_leftovers(self.data_path / f"{plan.character}.npy")
+            remove_leftovers(self._folder.features(plan.character))
             self._write(plan, report)
         domain, clips = stored_clips(self.data_path, plan.character)
         frames = sum(clip.frames for clip in clips)
@@ -157,14 +151,14 @@ class Preprocessor:
 
     def _domain(self, character: str, motions: list[Path]) -> str:
         """A character with a mesh is a Mixamo character; otherwise its first motion tells."""
-        if (self._finger_data / f"{character}_mesh_data.npz").is_file():
+        if self._folder.mesh(character).is_file():
             return "mixamo"
         motion = read_skeleton(motions[0])
         return find_hand(motion.joint_names, self.side, str(motions[0]), motion.parents, self.rig_map).domain
 
     def _fingerprint(self, character: str, domain: str, motions: list[Path]) -> str:
         shapes = [path for motion in motions if (path := motion.with_suffix(".npy")).is_file()]
-        hand = self._mano_files if domain == "mano" else character_files(self._finger_data, character)
+        hand = self._mano_files if domain == "mano" else self._folder.character_files(character)
         settings = [VERSION, self.side, self.window_size, [path.name for path in (*motions, *shapes)]]
         if self.layout != "ours":
             settings.append(self.layout)
@@ -202,7 +196,7 @@ class Preprocessor:
             report(character, len(plan.motions), len(plan.motions))
 
     def _character(self, name: str) -> Character:
-        mesh, axes = character_files(self._finger_data, name)
+        mesh, axes = self._folder.character_files(name)
         character = read_character(mesh, axes, self.rig_map)
         if self.side not in character.sides:
             raise InputError(
@@ -212,27 +206,17 @@ class Preprocessor:
         return character
 
     @property
-    def _finger_data(self) -> Path:
-        return self.data_path / "finger_data"
+    def _folder(self) -> MixHandFolder:
+        return MixHandFolder(self.data_path)
 
     @cached_property
     def _mano_files(self) -> tuple[Path, ...]:
-        axes = [self._finger_data / f"mano_finger_axis{ending}" for ending in (".pkl", ".npz")]
-        found = [path for path in axes if path.is_file()]
-        if not found:
-            raise InputError(
-                f"{axes[0]}: expected the axes of the MANO hand, found nothing; make them or copy them there"
-            )
-        return find_model_file(self.mano_path, check_side(self.side)), found[0]
+        axes = self._folder.mano_axes_file()
+        return find_model_file(self.mano_path, check_side(self.side)), axes
 
     @cached_property
     def _mano_hand(self) -> ManoHand:
         return ManoHand.load(*self._mano_files, self.side)
-
-
-def motions_of(folder: Path) -> list[Path]:
-    """The BVH files of a folder, sorted; none if there is no such folder."""
-    return sorted(path for path in folder.glob("*") if path.suffix.lower() == ".bvh" and path.is_file())
 
 
 def _shaped(character: Character, side: str) -> ShapedHand:

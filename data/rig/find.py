@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from data.rig.hand_map import HandMap
+from data.rig.handedness import side_of
 from data.rig.recognise import FEWEST_FINGERS, Found, Rig, hand_map, mapped_hand, sides_of
 from data.rig.rig_map import RigMap, all_joints, as_yaml
+from data.rig.words import parse
 from model.topology import FINGERS, ROOTS, SIDES, check_side
 from utils.errors import InputError
 
@@ -62,13 +66,45 @@ def hand_sides(
     joint_names: Sequence[str],
     parents: Sequence[int] | np.ndarray | None = None,
     rig_map: RigMap | None = None,
+    heads: np.ndarray | None = None,
+    source: str | os.PathLike = "",
+    side: str | None = None,
 ) -> tuple[str, ...]:
-    """The sides (of ``"right"``, ``"left"``) of which a file has a hand that can be used, possibly none; both if it
-    has one hand and its names do not say which."""
+    """The sides (of ``"right"``, ``"left"``) of which a file has a hand that can be used, possibly none.
+
+    Args:
+        joint_names, parents, rig_map: as of :func:`find_hand`.
+        heads: (J, 3) rest positions. With them, one hand whose names do not tell its side is told by the file's name
+            and by where its palm lies; without them it counts as either.
+        source: the file.
+        side: of a hand that nothing else tells.
+
+    Raises:
+        InputError: nothing tells which side the only hand is, or the file's name contradicts its joints.
+    """
     rig = Rig(joint_names, parents)
     given = () if rig_map is None else tuple(side for side in SIDES if rig_map.names_occur(rig.names, side))
     recognised = sides_of(rig)
+    if heads is not None and recognised and not rig.sided and not given:
+        return (_told_side(rig, heads, source, side),)
     return tuple(side for side in SIDES if side in given or side in recognised)
+
+
+def _told_side(rig: Rig, heads: np.ndarray, source: str | os.PathLike, side: str | None) -> str:
+    """The side of the only hand of a rig whose names do not tell it."""
+    by_name, by_joints = parse(Path(source).stem).side, side_of(heads, rig.hand(SIDES[0]).indices)
+    if by_name is not None and by_joints is not None and by_name != by_joints:
+        raise InputError(
+            f"{source}: expected a {by_name} hand as the file's name says, found the joints of a {by_joints} hand; "
+            "rename the file, or mirror the hand"
+        )
+    told = by_joints or by_name or side
+    if told is None:
+        raise InputError(
+            f"{source}: found one hand of which neither names nor joints say whether it is right or left; put that "
+            "into the file's name, or say which with --hands"
+        )
+    return told
 
 
 def print_map(joint_names: Sequence[str], parents: Sequence[int] | np.ndarray | None = None, source: str = "") -> str:

@@ -29,7 +29,7 @@ class Bone:
         """Which bone of the finger it is, as far as words say so."""
         if self.name.tip:
             return _TIP
-        return _METACARPAL if self.name.carpal else self.name.segment
+        return _METACARPAL if self.name.carpal or self.name.base else self.name.segment
 
     @property
     def key(self) -> tuple[int | None, int | None]:
@@ -46,6 +46,11 @@ class Finger:
     tips: tuple[Bone, ...]
 
     @property
+    def all(self) -> tuple[Bone, ...]:
+        """Every bone of it."""
+        return self.metacarpals + self.bones + self.tips
+
+    @property
     def first_count(self) -> int | None:
         """The number of its first bone."""
         return self.bones[0].count if self.bones else None
@@ -55,7 +60,8 @@ class Finger:
         counts = [bone.count for bone in self.bones if bone.segment is None]
         if None in counts or not counts:
             return None
-        missing = sorted(set(range(min(counts), max(counts))) - set(counts))
+        begins = 1 if len(self.bones) < BONES_PER_FINGER else min(counts)  # with bones 2 and 3 alone, 1 is missing
+        missing = sorted(set(range(min(begins, *counts), max(counts))) - set(counts))
         return (missing[0], self.bones[0]) if missing else None
 
 
@@ -114,16 +120,17 @@ def joints_of(finger: Finger, number: int, usual_start: int | None, thumb_bones:
         counted_lower = [b for b in bones if b.segment is None and b.count is not None and b.count < usual_start]
         if len(bones) - len(counted_lower) >= BONES_PER_FINGER:
             bones = [bone for bone in bones if bone not in counted_lower]
-    if number == THUMB and len(bones) < BONES_PER_FINGER:  # the thumb's metacarpal moves as a finger's first bone does
-        wanted = BONES_PER_FINGER - len(bones)
-        bones = list(finger.metacarpals[-wanted:]) + bones
-    if len(bones) > BONES_PER_FINGER + 1:
+    if len(bones) < BONES_PER_FINGER:  # the thumb's metacarpal moves as a finger's first bone does
+        like_first = [bone for bone in finger.metacarpals if number == THUMB or bone.name.base]
+        bones = like_first[len(bones) - BONES_PER_FINGER :] + bones
+    longer = len(bones) > BONES_PER_FINGER + 1  # both a metacarpal and a tip
+    if longer:
         bones = bones[-(BONES_PER_FINGER + 1) :]
     if len(bones) == BONES_PER_FINGER + 1:
         # Four bones are three and a tip, or a metacarpal and three. A thumb has no more than three that bend: where
         # it has four, its fourth is a tip, and so is that of the fingers; where fingers have one more, they begin
         # with a metacarpal.
-        begins_with_metacarpal = number != THUMB and thumb_bones == BONES_PER_FINGER
+        begins_with_metacarpal = number != THUMB and thumb_bones == BONES_PER_FINGER and not longer
         if begins_with_metacarpal:
             bones = bones[1:]
         else:

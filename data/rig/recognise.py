@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from data.rig.finger import Bone, Finger, joints_of, ordered
 from data.rig.hand_map import HandMap, ancestors, chains_between
+from data.rig.joining import joined, usual_of
 from data.rig.rig_map import RigMap
 from data.rig.schemes import MANO, scheme_of
 from data.rig.words import BoneName, parse
@@ -22,6 +23,8 @@ from utils.errors import InputError
 
 FEWEST_FINGERS = 2
 """Fingers beside the thumb without which a palm has no plane."""
+FEWEST_BONES = 2
+"""Bones of a finger that is taken over from joints that are named otherwise than the rest of the hand."""
 _RUNNING = 6
 """Second numbers of a numbered finger beyond this are not its bones' but count all nodes of the file."""
 
@@ -61,11 +64,13 @@ class Rig:
         if self.parents is not None and len(self.parents) != len(self.names):
             raise ValueError(f"`parents` must have one item a name, {len(self.names)}; got {len(self.parents)}")
         self.read = [parse(name) for name in self.names]
+        self.read = _agreed_sides(self.read)
         self.sides = [self._side(joint) for joint in range(len(self.names))]
         fingers = [joint for joint, name in enumerate(self.read) if name.is_finger]
         self.sided = any(self.sides[joint] for joint in fingers)
         """Some finger's name tells its side; if none does, the file holds one hand of either side."""
         self._above: dict[int, list[int]] = {}
+        self._below: dict[int, list[int]] | None = None
 
     def above(self, joint: int) -> list[int]:
         """The joints above one, nearest first; empty if the hierarchy is not known."""
@@ -88,9 +93,11 @@ class Rig:
         """What there is of the hand of a side."""
         found = Found(side)
         groups: dict[tuple[str, ...], list[int]] = {}
-        for joint, name in enumerate(self.read):
-            if name.is_finger and (self.sides[joint] == side or not self.sided):
-                groups.setdefault(name.group, []).append(joint)
+        own = [j for j, name in enumerate(self.read) if name.is_finger and (self.sides[j] == side or not self.sided)]
+        strong = {self.read[joint].finger for joint in own if not self.read[joint].weak}
+        for joint in own:
+            if not (self.read[joint].weak and self.read[joint].finger in strong):
+                groups.setdefault(self.read[joint].group, []).append(joint)
         if not groups:
             found.wrist = self._wrist_by_name(side, None)
             return found
@@ -102,6 +109,8 @@ class Rig:
         for group, joints in groups.items():
             if group != best:
                 self._adopt(fingers, self._fingers(joints), found.wrist)
+        if self.parents is not None:
+            fingers = self._joined(fingers, found.wrist)
         self._fill(found, fingers)
         return found
 
@@ -116,8 +125,45 @@ class Rig:
         """Take a finger that is missing from bones that are named otherwise, if it hangs below the same wrist."""
         for number, finger in others.items():
             below = finger.bones and wrist is not None and wrist in self.above(finger.bones[0].number)
-            if number not in fingers and below and len(finger.bones) >= BONES_PER_FINGER:
+            if number not in fingers and below and len(finger.bones) >= FEWEST_BONES:
                 fingers[number] = finger
+
+    def _joined(self, fingers: dict[int, Finger], wrist: int | None) -> dict[int, Finger]:
+        """The fingers with bones of their chains that are named otherwise, see :mod:`data.rig.joining`."""
+        for _ in range(2):  # what the first round finds of one finger helps with the others
+            lines = {number: self._line(number, fingers, wrist) for number in fingers}
+            usual = usual_of(fingers, lines)
+            fingers = {number: joined(one, number, lines[number], self.read, usual) for number, one in fingers.items()}
+        return fingers
+
+    def _line(self, number: int, fingers: dict[int, Finger], wrist: int | None) -> list[int]:
+        """The bones of one finger's chain from below what it shares with other fingers to its end, no helpers."""
+        own = [bone.number for bone in fingers[number].all]
+        others = {
+            a for n, f in fingers.items() if n != number for b in f.all for a in (b.number, *self.above(b.number))
+        }
+        deepest = max(own, key=lambda joint: len(self.above(joint)))
+        line = [deepest]
+        for joint in self.above(deepest):
+            if joint == wrist or joint in others or self.read[joint].is_wrist:
+                break
+            line.insert(0, joint)
+        below = self._next(deepest, number)
+        while below is not None and below not in line:
+            line.append(below)
+            below = self._next(below, number)
+        return [joint for joint in line if joint in own or not self.read[joint].helper]
+
+    def _next(self, joint: int, finger: int) -> int | None:
+        """The joint below one that goes on with a finger: the only one, or the only one with the finger's name."""
+        if self._below is None:
+            self._below = {}
+            for child, parent in enumerate(self.parents):
+                self._below.setdefault(parent, []).append(child)
+        below = [child for child in self._below.get(joint, []) if not self.read[child].helper]
+        named = [child for child in below if self.read[child].finger == finger]
+        below = named if len(named) == 1 else below
+        return below[0] if len(below) == 1 else None
 
     def _fill(self, found: Found, fingers: dict[int, Finger]) -> None:
         starts = Counter(finger.first_count for finger in fingers.values() if finger.first_count is not None)
@@ -149,7 +195,8 @@ class Rig:
         by_name = self._wrist_by_name(side, group)
         if by_name is not None or len(roots) < 1 + FEWEST_FINGERS:
             return by_name
-        meeting = [j for j in shared if counts[j] == len(roots) and not (self.read[j].arm or self.read[j].is_finger)]
+        meeting = [j for j in shared if counts[j] == len(roots) and not self.read[j].is_finger]
+        meeting = [j for j in meeting if self.read[j].carpal or not self.read[j].arm]  # "ArmPalm" is a hand
         meeting = max(meeting, key=lambda joint: len(self.above(joint)), default=None)
         others = [j for j, name in enumerate(self.read) if name.is_finger and self.sides[j] not in (side, None)]
         return None if any(meeting in self.above(joint) for joint in others) else meeting
@@ -168,28 +215,82 @@ class Rig:
         ))  # fmt: skip
 
 
+def _agreed_sides(read: list[BoneName]) -> list[BoneName]:
+    """Where names tell both sides (``J_Bip_L_Thumb1.R``) the last word counts, unless only the first ones differ."""
+    clash = [name for name in read if name.other_side is not None and (name.is_finger or name.is_wrist)]
+    if len({name.side for name in clash}) != 1 or len(clash) == 1:
+        return read
+    sides = {name.side for name in clash} | {name.side for name in read if name.is_finger}
+    if len(sides) > 1:
+        return read
+    return [name if name.other_side is None else replace(name, side=name.other_side) for name in read]
+
+
 def _bones_by_finger(joints: list[tuple[int, BoneName]]) -> Iterable[tuple[int, Bone]]:
-    """(finger, bone) of the joints of one skeleton; fingers that are numbers are counted from the thumb."""
-    numbered = [name.numbers for _, name in joints if name.numbered]
-    # Bones are either behind the finger's number as in Finger12, where Finger0 is the thumb, or have one of their own.
-    first = 0 if any(int(numbers[0][0]) == 0 or len(numbers[0]) > 1 for numbers in numbered) else 1
-    seconds = [int(numbers[1]) for numbers in numbered if len(numbers) > 1]
-    running = max(seconds, default=0) >= _RUNNING
-    order = (THUMB, INDEX, MIDDLE, RING, PINKY)
-    for joint, name in joints:
+    """(finger, bone) of the joints of one skeleton."""
+    named: dict[int, list[BoneName]] = {}
+    for _, name in joints:
         if not name.numbered:
-            yield name.finger, Bone(joint, name, int(name.numbers[0]) if name.numbers else None)
-            continue
-        place, count = name.numbers[0], None
-        if len(name.numbers) > 1 and not running:
-            count = int(name.numbers[1])
-        elif len(place) > 1:  # Finger12 is the second bone (…2) of the finger 1, whose first is Finger1
-            place, count = place[0], int(place[1:])
-        elif name.segment is None and not name.carpal and not name.tip:
-            count = 0
-        number = int(place) - first
-        if 0 <= number < len(order):
-            yield order[number], Bone(joint, name, count)
+            named.setdefault(name.finger, []).append(name)
+    columns = {finger: _counting_column(names) for finger, names in named.items()}
+    numbering = _Numbering([name for _, name in joints if name.numbered], set(named))
+    for joint, name in joints:
+        if name.numbered:
+            finger, count = numbering.read(name)
+            if finger is not None:
+                yield finger, Bone(joint, name, count)
+        else:
+            column = columns[name.finger]
+            yield name.finger, Bone(joint, name, int(name.numbers[column]) if column < len(name.numbers) else None)
+
+
+def _counting_column(names: list[BoneName]) -> int:
+    """Which of the numbers in a finger's names counts its bones: the first that is not the same in all of them."""
+    columns = min((len(name.numbers) for name in names if name.numbers), default=0)
+    differing = (c for c in range(columns) if len({name.numbers[c] for name in names if name.numbers}) > 1)
+    return next(differing, 0)
+
+
+class _Numbering:
+    """How fingers that are numbers are counted: from the thumb, or from the index finger where the thumb is named.
+
+    Args:
+        names: of the bones whose finger is a number.
+        named: fingers of the same skeleton that have a name.
+    """
+
+    def __init__(self, names: list[BoneName], named: set[int]) -> None:
+        self.two = any(len(name.numbers) > 1 for name in names)
+        seconds = [int(name.numbers[1]) for name in names if len(name.numbers) > 1]
+        self.running = max(seconds, default=0) >= _RUNNING
+        lengths = {len(name.numbers[0]) for name in names if not self._plain(name)}
+        # Finger1, Finger11, Finger12: the bones of a finger whose number is 1, and Finger0 is the thumb.
+        glued_to_first = len(lengths) > 1 and (self.running or not self.two)
+        places = [self._cut(name)[0] for name in names]
+        self.first = 0 if glued_to_first or 0 in places else 1
+        fingers = (THUMB, INDEX, MIDDLE, RING, PINKY)
+        from_thumb = {fingers[p - self.first] for p in places if 0 <= p - self.first < len(fingers)}
+        self.fingers = fingers[1:] if THUMB in named or from_thumb & named else fingers
+
+    @staticmethod
+    def _plain(name: BoneName) -> bool:
+        """Its number is the finger's alone, because words say which bone it is."""
+        return name.segment is not None or name.carpal or name.base
+
+    def _cut(self, name: BoneName) -> tuple[int, int | None]:
+        """(number of the finger, number of the bone) as the name has them."""
+        place = name.numbers[0]
+        if len(name.numbers) > 1 and not self.running:
+            return int(place), int(name.numbers[1])
+        if len(place) > 1 and not self._plain(name):  # Finger12 is the second bone of finger 1
+            return int(place[0]), int(place[1:])
+        return int(place), None if self._plain(name) or name.tip else 0
+
+    def read(self, name: BoneName) -> tuple[int | None, int | None]:
+        """(finger, number of the bone); no finger if the number is beyond the hand's."""
+        place, count = self._cut(name)
+        number = place - self.first
+        return (self.fingers[number] if 0 <= number < len(self.fingers) else None), count
 
 
 def _renumbered(name: str, bone: Bone, count: int) -> str:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 class Scheme:
     """A way of naming, by the ends of the names of the wrist and of the index finger's first joint.
 
-    ``{Side}`` stands for Right or Left, ``{side}`` for right or left, ``{S}`` for R or L, ``{s}`` for r or l.
+    ``{Side}`` stands for Right or Left, ``{side}`` for right or left, ``{SIDE}`` for RIGHT or LEFT, ``{S}`` for R or
+    L, ``{s}`` for r or l.
     """
 
     name: str
@@ -22,7 +23,7 @@ class Scheme:
 
     def ends(self, side: str) -> tuple[str, str]:
         """The ends of both names for a side."""
-        words = {"Side": side.capitalize(), "side": side, "S": side[0].upper(), "s": side[0]}
+        words = {"Side": side.capitalize(), "side": side, "SIDE": side.upper(), "S": side[0].upper(), "s": side[0]}
         return self.wrist.format(**words), self.index.format(**words)
 
 
@@ -48,6 +49,17 @@ SCHEMES = (
     Scheme("rokoko", "{Side}Hand", "{Side}Finger2Proximal"),
     Scheme("rigify", "hand.{S}", "f_index.01.{S}"),
     Scheme("oculus", "b_{s}_wrist", "b_{s}_index1"),
+    Scheme("auto-rig pro", "hand.{s}", "index1.{s}"),
+    Scheme("xsens", "{Side}Carpus", "{Side}SecondPP"),
+    Scheme("manus", "{Side}Hand", "{Side}Index_MCP"),
+    Scheme("mediapipe", "{SIDE}_WRIST", "{SIDE}_INDEX_FINGER_MCP"),
+    Scheme("mediapipe", "wrist.{S}", "index_finger_mcp.{S}"),  # of BlendArMocap
+    Scheme("arkit", "{side}_hand_joint", "{side}_handIndex_1_joint"),
+    Scheme("visionos", "{side}Hand", "{side}IndexFingerKnuckle"),
+    Scheme("mmd", "wrist_{S}", "fore1_{S}"),
+    Scheme("mrtk", "Wrist{S}_JNT", "Point{S}_JNT1"),
+    Scheme("mgear", "hand_{S}0_0_jnt", "finger_{S}0_0_jnt"),
+    Scheme("3ds max cat", "{S}ArmPalm", "{S}ArmDigit21"),
     Scheme("character creator", "CC_Base_{S}_Hand", "CC_Base_{S}_Index1"),
 )
 

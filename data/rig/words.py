@@ -21,10 +21,13 @@ class Kind(Enum):
 
     SIDE = auto()
     FINGER = auto()
+    WEAK = auto()  # a finger, unless another word names that finger
     NUMBERED = auto()  # "finger": its name is the number that follows
+    ORDINAL = auto()  # "third": its name is its number
     HAND = auto()
     SEGMENT = auto()  # which bone of the finger
     CARPAL = auto()  # a bone between wrist and finger
+    BASE = auto()  # a bone between wrist and finger, or the first of the finger
     TIP = auto()
     ARM = auto()
     HELPER = auto()  # no joint of the skeleton's own: controls, targets, twist bones, props
@@ -32,25 +35,35 @@ class Kind(Enum):
 
 
 _TABLE: dict[Kind, dict[object, str]] = {
-    Kind.SIDE: {"right": "right r rt rgt 右", "left": "left l lf lft 左"},
-    Kind.FINGER: {
-        MIDDLE: "middle mid 中指",
-        RING: "ring 薬指",
-        PINKY: "pinky pinkie little 小指",
-        INDEX: "index pointer 人指 人差指",
-        THUMB: "thumb 親指",
+    Kind.SIDE: {
+        "right": "right r rt rgt rechts rechte rechter droite droit derecha derecho destra direita 右",
+        "left": "left l lf lft links linke linker gauche izquierda izquierdo sinistra esquerda 左",
     },
-    Kind.NUMBERED: {None: "finger digit"},
-    Kind.HAND: {"hand": "hand", "wrist": "wrist 手首"},
-    Kind.SEGMENT: {1: "proximal prox", 2: "intermediate inter medial", 3: "distal dist"},
-    Kind.CARPAL: {None: "metacarpal carpal meta palm"},
+    Kind.FINGER: {
+        MIDDLE: "middle mid mittel mittelfinger majeur medio corazon 中指",
+        RING: "ring annulaire anular anulare anelar 薬指 无名指 無名指",
+        PINKY: "pinky pinkie little kleinerfinger kleiner klein auriculaire menique mignolo minimo 小指 尾指",
+        INDEX: "index pointer forefinger zeige zeigefinger indice indicador 人指 人差指 人差し指 食指",
+        THUMB: "thumb daumen pouce pulgar pollice polegar 親指 拇指 大拇指",
+    },
+    Kind.WEAK: {INDEX: "fore point"},
+    Kind.NUMBERED: {None: "finger fingers digit dedo doigt"},
+    Kind.ORDINAL: {"1": "first", "2": "second", "3": "third", "4": "fourth", "5": "fifth"},
+    Kind.HAND: {"hand": "hand mano", "wrist": "wrist carpus handgelenk poignet muneca 手首 手腕"},
+    Kind.SEGMENT: {
+        1: "proximal prox knuckle mcp pp",
+        2: "intermediate inter medial pip mp",
+        3: "distal dist dip ip dp",
+    },
+    Kind.CARPAL: {None: "metacarpal metacarpus carpal meta palm cmc tmc mc"},
+    Kind.BASE: {None: "base start"},
     Kind.TIP: {None: "tip end nub leaf null effector eff site"},
     Kind.ARM: {None: "arm forearm lowerarm upperarm elbow shoulder clavicle spine root hips pelvis"},
     Kind.HELPER: {
         None: "ik ctrl control controller target pole twist roll helper corrective offset prop weapon socket attach "
         "grip marker aim drv driver mch org tweak"
     },
-    Kind.FILLER: {None: "f phalanx phalange bone joint jnt"},
+    Kind.FILLER: {None: "f phalanx phalange bone joint jnt jt"},
 }
 _WORDS = {
     word: (kind, value) for kind, values in _TABLE.items() for value, words in values.items() for word in words.split()
@@ -58,6 +71,8 @@ _WORDS = {
 _LETTERS = {letter: str(number) for number, letter in enumerate("abcde", start=1)}
 """Bones counted by letters: IndexA, IndexB, …"""
 
+_WHOLE = {"mc", "pp", "mp", "dp", "ip"}
+"""Words too short to be looked for within others."""
 _PIECES = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+")
 _COPY = re.compile(r"\.[0-9]{3}$")
 """What Blender appends to a name that is there already."""
@@ -74,8 +89,13 @@ class BoneName:
     group: tuple[str, ...]
     """Namespace and words that tell nothing: bones of one skeleton share them."""
     side: str | None = None
+    """What the last word about it says."""
+    other_side: str | None = None
+    """What the first word about it says, if that is the other side."""
     finger: int | None = None
     """Number of the finger (:mod:`model.topology`), if it is named."""
+    weak: bool = False
+    """The word for the finger means other things too: it counts where no other bone names that finger."""
     numbered: bool = False
     """The finger is a number: the first of `numbers`."""
     numbers: tuple[str, ...] = ()
@@ -85,6 +105,8 @@ class BoneName:
     hand: str | None = None
     """``"hand"`` or ``"wrist"`` if one of these words occurs."""
     carpal: bool = False
+    base: bool = False
+    """Behind the finger's word: a metacarpal, or the first bone of a finger that would lack one."""
     tip: bool = False
     arm: bool = False
     helper: bool = False
@@ -105,51 +127,90 @@ def parse(name: str) -> BoneName:
     """What `name` tells. Names over 200 characters tell nothing."""
     if len(name) > _LONGEST_NAME:
         return BoneName(group=("",))
-    name = unicodedata.normalize("NFKC", name)
+    name = _without_accents(unicodedata.normalize("NFKC", name))
     copy = _COPY.search(name)
     if copy:
         name = name[: copy.start()]
     cut = max(name.rfind(":"), name.rfind("|")) + 1
-    pieces = [word for piece in _PIECES.findall(name[cut:]) for word in _unglued(piece.lower())]
-    rest: list[str] = []
-    told: dict[str, object] = {}
-    sides: set[str] = set()
-    numbers: list[str] = []
-    for word in pieces:
-        behind = "finger" in told or "numbered" in told
+    reading = _Reading()
+    for word in _words(name[cut:]):
+        reading.take(word)
+    group = (name[:cut], *reading.rest, *([copy[0]] if copy else []))
+    return reading.name(group)
+
+
+class _Reading:
+    """What the words of one name have told so far."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, object] = {}
+        self.sides: list[object] = []
+        self.numbers: list[str] = []
+        self.rest: list[str] = []
+
+    def take(self, word: str) -> None:
+        """Note what the next word says."""
+        behind = "finger" in self.told or "numbered" in self.told
+        kind, value = _WORDS.get(word, (None, None))
         if word.isdigit() or (behind and word in _LETTERS):
             if behind and len(word) <= _LONGEST_NUMBER:
-                numbers.append(_LETTERS.get(word, word))
-            elif "side" not in told and "hand" not in told:
-                rest.append(word)
-            continue
-        kind, value = _WORDS.get(word, (None, None))
-        _tell(told, sides, rest, word, kind, value)
-    group = (name[:cut], *rest, *([copy[0]] if copy else []))
-    told.pop("side", None)
-    if "finger" in told:
-        told.pop("numbered", None)
-    side = sides.pop() if len(sides) == 1 else None
-    return BoneName(group=group, side=side, numbers=tuple(numbers), **told)
+                self.numbers.append(_LETTERS.get(word, word))
+            elif not self.sides and "hand" not in self.told:
+                self.rest.append(word)
+        elif kind is None or (kind is Kind.BASE and not behind):
+            self.rest.append(word)
+        elif kind is Kind.SIDE:
+            self.sides.append(value)
+        elif kind in (Kind.FINGER, Kind.WEAK):
+            self._finger(kind, value)
+        elif kind is Kind.ORDINAL:
+            self.numbers.append(value)
+            if not behind:
+                self.told["numbered"] = True
+        elif kind in _FLAGS:
+            self.told[kind.name.lower()] = True
+        elif kind is not Kind.FILLER:
+            self.told[kind.name.lower()] = value
+
+    def _finger(self, kind: Kind, value: object) -> None:
+        if "finger" not in self.told:
+            self.told.update({"finger": value, **({"weak": True} if kind is Kind.WEAK else {})})
+        elif value == MIDDLE:  # "Index_Middle" is the middle bone of the index finger
+            self.told["segment"] = 2
+
+    def name(self, group: tuple[str, ...]) -> BoneName:
+        """What all words together say."""
+        told = self.told
+        if "finger" in told:
+            told.pop("numbered", None)
+        if "segment" in told:  # "IntermediateBase" is the intermediate bone
+            told.pop("base", None)
+        if told.get("segment") == 2 and told.pop("tip", False):
+            told["segment"] = 3  # "IntermediateTip" is the bone behind "IntermediateBase"
+        side, first = (self.sides[-1], self.sides[0]) if self.sides else (None, None)
+        return BoneName(
+            group=group, side=side, other_side=None if first == side else first, numbers=tuple(self.numbers), **told
+        )
 
 
-def _tell(told: dict[str, object], sides: set[str], rest: list[str], word: str, kind: Kind | None, value) -> None:
-    """Note what a word says."""
-    if kind is None:
-        rest.append(word)
-    elif kind is Kind.SIDE:
-        sides.add(value)
-        told["side"] = value
-    elif kind is Kind.FINGER and "finger" in told:
-        if value == MIDDLE:  # "Index_Middle" is the middle bone of the index finger
-            told["segment"] = 2
-    elif kind in _FLAGS:
-        told[kind.name.lower()] = True
-    elif kind is not Kind.FILLER:
-        told[kind.name.lower()] = value
+_FLAGS = {Kind.NUMBERED, Kind.CARPAL, Kind.BASE, Kind.TIP, Kind.ARM, Kind.HELPER}
 
 
-_FLAGS = {Kind.NUMBERED, Kind.CARPAL, Kind.TIP, Kind.ARM, Kind.HELPER}
+def _words(name: str) -> list[str]:
+    """A name in pieces that are words, in small letters; "fore arm" is one word."""
+    words = [word for piece in _PIECES.findall(name) for word in _unglued(piece.lower())]
+    for place in range(len(words) - 1, 0, -1):
+        if words[place] == "arm" and words[place - 1] == "fore":
+            words[place - 1 : place + 1] = ["forearm"]
+    return words
+
+
+def _without_accents(name: str) -> str:
+    """Latin letters without their accents; other scripts as they are."""
+    if name.isascii():
+        return name
+    parts = (unicodedata.normalize("NFD", letter) for letter in name)
+    return "".join(part[0] if part[0].isascii() else letter for part, letter in zip(parts, name, strict=True))
 
 
 @lru_cache(maxsize=8192)
@@ -164,7 +225,7 @@ def _unglued(piece: str) -> tuple[str, ...]:
             word, before = piece[start:end], best[start]
             # A single letter is a word only where a side may stand: in front or behind.
             lone = len(word) == 1 and word.isascii() and (word not in "rl" or start > 0 and end < len(piece))
-            if before is None or word not in _WORDS or lone:
+            if before is None or word not in _WORDS or lone or word in _WHOLE:
                 continue
             if best[end] is None or len(before) + 1 < len(best[end]):
                 best[end] = (*before, word)

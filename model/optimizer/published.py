@@ -22,7 +22,7 @@ from torch import Tensor
 from model import kinematics
 from model.hands import PosedHand, ShapedHand
 from model.losses import FOUR_FINGERS
-from model.semantics import SourceDirections
+from model.semantics import SemanticMatrix, SourceDirections
 from model.topology import INDEX, JOINTS_PER_FINGER, MIDDLE, N_FINGER_JOINTS, N_FINGERS, PINKY, RING, THUMB
 
 ADJACENT = {
@@ -60,8 +60,7 @@ class Progress:
 
 def optimise_frame(
     hand: ShapedHand,
-    finger_coords: Tensor,
-    palm_coords: Tensor,
+    matrix: SemanticMatrix,
     start: Tensor,
     lr: float,
     iterations: int,
@@ -71,7 +70,7 @@ def optimise_frame(
 
     Args:
         hand: the target, leading dimensions ``(1, 1)``.
-        finger_coords: ``(1, 1, 20, 20, 3)`` of the source; palm_coords: ``(1, 1, 20, 9, 3)``.
+        matrix: the source's, leading dimensions ``(1, 1)``.
         start: ``(1, 1, 5, 3, 4)`` twist-bend-splay quaternions to begin with.
         lr: Adam's learning rate.
         iterations: steps at most.
@@ -81,7 +80,7 @@ def optimise_frame(
         ``(1, 1, 5, 3, 4)`` quaternions, not of unit length.
     """
     quaternions = start.clone().requires_grad_()
-    directions = SourceDirections(finger_coords, palm_coords)
+    directions = SourceDirections(matrix)
     neighbours = nearest_neighbours(directions.distance[..., :N_FINGER_JOINTS])
     adam = torch.optim.Adam([quaternions], lr=lr)
     for iteration in range(iterations):

@@ -27,7 +27,7 @@ from model.limits import BEND, TWIST, JointLimits, turning_axes
 from model.losses import finger_weights
 from model.optimizer.curvature import Pairs, linearised, objective
 from model.optimizer.smoothing import smooth_step
-from model.semantics import SourceDirections, palm_anchors, palm_length
+from model.semantics import SemanticMatrix, SourceDirections, palm_anchors, palm_length
 from model.topology import (
     BONES_PER_FINGER,
     N_ANCHORS,
@@ -138,22 +138,20 @@ class OptimizerSettings:
 
 def optimise(
     hand: ShapedHand,
-    finger_coords: Tensor,
-    palm_coords: Tensor,
+    matrix: SemanticMatrix,
     start: Tensor,
     settings: OptimizerSettings | None = None,
-    joint_mask: Tensor | None = None,
+    present: Tensor | None = None,
 ) -> PosedHand:
     """Pose ``hand`` so that its semantic matrix points where a source's does.
 
     Args:
         hand: the target; its leading dimensions broadcast to those of the poses, ``(..., time)``.
-        finger_coords: ``(..., time, 20, 20, 3)`` the source's finger coordinates.
-        palm_coords: ``(..., time, 20, 9, 3)`` its palm coordinates.
+        matrix: the source's semantic matrix, ``(..., time, …)``.
         start: ``(..., time, 5, 3, 3, 3)`` twist-bend-splay rotations to begin with, in which what the objective does
             not determine stays: the source's own, or a network's result.
         settings: see :class:`OptimizerSettings`.
-        joint_mask: ``(21,)`` true for joints that both hands have; the others do not count, and stay as they start.
+        present: ``(21,)`` true for joints that both hands have; the others do not count, and stay as they start.
 
     Returns:
         The hand in poses ``(..., time)``; every angle is within the limits.
@@ -162,15 +160,14 @@ def optimise(
         ValueError: shapes do not fit, or numbers are not finite.
     """
     settings = settings or OptimizerSettings()
-    _check_shapes(finger_coords, palm_coords, start, joint_mask)
+    _check_shapes(matrix, start, present)
     batch = start.shape[:-4]
     # Inference mode spares each of many small operations its bookkeeping.
     with torch.inference_mode():
         read = settings.limits.angles if settings.keep_start else settings.limits.nearest_angles
         begin = read(start).reshape(-1, N_FINGERS, BONES_PER_FINGER, 3)
         angles = begin.clone()
-        coords = finger_coords.reshape(-1, *finger_coords.shape[-3:]), palm_coords.reshape(-1, *palm_coords.shape[-3:])
-        problem = _Problem(hand, batch, coords, begin, settings, joint_mask)
+        problem = _Problem(hand, batch, matrix.flattened(), begin, settings, present)
         coupled = settings.smoothness > 0 and len(batch) > 0 and batch[-1] > 2
         parts = []
         for frames in torch.arange(len(angles), device=start.device).split(_chunk(start)):
@@ -197,8 +194,7 @@ def table_methods() -> dict[str, OptimizerSettings]:
 class MotionFeatures(Protocol):
     """What is needed of a source: named features ``(batch, time, …)``, see :class:`model.retargeting.Hands`."""
 
-    finger_coords: Tensor
-    palm_coords: Tensor
+    semantic_matrix: SemanticMatrix
     tbs: Tensor
 
 
@@ -207,7 +203,7 @@ def optimise_hands(
     source: MotionFeatures,
     settings: OptimizerSettings | None = None,
     start: PosedHand | None = None,
-    counted: Tensor | None = None,
+    present: Tensor | None = None,
 ) -> PosedHand:
     """The hands of ``target`` in poses that mean what ``source`` means, ``(batch, time, …)``.
 
@@ -216,35 +212,34 @@ def optimise_hands(
         source: features of the motion.
         settings: see :class:`OptimizerSettings`.
         start: poses to refine, for instance a network's; None: a copy of the source's twist-bend-splay rotations.
-        counted: ``(batch, time or 1, 21)`` joints that both hands have, the same throughout an item; None: all.
+        present: ``(batch, time or 1, 21)`` joints that both hands have, the same throughout an item; None: all.
     """
     begin = quaternion_to_matrix(source.tbs) if start is None else start.tbs
-    coords = source.finger_coords, source.palm_coords
-    if counted is None:
-        return optimise(target, *coords, begin, settings)
+    matrix = source.semantic_matrix
+    if present is None:
+        return optimise(target, matrix, begin, settings)
     tbs = begin.clone()
-    masks, kinds = counted[:, 0].unique(dim=0, return_inverse=True)
+    masks, kinds = present[:, 0].unique(dim=0, return_inverse=True)
     for kind, mask in enumerate(masks):
         (items,) = (kinds == kind).nonzero(as_tuple=True)
-        parts = (part[items] for part in (*coords, begin))
-        tbs[items] = optimise(target.of_items(items), *parts, settings, mask).tbs
+        tbs[items] = optimise(target.of_items(items), matrix.at(items), begin[items], settings, mask).tbs
     return target.with_tbs(tbs)
 
 
-def _check_shapes(finger_coords: Tensor, palm_coords: Tensor, start: Tensor, joint_mask: Tensor | None) -> None:
+def _check_shapes(matrix: SemanticMatrix, start: Tensor, present: Tensor | None) -> None:
     batch = start.shape[:-4]
     expected = {
-        "finger_coords": (finger_coords, (*batch, N_FINGER_JOINTS, N_FINGER_JOINTS, 3)),
-        "palm_coords": (palm_coords, (*batch, N_FINGER_JOINTS, N_ANCHORS, 3)),
+        "matrix.finger": (matrix.finger, (*batch, N_FINGER_JOINTS, N_FINGER_JOINTS, 3)),
+        "matrix.palm": (matrix.palm, (*batch, N_FINGER_JOINTS, N_ANCHORS, 3)),
         "start": (start, (*batch, N_FINGERS, BONES_PER_FINGER, 3, 3)),
     }
-    if joint_mask is not None:
-        expected["joint_mask"] = (joint_mask, (N_JOINTS,))
+    if present is not None:
+        expected["present"] = (present, (N_JOINTS,))
     for name, (tensor, shape) in expected.items():
         if tensor.shape != shape:
             raise ValueError(f"`{name}` must have the shape {tuple(shape)}; got {tuple(tensor.shape)}")
-        if (joint_mask is None or name == "start") and not tensor.isfinite().all():
-            raise ValueError(f"`{name}` holds NaN or infinite numbers; mask missing joints with `joint_mask`")
+        if (present is None or name == "start") and not tensor.isfinite().all():
+            raise ValueError(f"`{name}` holds NaN or infinite numbers; mask missing joints with `present`")
 
 
 def _chunk(like: Tensor) -> int:
@@ -258,15 +253,14 @@ class _Problem:
 
     hand: ShapedHand
     batch: torch.Size
-    coords: tuple[Tensor, Tensor]  # (F, 20, 20, 3), (F, 20, 9, 3)
+    matrix: SemanticMatrix  # (F, …)
     start: Tensor  # (F, 5, 3, 3)
     settings: OptimizerSettings
-    joint_mask: Tensor | None
+    present: Tensor | None
 
     def part(self, frames: Tensor, angles: Tensor) -> _Part:
         """The frames with these numbers; their angles are read from, and written to, ``angles (F, 5, 3, 3)``."""
-        finger, palm = (coords[frames] for coords in self.coords)
-        pairs = wanted_pairs(finger, palm, self.settings, self.joint_mask)
+        pairs = wanted_pairs(self.matrix.at(frames), self.settings, self.present)
         hand = self.hand.of_frames(self.batch, frames)
         return _Part(hand, pairs, self.start, angles, frames, self.settings)
 
@@ -289,20 +283,18 @@ def _step_together(parts: list[_Part], angles: Tensor, begin: Tensor, time: int,
     flat[:, unknowns] = (flat[:, unknowns] + step).clamp(low, high)
 
 
-def wanted_pairs(
-    finger_coords: Tensor, palm_coords: Tensor, settings: OptimizerSettings, joint_mask: Tensor | None = None
-) -> Pairs:
-    """What is wanted of the pairs of joints and anchors, from coordinates ``(F, 20, 20, 3)`` and ``(F, 20, 9, 3)``.
+def wanted_pairs(matrix: SemanticMatrix, settings: OptimizerSettings, present: Tensor | None = None) -> Pairs:
+    """What is wanted of the pairs of joints and anchors, from a source's semantic matrix ``(F, …)``.
 
     Weights are those of the metrics, times the 400 cosines of S_finger.
     """
-    present = None
-    if joint_mask is not None:
-        present = _pair_mask(joint_mask.to(finger_coords.device))
-        # Nothing is known of a missing joint, not even that its coordinates are numbers.
-        finger_coords = finger_coords.masked_fill(~present[:, :N_FINGER_JOINTS, None], 0)
-        palm_coords = palm_coords.masked_fill(~present[:, N_FINGER_JOINTS:, None], 0)
-    directions = SourceDirections(finger_coords, palm_coords)
+    seen = None
+    if present is not None:
+        present = present.to(matrix.finger.device)
+        seen = _pair_mask(present)
+    # Nothing is known of a missing joint, not even that its coordinates are numbers.
+    matrix = matrix.masked(present)
+    directions = SourceDirections(matrix)
     # Softened as the result's directions are, so that the source's own pose is without error; the weights make
     # up for it, so that the cosine of every pair counts as much as in the metrics.
     distance = frames_last(directions.distance, 2)
@@ -318,22 +310,22 @@ def wanted_pairs(
         weight[:, :N_FINGER_JOINTS] = frames_last(near, 2)
     weight = weight * (1 - torch.eye(N_FINGER_JOINTS, weight.shape[1]).to(weight)).unsqueeze(-1)
     weight = weight / torch.where(soft > 0, soft.clamp_min(_LEAST_SOFT), 1)
-    if present is not None:
-        weight = weight * present.unsqueeze(-1)
+    if seen is not None:
+        weight = weight * seen.unsqueeze(-1)
     if not settings.contact_weight:
         return Pairs(unit, weight, None, None, settings.softening)
-    coords = finger_coords[:, _TIPS][:, :, _TIPS].permute(3, 1, 2, 0).contiguous()
+    coords = matrix.finger[:, _TIPS][:, :, _TIPS].permute(3, 1, 2, 0).contiguous()
     contact = settings.contact_weight * _ramp(coords.norm(dim=0), settings.contact_near, settings.contact_far)
     contact = contact * (1 - torch.eye(N_FINGERS).to(contact)).unsqueeze(-1)
-    if present is not None:
-        contact = contact * present[_TIPS][:, _TIPS].unsqueeze(-1)
+    if seen is not None:
+        contact = contact * seen[_TIPS][:, _TIPS].unsqueeze(-1)
     return Pairs(unit, weight, coords, contact, settings.softening)
 
 
-def _pair_mask(joint_mask: Tensor) -> Tensor:
+def _pair_mask(present: Tensor) -> Tensor:
     """``(20, 29)`` pairs of which both ends exist; an anchor exists if its finger's root does."""
-    seen = torch.cat([joint_mask[1:], joint_mask[[root for root, _ in PALM_ANCHORS]]])
-    return joint_mask[1:, None] & seen
+    seen = torch.cat([present[1:], present[[root for root, _ in PALM_ANCHORS]]])
+    return present[1:, None] & seen
 
 
 def _ramp(distance: Tensor, near: float, far: float) -> Tensor:

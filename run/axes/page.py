@@ -5,16 +5,10 @@ All decisions are taken in `data.axes.annotation`; here are only the scene, the 
 
 from __future__ import annotations
 
-import contextlib
-import io
-import socket
 import threading
-from argparse import RawDescriptionHelpFormatter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
-from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
 from PIL import ImageColor
 from rich.console import Console
 
@@ -23,7 +17,9 @@ from data.axes.estimate import fist_angles
 from data.axes.hand import BareHand
 from model.topology import BONES_PER_FINGER, FINGERS, JOINTS_PER_FINGER, N_FINGERS, WRIST
 from run.axes.pictures import axis_lines, hand_camera, palm_size
+from utils.cli import CommandLine
 from utils.errors import InputError
+from utils.web import close, serve
 
 PORT = 8080
 # The page's own camera already listens to w, a, s, d, e and the arrows, and a focused button to space and enter.
@@ -40,15 +36,9 @@ _AXIS_LENGTH = 0.32
 _FADED = 0.4
 
 
-class PlainHelp(RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """Help that keeps the lines of the description: commands stay on their own."""
-
-
-def add_page_options(parser: ArgumentParser) -> None:
+def add_page_options(parser: CommandLine) -> None:
     """The options of the page."""
-    parser.add_argument(
-        "--annotate", nargs="?", action=ActionYesNo, default=False, help="look at and turn the axes in the browser"
-    )
+    parser.flag("annotate", "look at and turn the axes in the browser")
     parser.add_argument("--port", type=int, default=PORT, help="of the page; the next free one if it is taken")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets other machines in")
 
@@ -92,22 +82,14 @@ class AnnotationPage:
     """
 
     def __init__(self, session: Annotation, title: str, host: str, port: int) -> None:
-        try:
-            import viser
-        except ImportError:
-            raise InputError(
-                "--annotate: expected the package viser, found it missing; pip install 'viser>=1.1,<2'"
-            ) from None
-        _check_address(host, port)
-        with _hushed():
-            self._server = viser.ViserServer(host=host, port=port, label=f"{title}: axes", verbose=False)
+        self._server = serve(f"{title}: axes", host, port, or_next=True)
         self.session, self.title = session, title
         self.finished = threading.Event()
         self._lock = threading.RLock()
         self._shown: tuple | None = None
         self._faces: dict[str, np.ndarray] = {}
         self._server.scene.set_up_direction("+y")
-        self._server.gui.configure_theme(control_layout="fixed", control_width="medium", show_logo=False)
+        self._server.gui.main_panel.dock_right()
         self._add_controls()
         self._add_keys()
         camera = self._server.initial_camera
@@ -126,8 +108,7 @@ class AnnotationPage:
 
     def close(self) -> None:
         """Stop serving."""
-        with _hushed():
-            self._server.stop()
+        close(self._server)
 
     # -- controls ----------------------------------------------------------------------------------------
 
@@ -277,23 +258,6 @@ class AnnotationPage:
                     np.repeat(colors[chosen][:, None], 2, axis=1).astype(np.uint8),
                     thickness=thickness,
                 )
-
-
-def _check_address(host: str, port: int) -> None:
-    """Raise InputError where nothing can listen: viser would wait for ever."""
-    if not 0 < port < 1 << 16:
-        raise InputError(f"--port: expected a number from 1 to 65535, found {port}; choose another one")
-    try:
-        socket.create_server((host, 0)).close()
-    except OSError as error:
-        raise InputError(f"--host {host}: cannot listen there ({error}); give an address of this machine") from error
-
-
-@contextmanager
-def _hushed() -> Iterator[None]:
-    """Without what viser prints when it starts and stops: we say that ourselves, and where to open it."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
 
 
 def _into_view(hand: BareHand) -> Callable[[np.ndarray], np.ndarray]:

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.character.mesh_file import HandMesh, character_files, hand_mesh, load_character
+from data.character.mesh_file import HandMesh, hand_mesh, read_character
+from data.dataset import MixHandFolder
 from data.features.row import HandFeatures
 from model.hands import PosedHand
 from model.retargeting import HandModels
@@ -47,7 +48,7 @@ def bone_hand(joints, palm_length: float = 1.0, present=None) -> tuple[np.ndarra
 
 
 class Surfaces:
-    """The surfaces to draw: characters from `finger_data`, MANO hands from their model, bones without either.
+    """The surfaces to draw: characters from their mesh files, MANO hands from their model, bones without either.
 
     Args:
         data_path: folder of the data set.
@@ -55,7 +56,7 @@ class Surfaces:
     """
 
     def __init__(self, data_path: str | Path, hands: HandModels) -> None:
-        self.folder, self.hands = Path(data_path) / "finger_data", hands
+        self.folder, self.hands = MixHandFolder(data_path), hands
         self.without_mesh: list[str] = []
         """Characters that are drawn as bones, because the data set has no mesh of them."""
         self._known: dict[str, HandMesh | None] = {}
@@ -83,12 +84,12 @@ class Surfaces:
     def _mesh(self, name: str, side: str) -> HandMesh | None:
         if name not in self._known:
             try:
-                character_files(self.folder, name)
+                files = self.folder.character_files(name)
             except InputError:
                 self._known[name] = None
                 self.without_mesh.append(name)
             else:
-                self._known[name] = hand_mesh(load_character(self.folder, name), side)
+                self._known[name] = hand_mesh(read_character(*files), side)
         return self._known[name]
 
 

@@ -68,7 +68,7 @@ class LineUp:
         ``prepared`` is ``Source(source)``, if there is one already.
         """
         prepared = Source(source) if prepared is None else prepared
-        shaped, counted = self.hands.shaped_hand(target), prepared.shared_with(target).counted
+        shaped, present = self.hands.shaped_hand(target), prepared.shared_with(target).present
         posed = copied_poses(shaped, prepared) if set(COPIES) & set(self.names) else {}
         with torch.no_grad():
             for name in self.names:
@@ -77,7 +77,7 @@ class LineUp:
                     (output,) = network(target, Source(source))  # each network sees its own input
                     posed[name] = shaped.with_tbs(network.decode(output))
                 elif name in OPTIMIZERS:
-                    posed[name] = optimise_hands(shaped, source, OPTIMIZERS[name], counted=counted)
+                    posed[name] = optimise_hands(shaped, source, OPTIMIZERS[name], present=present)
         return {name: posed[name] for name in self.names}
 
 

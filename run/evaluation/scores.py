@@ -105,18 +105,18 @@ def score(
     recorded = own_pose(line_up.hands.shaped_hand(target), target).joints if truth else None
     scores = {}
     for method, hand in posed.items():
-        finger, palm = joint_similarity(shared.directions, hand.joints, hand.frames, counted=shared.counted)
+        finger, palm = joint_similarity(shared.directions, hand.joints, hand.frames, present=shared.present)
         joints = hand.joints.expand(*batch, -1, -1)
         error = None
         if truth:
             error = (joints - recorded).square().sum(-1)
-            error = error.mean(-1) if shared.counted is None else error.where(shared.counted, torch.nan).nanmean(-1)
+            error = error.mean(-1) if shared.present is None else error.where(shared.present, torch.nan).nanmean(-1)
         scores[method] = FrameScores(finger, palm.nanmean(-1), fingertip_gaps(joints), error)
     angles = tbs_angles(quaternion_to_matrix(source.tbs[..., :4, :, :]))
     rests = [line_up.hands.shaped_hand(hands[:, :1]).at_rest().joints[:, 0] for hands in (source, target)]
     ratios = [finger_to_palm(rest)[..., :4].mean(-1) for rest in rests]
     way = "intra" if truth else f"{source.domain}2{target.domain}"
-    contacts, bend = fingertip_contacts(source.finger_coords, shared.counted), angles[..., 1].mean((-1, -2))
+    contacts, bend = fingertip_contacts(source.semantic_matrix.finger, shared.present), angles[..., 1].mean((-1, -2))
     return DirectionScores(way, *names, *ratios, contacts, bend, scores), posed
 
 

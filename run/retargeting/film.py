@@ -73,8 +73,8 @@ def _stacked(clips: list[Clip]) -> Iterator[np.ndarray]:
 
 def _clip(side: str, shown: Shown, kept: torch.Tensor, title: str, names, size: int, rate: float, note: str) -> Clip:
     source = shown.source.at(kept)
-    tips = torch.tensor([bool(shown.transfer.joint_mask[tip]) for tip in TIPS])
-    contacts = fingertip_contacts(source.coords[0])
+    tips = torch.tensor([bool(shown.transfer.present[tip]) for tip in TIPS])
+    contacts = fingertip_contacts(source.semantic_matrix.finger)
     touching = [
         [TIP_PAIRS[pair] for pair in row.nonzero()[:, 0].tolist() if all(tips[list(TIP_PAIRS[pair])])]
         for row in contacts

@@ -53,7 +53,7 @@ def inputs_of(config: argparse.Namespace, files: Sequence[Path], reading: Readin
     named = [config.target, config.source_hand, config.ckpt_path, config.rig_map, config.mano_axes, config.smplx_path]
     named += [words[0] for words in (config.shape, config.source_shape) if words]
     paths = [*files, *(Path(name) for name in named if name is not None)]
-    for folder in (reading.finger_data, reading.models, reading.models / "mano"):
+    for folder in (reading.folder.finger_data, reading.models, reading.models / "mano"):
         paths += folder.iterdir() if folder.is_dir() else ()
     return [path for path in paths if path.is_file()]
 

@@ -40,7 +40,7 @@ def hand_report(source: SourceMotion, result: PosedHand, transfer: Transfer) -> 
         result: the target in its poses.
         transfer: how it was made.
     """
-    mask = transfer.joint_mask
+    mask = transfer.present
     quality = frame_quality(source, result, mask)
     copy = Transfer("tbs_copy", transfer.target, mask)(source)
     copied = frame_quality(source, copy, mask)
@@ -70,7 +70,7 @@ def _gap_closed(source: SourceMotion, quality: FrameQuality, copied: FrameQualit
     count = min(OPTIMUM_FRAMES, len(source.local))
     some = torch.linspace(0, len(source.local) - 1, count).round().long()
     part = source.at(some)
-    best = frame_quality(part, optimum(transfer.target, part, transfer.joint_mask), transfer.joint_mask)
+    best = frame_quality(part, optimum(transfer.target, part, transfer.present), transfer.present)
     result: dict[str, float | None] = {}
     for name, field in (("S_finger", "s_finger"), ("S_palm", "s_palm")):
         reached, copy = (_mean(getattr(each, field)[some]) for each in (quality, copied))

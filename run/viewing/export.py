@@ -36,7 +36,7 @@ def motion_file(take: Take, column: str, kind: str) -> bytes:
     if column == SOURCE:
         local = source.track.local
     else:
-        local = take.methods.pose(column, hand, source.original, take.joint_mask).local
+        local = take.methods.pose(column, hand, source.original, take.present).local
     job = Job(source.track.whole, hand.avatar, {hand.side: local.double().numpy()})
     with tempfile.TemporaryDirectory(prefix="s2h_view_") as folder:
         path = Path(folder) / f"motion{dict(FORMATS.values())[kind]}"

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 
 from data.character.character import Avatar, Skin, mano_avatar
 from data.character.character import Hand as AvatarHand
 from data.character.reading import Reading, read_avatar
+from data.dataset import MixHandFolder
 from data.motion.reading import read_motions
+from data.splits import read_sides
 from model.hands import ManoHand, PosedHand, ShapedHand
 from model.mano_file import find_model_file
 from model.proportions import Proportions, stretch_offsets, stretch_surface
@@ -31,7 +33,6 @@ BUILD_COMMANDS = (
     "python -m run.build_open_hands --output {0}",
     "python -m run.preprocess_mixhand --data_path {0} --smplx_path {0}/models",
 )
-_MESH_END = "_mesh_data.npz"
 _SPLIT_ORDER = ("test_outside", "test_inside", "val", "train")
 _KEPT = 64
 """Hands kept ready; each is a few hundred kilobytes."""
@@ -81,7 +82,7 @@ class Shelf:
 
     Args:
         data_path: folder of the data set.
-        mano_path: MANO file or folder; None: the folder's own ``models``, or ``artifact/smplx/models``.
+        mano_path: MANO file or folder; None: as `MixHandFolder.mano_model` says.
         side: ``"right"`` or ``"left"``.
 
     Raises:
@@ -89,39 +90,44 @@ class Shelf:
     """
 
     def __init__(self, data_path: str | Path, mano_path: str | Path | None = None, side: str = "right") -> None:
-        self.folder, self.side = Path(data_path), side
-        if not (self.folder / "finger_data").is_dir():
+        self.data, self.folder, self.side = MixHandFolder(data_path), Path(data_path), side
+        if not self.data.finger_data.is_dir():
             raise InputError(
                 f"{self.folder}: expected a data set with the folder finger_data, found "
                 f"{'none' if self.folder.is_dir() else 'nothing'}; the open one is built by\n  "
                 + "\n  ".join(command.format(self.folder) for command in BUILD_COMMANDS)
             )
-        own = self.folder / "models"
-        self.reading = Reading(self.folder, Path(mano_path or (own if own.is_dir() else "artifact/smplx/models")))
-        meshes = {path.name.removesuffix(_MESH_END) for path in (self.folder / "finger_data").glob(f"*{_MESH_END}")}
-        moving = {path.parent.name for path in self.folder.glob("*/*") if path.suffix.lower() == ".bvh"}
-        self._domains = {name: "mixamo" if name in meshes else "mano" for name in meshes | moving}
+        self.reading = Reading(self.folder, self.data.mano_model(mano_path))
+        meshes = self.data.meshes()
+        self._domains = {name: "mixamo" if name in meshes else "mano" for name in {*meshes, *self.data.moving()}}
         self.mano = self._load_mano() if "mano" in self._domains.values() else None
         self.names = [name for name in self._ordered() if self._domains[name] == "mixamo" or self.mano is not None]
         if not self.names:
-            raise InputError(f"{self.folder}: expected hands (finger_data/*{_MESH_END}, or subjects and a MANO model "
+            raise InputError(f"{self.folder}: expected hands (mesh files in finger_data, or subjects and a MANO model "
                              f"in {self.reading.models}), found none")  # fmt: skip
         self._guests: dict[str, Avatar] = {}
+        self._forget()
+
+    def _forget(self) -> None:
         self._built = lru_cache(_KEPT)(self._build)
         self._avatar = lru_cache(_KEPT)(self._read)
 
+    def for_visitor(self) -> Shelf:
+        """The same hands, to which others can be added that only this visitor sees."""
+        own = copy(self)
+        own._domains, own.names, own._guests = dict(self._domains), list(self.names), dict(self._guests)
+        own._forget()
+        return own
+
     def _ordered(self) -> list[str]:
         """Hands that were kept for testing first: they are what one wants to see."""
-        ranks: dict[str, int] = {}
-        splits = self.folder / "splits.yaml"
-        if splits.is_file():
-            try:
-                content = yaml.safe_load(splits.read_text(encoding="utf-8"))
-                for rank, split_name in enumerate(_SPLIT_ORDER):
-                    for names in content.get(split_name, {}).values():
-                        ranks.update((name, rank) for name in names)
-            except (OSError, yaml.YAMLError, AttributeError, TypeError) as error:
-                raise InputError(f"{splits}: expected splits of characters ({error}); build the data again") from None
+        sides = read_sides(self.folder) if self.data.splits.is_file() else {}
+        ranks = {
+            name: rank
+            for rank, split in enumerate(_SPLIT_ORDER)
+            for names in sides.get(split, {}).values()
+            for name in names
+        }
         return sorted(self._domains, key=lambda name: (ranks.get(name, len(_SPLIT_ORDER)), name))
 
     def _load_mano(self) -> ManoHand | None:
@@ -154,8 +160,7 @@ class Shelf:
     def discard(self, name: str) -> None:
         """Take away a hand that was added."""
         del self._guests[name], self._domains[name]
-        self._built.cache_clear()  # another hand may come under this name
-        self._avatar.cache_clear()
+        self._forget()  # another hand may come under this name
         self.names = [each for each in self.names if each != name]
 
     def hand(self, name: str, proportions: Proportions | None = None, shape: Sequence[float] | None = None) -> Hand:
@@ -206,7 +211,7 @@ class Shelf:
         return hand_motion(motion, self.side)
 
     def _motion_files(self, name: str) -> list[Path]:
-        return [path for path in (self.folder / name).glob("*") if path.suffix.lower() == ".bvh"]
+        return self.data.motions(name)
 
 
 def hand_motion(motion, side: str) -> HandMotion:

@@ -36,21 +36,21 @@ class Methods:
         return _REACH.get(method, 0)
 
     @torch.inference_mode()
-    def pose(self, method: str, hand: Hand, source: SourceMotion, joint_mask: torch.Tensor) -> PosedHand:
+    def pose(self, method: str, hand: Hand, source: SourceMotion, present: torch.Tensor) -> PosedHand:
         """The poses ``(frames,)`` in which `hand` means what the source means.
 
         Args:
             method: one of :attr:`names`.
             hand: the target.
             source: the motion, one frame after the other.
-            joint_mask: ``(21,)`` bool, joints that both hands have.
+            present: ``(21,)`` bool, joints that both hands have.
         """
         network = None
         if method in self._networks:
             network = StreamingNetwork(self._networks[method], hand.shaped, hand.own.shape)
         name = "optimize" if method.startswith("optimizer") else method
         contacts = method != "optimizer"
-        return Transfer(name, hand.shaped, joint_mask, network, contacts=contacts)(source)
+        return Transfer(name, hand.shaped, present, network, contacts=contacts)(source)
 
 
 def demo_checkpoints(folder: Path) -> dict[str, Path]:

@@ -16,7 +16,7 @@ from run.evaluation.line_up import METHODS
 from run.viewing.export import FORMATS, formats
 from run.viewing.pictures import heat_map, marked, timeline
 from run.viewing.stage import Stage, color_of
-from run.viewing.studio import DROPPED, Studio
+from run.viewing.studio import DROPPED, Studio, shown_name
 from run.viewing.take import SOURCE, Take
 from utils.errors import InputError
 from utils.web import guarded_callback, tell, text
@@ -32,16 +32,16 @@ _DROP_HINT = "A motion (.bvh, glTF, MANO .npz) becomes the source, a character w
 
 
 class Page:
-    """Controls and their effect. :meth:`start` runs it, :meth:`stop` ends its threads.
+    """Controls and their effect, for one visitor. :meth:`start` runs it, :meth:`close` ends its threads.
 
     Args:
-        server: a `viser.ViserServer`.
-        studio: what is chosen and what follows.
+        client: the visitor, a `viser.ClientHandle`.
+        studio: what is chosen and what follows; closed with the page.
     """
 
-    def __init__(self, server, studio: Studio) -> None:
-        self.server, self.studio = server, studio
-        self.stage = Stage(server, studio.shelf.side)
+    def __init__(self, client, studio: Studio) -> None:
+        self.client, self.studio = client, studio
+        self.stage = Stage(client, studio.shelf.side)
         self.time, self.playing, self.updates = 0.0, False, 0
         """Seconds into the motion; whether it runs; how often hands have been drawn."""
         self._lock = threading.RLock()
@@ -49,16 +49,17 @@ class Page:
         self._dirty, self._slow_at, self._known, self._before = True, 0.0, -1, 0.0
         self._timeline: tuple[np.ndarray, tuple[int, int]] | None = None
         self._sliders: list = []
-        self._guard = guarded_callback(server, "This did not work")
+        self._threads: list[threading.Thread] = []
+        self._guard = guarded_callback(client, "This did not work")
         self._build_controls()
         self._build_figures()
-        server.on_client_connect(self._greet)
         self._show_take()
+        self._greet()
 
     # -- building --------------------------------------------------------------------------------------------------
 
     def _build_controls(self) -> None:
-        gui, studio = self.server.gui, self.studio
+        gui, studio = self.client.gui, self.studio
         gui.main_panel.dock_right()
         gui.main_panel.set_width(320)
         with gui.add_folder("Hands"):
@@ -106,7 +107,7 @@ class Page:
         return lambda event: callback(event) if event.client is not None else None
 
     def _build_figures(self) -> None:
-        gui = self.server.gui
+        gui = self.client.gui
         panel = gui.add_panel()
         with panel.add_tab("Figures"):
             self._table = gui.add_html("")
@@ -127,7 +128,7 @@ class Page:
         """Sliders that fit the kind of the target, at its values."""
         for slider in self._sliders:
             slider.remove()
-        gui, choice, on = self.server.gui, self.studio.choice, self._guard
+        gui, choice, on = self.client.gui, self.studio.choice, self._guard
         with self._proportions:
             if self.studio.shelf.domain(choice.target) == "mano":
                 values = choice.shape or self.studio.shelf.shape(choice.target)
@@ -173,12 +174,12 @@ class Page:
         with self._lock:
             found = self.studio.drop(file.name, file.content)
             self._show_take()
-        tell(event.client, file.name, found)
+        tell(self.client, shown_name(file.name), found)
 
     def _send(self, event) -> None:
         name, content = self.studio.download(self._column(self._wanted.value), self._format.value)
-        (event.client or self.server).send_file_download(name, content, save_immediately=True)
-        tell(event.client or self.server, name, f"{len(content) / 1e6:.1f} MB, every frame at the source's own rate")
+        self.client.send_file_download(name, content, save_immediately=True)
+        tell(self.client, name, f"{len(content) / 1e6:.1f} MB, every frame at the source's own rate")
 
     def play(self, on: bool) -> None:
         """Run or pause. At the end, playing begins anew."""
@@ -226,8 +227,8 @@ class Page:
         """Hands that are shown."""
         return [SOURCE, *(name for name, box in self._shown.items() if box.value)]
 
-    def _greet(self, client) -> None:
-        """Fit the hands into a new window, and again whenever the room between the panels changes its form."""
+    def _greet(self) -> None:
+        """Fit the hands into the window, and again whenever the room between the panels changes its form."""
         fitted = 0.0
 
         def fit(camera) -> None:
@@ -236,12 +237,12 @@ class Page:
                 fitted = camera.aspect
                 self.stage.aim(camera, fitted)
 
-        client.camera.on_update(fit)
-        fit(client.camera)
+        self.client.camera.on_update(fit)
+        fit(self.client.camera)
 
     def _show_take(self, new_target: bool = True) -> None:
         """Put up everything that depends on which hands and which motion are chosen."""
-        with self._lock, self.server.atomic():
+        with self._lock, self.client.atomic():
             choice, take = self.studio.choice, self.studio.take
             self._source.options = self.studio.sources
             self._source.value = choice.source
@@ -276,7 +277,7 @@ class Page:
             take, time, self._dirty = self.studio.take, self.time, False
             slow = not self.playing or now >= self._slow_at
             moments = {name: take.moment(name, time) for name in self.columns()}
-            with self.server.atomic():
+            with self.client.atomic():
                 for name, moment in moments.items():
                     if name in take.failures:
                         self.stage.say(name, f"failed: {take.failures[name][:60]}")
@@ -286,7 +287,7 @@ class Page:
                     self._slow_at = now + _SLOW
                     self._slider.value = round(time, 2)
                     self._draw_figures(take, time, moments)
-            self.server.flush()
+            self.client.flush()
             self.updates += 1
 
     def _draw_figures(self, take: Take, time: float, moments: dict) -> None:
@@ -310,12 +311,16 @@ class Page:
         """Begin to work and to draw."""
         self._before = clock.monotonic()
         for step in (self._work, self._tick):
-            threading.Thread(target=self._forever, args=(step,), daemon=True).start()
+            self._threads.append(threading.Thread(target=self._forever, args=(step,), daemon=True))
+            self._threads[-1].start()
 
-    def stop(self) -> None:
-        """End both threads."""
+    def close(self) -> None:
+        """End both threads, and forget what the visitor has brought."""
         self._stopped.set()
         self._wake.set()
+        for thread in self._threads:
+            thread.join()
+        self.studio.close()
 
     def _forever(self, step) -> None:
         """Repeat a step. What goes wrong in one is a defect: it is told, and the page lives on."""
@@ -327,7 +332,7 @@ class Page:
                 message = f"{type(error).__name__}: {error}"
                 if message != told:  # or it would fill the screen
                     traceback.print_exc(file=sys.stderr)
-                    tell(self.server, "This failed inside the program", message, good=False)
+                    tell(self.client, "This failed inside the program", message, good=False)
                 told = message
                 self._stopped.wait(0.5)
 

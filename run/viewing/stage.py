@@ -26,21 +26,21 @@ def color_of(column: str) -> tuple[int, int, int]:
 
 
 class Stage:
-    """Draws moments into the scene of a viser server. One thread at a time.
+    """Draws moments into a visitor's scene. One thread at a time.
 
     Args:
-        server: the `viser.ViserServer`.
+        client: the `viser.ClientHandle`.
         side: of the hands, ``"right"`` or ``"left"``.
     """
 
-    def __init__(self, server, side: str) -> None:
-        self._server, self._side, self._turn = server, side, camera("three_quarter", side)
+    def __init__(self, client, side: str) -> None:
+        self._client, self._side, self._turn = client, side, camera("three_quarter", side)
         self._hands: dict[str, _HandNodes] = {}
         self._extent = (CELL_WIDTH, CELL_HEIGHT)
-        server.scene.set_up_direction("+y")
-        server.scene.configure_default_lights(True, cast_shadow=False)
-        server.initial_camera.up = (0.0, 1.0, 0.0)
-        server.initial_camera.fov = _FIELD_OF_VIEW
+        client.scene.set_up_direction("+y")
+        client.scene.configure_default_lights(True, cast_shadow=False)
+        client.camera.up_direction = (0.0, 1.0, 0.0)
+        client.camera.fov = _FIELD_OF_VIEW
 
     def arrange(self, columns: Sequence[tuple[str, str, np.ndarray]]) -> None:
         """Put up hands, replacing all there were.
@@ -58,8 +58,7 @@ class Stage:
             row, column = divmod(number, across)
             x = (column - (across - 1) / 2) * CELL_WIDTH
             y = ((down - 1) / 2 - row) * CELL_HEIGHT
-            self._hands[name] = _HandNodes(self._server, name, title, faces, (x, y, 0.0), self._turn)
-        self.aim(self._server.initial_camera, 1.2)
+            self._hands[name] = _HandNodes(self._client.scene, name, title, faces, (x, y, 0.0), self._turn)
 
     def aim(self, view, aspect: float) -> None:
         """Point a camera so that all hands fill its picture, which is `aspect` times as wide as high."""
@@ -88,18 +87,18 @@ class Stage:
 class _HandNodes:
     """The scene nodes of one hand."""
 
-    def __init__(self, server, name, title, faces, place, turn) -> None:
-        self._scene, self._root, self._faces, self._color = server.scene, f"/hands/{name}", faces, color_of(name)
+    def __init__(self, scene, name, title, faces, place, turn) -> None:
+        self._scene, self._root, self._faces, self._color = scene, f"/hands/{name}", faces, color_of(name)
         self._place = np.asarray(place)
-        self._frame = server.scene.add_frame(self._root, show_axes=False)
+        self._frame = scene.add_frame(self._root, show_axes=False)
         self.turn(turn)
         self._mesh = None
         self._tips: list = []
         self._lines = None
         below = self._place - [0.0, CELL_HEIGHT / 2 - 0.55, 0.0]
         label = {"anchor": "top-center", "font_size_mode": "scene", "depth_test": False}
-        self._title = server.scene.add_label(f"/titles/{name}", title, position=below, font_scene_height=0.17, **label)
-        self._caption = server.scene.add_label(
+        self._title = scene.add_label(f"/titles/{name}", title, position=below, font_scene_height=0.17, **label)
+        self._caption = scene.add_label(
             f"/captions/{name}", "…", position=below - [0.0, 0.22, 0.0], font_scene_height=0.125, **label
         )
 

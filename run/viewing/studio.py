@@ -20,6 +20,9 @@ from utils.errors import InputError
 
 LARGEST_FILE = 256 << 20
 """Bytes of a file that the page takes."""
+LARGEST_FOLDER = 1 << 30
+"""Bytes of all the files of one visitor."""
+_LONGEST_NAME = 60
 DROPPED = (".bvh", *GLTF_SUFFIXES, ".npz")
 """Files that the page takes: motions, characters with or without one, MANO parameters."""
 
@@ -52,7 +55,7 @@ class Studio:
         self.shelf, self.methods = shelf, methods
         self._dropped: dict[tuple[str, str], HandMotion] = {}
         self._source: SourceTake | None = None
-        self._folder = tempfile.TemporaryDirectory(prefix="s2h_view_")
+        self._folder = tempfile.TemporaryDirectory(prefix="s2h_view_")  # for its owner's eyes alone
         self._count = 0
         source = next((name for name in shelf.names if shelf.clips(name)), None)
         if source is None:
@@ -63,6 +66,10 @@ class Studio:
         target = next((name for name in targets if "Short" in name), targets[0])
         self.choice = Choice(source, shelf.clips(source)[0], target)
         self.take = self._make(self.choice)
+
+    def close(self) -> None:
+        """Forget everything, and remove the files that were dropped in."""
+        self._folder.cleanup()
 
     # -- choosing --------------------------------------------------------------------------------------------------
 
@@ -119,10 +126,13 @@ class Studio:
         Raises:
             InputError: the file cannot be read, or has no such hand.
         """
-        name = PurePath(file_name.replace("\\", "/")).name or "file"
+        name = shown_name(file_name)
         if len(content) > LARGEST_FILE:
             raise InputError(f"{name}: expected at most {LARGEST_FILE >> 20} MB, found {len(content) >> 20}; cut it")
         suffix = PurePath(name).suffix.lower()
+        held = sum(path.stat().st_size for path in Path(self._folder.name).iterdir())
+        if held + len(content) > LARGEST_FOLDER:
+            raise InputError(f"{name}: expected at most {LARGEST_FOLDER >> 20} MB in all; load the page anew")
         if suffix not in DROPPED:
             raise InputError(f"{name}: expected one of {', '.join(DROPPED)}, found {suffix or 'no suffix'}")
         # The name that came with a file never becomes a path. Files stay: results are written into glTF characters.
@@ -200,3 +210,11 @@ class Studio:
         kind, ending = FORMATS[wanted]
         name = f"{take.hand(column).name}_{PurePath(take.source.name).stem}_{how}{ending}"
         return name.replace(" ", "_"), motion_file(take, column, kind)
+
+
+def shown_name(file_name: str) -> str:
+    """What a file that came with any name is called here: its last part, short, of characters that can be seen."""
+    name = PurePath(file_name.replace("\\", "/")).name
+    seen = "".join(sign for sign in name if sign.isprintable())
+    stem, suffix = PurePath(f"_{seen}").stem[1:], PurePath(f"_{seen}").suffix
+    return (stem.strip(" .")[:_LONGEST_NAME].strip() or "file") + suffix[:_LONGEST_NAME]

@@ -48,7 +48,7 @@ class SourceTake:
         self.shown = SourceMotion(hand.shaped, track.at_rate(RATE, LONGEST).local, RATE)
         tips = [bool(hand.own.present[tip]) for tip in TIPS]
         pairs = torch.tensor([tips[first] and tips[second] for first, second in TIP_PAIRS])
-        self.contacts = fingertip_contacts(self.shown.coords[0]) & pairs
+        self.contacts = fingertip_contacts(self.shown.semantic_matrix.finger) & pairs
         """``(frames, 10)`` bool: which fingertips touch."""
 
     @property
@@ -106,7 +106,7 @@ class Take:
         self.source, self.target, self.methods = source, target, methods
         self.columns = [SOURCE, *methods.names]
         self._scale = scale
-        self.joint_mask = torch.from_numpy(source.hand.own.present & target.own.present)
+        self.present = torch.from_numpy(source.hand.own.present & target.own.present)
         """``(21,)`` bool: joints that both hands have."""
         self.failures: dict[str, str] = {}
         """Column → why it could not be worked out."""
@@ -152,9 +152,9 @@ class Take:
             if column == SOURCE:
                 posed = around.posed
             else:
-                posed = self.methods.pose(column, self.target, around, self.joint_mask)
+                posed = self.methods.pose(column, self.target, around, self.present)
             posed = posed[first - start : last - start]
-            quality = frame_quality(around.at(torch.arange(first - start, last - start)), posed, self.joint_mask)
+            quality = frame_quality(around.at(torch.arange(first - start, last - start)), posed, self.present)
         piece = Piece(posed.local, posed.joints, quality.s_finger, quality.s_palm, quality.pinch)
         with self._lock:
             self._pieces[column, number] = piece
@@ -252,9 +252,9 @@ class Take:
             if kind == "cosine":
                 values = source.directions.cosines(posed.joints, posed.frames)[0][0].fill_diagonal_(float("nan"))
             else:
-                coords = posed.semantic_matrix()[0]
-                values = (coords if kind == "distance" else coords - source.coords[0])[0].norm(dim=-1)
-        missing = ~self.joint_mask[1:].numpy()
+                coords = posed.semantic_matrix().finger
+                values = (coords if kind == "distance" else coords - source.semantic_matrix.finger)[0].norm(dim=-1)
+        missing = ~self.present[1:].numpy()
         values = values.numpy()
         values[missing], values[:, missing] = np.nan, np.nan
         return values

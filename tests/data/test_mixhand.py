@@ -75,6 +75,15 @@ def test_entries_that_make_no_sense(entry):
         expand_characters([entry])
 
 
+@pytest.mark.parametrize(
+    "entry",
+    ["Aj*100001", "(A+B)*100000000", "Hand0..999999999", "Hand0..99999*2", "A*" + "9" * 5000, "Hand0.." + "9" * 5000],
+)
+def test_lists_that_would_fill_the_memory(entry):
+    with pytest.raises(InputError, match="at most 100000 characters"):
+        expand_characters([entry])
+
+
 def test_defaults_are_the_published_splits():
     assert expand_characters(mixhand.TRAIN_CHARACTERS) == ["Aj", "BigVegas", "Kaya"] * 9 + [
         f"Mano{n}" for n in range(7)
@@ -244,7 +253,7 @@ def test_workers_bring_the_same_batches(folder, monkeypatch):
         for ours, theirs in zip(alone, helped, strict=True):
             assert torch.equal(ours.index, theirs.index)
             assert torch.equal(ours.mixamo.rows, theirs.mixamo.rows)
-            assert torch.equal(ours.mano.finger_coords, theirs.mano.finger_coords)
+            assert torch.equal(ours.mano.semantic_matrix.finger, theirs.mano.semantic_matrix.finger)
 
 
 def test_loaders_leave_the_global_random_numbers_alone(folder):

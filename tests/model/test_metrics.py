@@ -26,23 +26,23 @@ class TestSimilarity:
     def test_a_hand_means_what_it_means(self, dtype, device):
         """Finger similarity ends at 0.95, since the zero diagonal counts; palm similarity at 1."""
         hand = posed(3, 2)
-        coords = (part.to(device, dtype) for part in hand.semantic_matrix())
+        coords = hand.semantic_matrix().map(lambda part: part.to(device, dtype))
         joints, frames = (part.to(device, dtype) for part in (hand.joints, hand.frames))
-        finger, palm = semantic_similarity(SourceDirections(*coords), joints, frames)
+        finger, palm = semantic_similarity(SourceDirections(coords), joints, frames)
         assert S_FINGER_CEILING == 0.95
         assert_close(finger, torch.full((3,), 0.95), 1e-6)
         assert_close(palm, torch.ones(3), 1e-6)
 
     def test_size_does_not_matter(self):
         hand = posed(2, 2)
-        directions = SourceDirections(*hand.semantic_matrix(normalise=False))
+        directions = SourceDirections(hand.semantic_matrix(normalise=False))
         finger, palm = semantic_similarity(directions, 100 * hand.joints, hand.frames)
         assert_close(finger, [0.95, 0.95], 1e-12)
         assert_close(palm, torch.ones(2), 1e-12)
 
     def test_means_over_time_of_cosines(self):
         source, result = posed(2, 3, seed=1), posed(2, 3, seed=5)
-        directions = SourceDirections(*source.semantic_matrix())
+        directions = SourceDirections(source.semantic_matrix())
         found = semantic_similarity(directions, result.joints, result.frames)
         pairs = zip(source.semantic_matrix(), result.semantic_matrix(), strict=True)
         for value, (theirs, ours) in zip(found, pairs, strict=True):
@@ -52,7 +52,7 @@ class TestSimilarity:
     def test_masks(self):
         """Query joints of the finger part, anchors of the palm part."""
         source, result = posed(2, 3, seed=1), posed(2, 3, seed=5)
-        directions = SourceDirections(*source.semantic_matrix())
+        directions = SourceDirections(source.semantic_matrix())
         finger, palm = directions.cosines(result.joints, result.frames)
         found = semantic_similarity(directions, result.joints, result.frames, [0, 7], [8])
         assert_close(found[0], finger[:, :, [0, 7], :].mean((1, 2, 3)), 1e-14)
@@ -120,7 +120,7 @@ def test_joint_error():
 def test_the_ceiling_of_hands_with_and_without_a_pinky():
     similarity = torch.zeros(2, dtype=torch.float64)
     torch.testing.assert_close(s_finger_ceiling(similarity), torch.full_like(similarity, 0.95))
-    counted = torch.ones(2, 1, 21, dtype=torch.bool)
-    counted[1, :, 9:13] = False
+    present = torch.ones(2, 1, 21, dtype=torch.bool)
+    present[1, :, 9:13] = False
     expected = torch.tensor([1 - 1 / 20, 1 - 1 / 16], dtype=torch.float64)
-    torch.testing.assert_close(s_finger_ceiling(similarity, counted), expected)
+    torch.testing.assert_close(s_finger_ceiling(similarity, present), expected)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from model.hands import offset_hand
-from model.mirror import mirror_axes, mirror_coords, mirror_points, mirror_rotations, mirror_tbs
+from model.mirror import mirror_axes, mirror_matrix, mirror_points, mirror_rotations, mirror_tbs
 from tests.helpers import plausible_offsets, rotations
 
 
@@ -26,13 +26,13 @@ def test_mirrored_hand_moves_as_the_mirror_image():
         second.rest if hasattr(second, "rest") else left.rest, mirror_rotations(right.rest), atol=1e-15
     )
     assert torch.allclose(second.tbs, mirror_tbs(first.tbs), atol=1e-15)
-    for mine, theirs in zip(second.semantic_matrix(), first.semantic_matrix(), strict=True):
-        assert torch.allclose(mine, mirror_coords(theirs), atol=1e-15)
+    for mine, theirs in zip(second.semantic_matrix(), mirror_matrix(first.semantic_matrix()), strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-15)
 
 
 def test_mirroring_twice_changes_nothing():
     values = rotations(3, seed=6)
-    for mirror in (mirror_rotations, mirror_axes, mirror_tbs, mirror_coords):
+    for mirror in (mirror_rotations, mirror_axes, mirror_tbs):
         assert torch.equal(mirror(mirror(values)), values)
 
 

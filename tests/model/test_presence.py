@@ -35,13 +35,13 @@ def posed(seed: int):
 class TestMetrics:
     def test_similarity_is_that_of_the_remaining_joints(self):
         source, result = posed(1), posed(5)
-        counted = without(*PINKY_JOINTS, batch=(3, 1))
-        finger, palm = SourceDirections(*source.semantic_matrix()).cosines(result.joints, result.frames)
-        directions = SourceDirections(*source.semantic_matrix())
-        found = semantic_similarity(directions, result.joints, result.frames, counted=counted)
+        present = without(*PINKY_JOINTS, batch=(3, 1))
+        finger, palm = SourceDirections(source.semantic_matrix()).cosines(result.joints, result.frames)
+        directions = SourceDirections(source.semantic_matrix())
+        found = semantic_similarity(directions, result.joints, result.frames, present=present)
         assert_close(found[0], finger[..., KEPT, :][..., KEPT].flatten(1).mean(1), 1e-12)
         assert_close(found[1], palm[..., KEPT, :][..., KEPT_ANCHORS].flatten(1).mean(1), 1e-12)
-        found = semantic_similarity(directions, result.joints, result.frames, [0, 9, 14], [2, 3], counted)
+        found = semantic_similarity(directions, result.joints, result.frames, [0, 9, 14], [2, 3], present)
         assert_close(found[0], finger[..., [0, 14], :][..., KEPT].flatten(1).mean(1), 1e-12)
         assert_close(found[1], palm[..., KEPT, :][..., [3]].flatten(1).mean(1), 1e-12)
 
@@ -62,9 +62,9 @@ class TestMetrics:
 
     def test_distances(self):
         source, result = posed(1).joints[..., 1:, :], posed(5).joints[..., 1:, :].clone().requires_grad_()
-        counted = presence.finger_joints(without(*PINKY_JOINTS, batch=(3, 1)))
-        rows = unit_rows(pairwise_distances(source), counted)
-        found = distance_term(result, rows, counted)
+        present = presence.finger_joints(without(*PINKY_JOINTS, batch=(3, 1)))
+        rows = unit_rows(pairwise_distances(source), present)
+        found = distance_term(result, rows, present)
         expected = distance_term(result[..., KEPT, :], unit_rows(pairwise_distances(source[..., KEPT, :])))
         assert_close(found, expected, 1e-12)
         (gradient,) = torch.autograd.grad(found, result)
@@ -74,18 +74,18 @@ class TestMetrics:
     @pytest.mark.parametrize("weighted", [False, True])
     def test_weights(self, weighted):
         distance = torch.rand(3, 4, 20, 20, dtype=torch.float64)
-        counted = presence.finger_joints(without(*PINKY_JOINTS, batch=(3, 1)))
-        found = finger_weights(distance, weighted, 0.05, counted)
+        present = presence.finger_joints(without(*PINKY_JOINTS, batch=(3, 1)))
+        found = finger_weights(distance, weighted, 0.05, present)
         assert (found[..., 8:12] == 0).all()
         nearness = torch.softmax(-distance[..., KEPT], -1) + 0.05
         assert_close(found[..., KEPT], nearness if weighted else torch.full_like(nearness, 1 / 16), 1e-12)
 
     def test_items_are_averaged_each_over_what_counts(self):
         values = torch.tensor([[1.0, 3.0], [10.0, 20.0], [5.0, 5.0]])
-        counted = torch.tensor([[True, True], [False, True], [False, False]])
-        assert presence.mean(values, counted) == 11
-        assert presence.item_means(values, counted)[:2].tolist() == [2, 20]
-        assert presence.item_means(values, counted)[2].isnan()
+        present = torch.tensor([[True, True], [False, True], [False, False]])
+        assert presence.mean(values, present) == 11
+        assert presence.item_means(values, present)[:2].tolist() == [2, 20]
+        assert presence.item_means(values, present)[2].isnan()
         assert presence.mean(values) == values.mean()
 
 
@@ -218,7 +218,7 @@ def test_terms_are_those_of_the_remaining_joints(hands, networks):
     result = shaped.with_tbs(rotations(*target.batch_shape, 5, 3, angle=0.5))
     terms = model.semantic_terms(Source(other).shared_with(target), result)
     finger, palm = Source(other).directions.cosines(result.joints, result.frames)
-    weights = torch.softmax(-other.finger_coords.norm(dim=-1)[..., KEPT, :][..., KEPT], -1) + 0.05
+    weights = torch.softmax(-other.semantic_matrix.finger.norm(dim=-1)[..., KEPT, :][..., KEPT], -1) + 0.05
     assert_close(terms["rf_dir"], -(weights * finger[..., KEPT, :][..., KEPT]).sum(-1).mean(), 1e-9)
     assert_close(terms["rp_dir"], -palm[..., KEPT, :][..., KEPT_ANCHORS].mean(), 1e-9)
 

@@ -160,7 +160,7 @@ class TestInputs:
 
     def test_asrn_sees_the_semantic_matrix(self, build, hands):
         seen = build(tbs_input_normalization=False).network_input(Source(hands["mixamo"]))
-        parts = [hands["mixamo"].finger_coords.flatten(2), hands["mixamo"].palm_coords.flatten(2)]
+        parts = [hands["mixamo"].semantic_matrix.finger.flatten(2), hands["mixamo"].semantic_matrix.palm.flatten(2)]
         assert torch.equal(seen, torch.cat(parts, dim=-1))
         seen = build(tbs_input_normalization=True).network_input(Source(hands["mixamo"]))
         lengths = seen.unflatten(-1, (-1, 3)).norm(dim=-1)
@@ -170,7 +170,7 @@ class TestInputs:
 
     def test_dm_sees_distances(self, build, hands):
         seen = build("dm").network_input(Source(hands["mano"]))
-        assert_close(seen, hands["mano"].finger_coords.norm(dim=-1).flatten(2), 1e-14)
+        assert_close(seen, hands["mano"].semantic_matrix.finger.norm(dim=-1).flatten(2), 1e-14)
 
     def test_mano_hands_add_their_shape(self, build, hands):
         """The MANO network is told the shape of the hand it poses, not that of the source."""

@@ -115,20 +115,20 @@ class TestDirections:
     def test_cosines_equal_those_of_the_matrices(self, batch, dtype, tolerance, device):
         source, result = posed(*batch, seed=1), posed(*batch, seed=7)
         expected = cosines_by_hand(source.semantic_matrix(), result.joints, result.frames)
-        coords = (part.to(device, dtype) for part in source.semantic_matrix())
-        found = SourceDirections(*coords).cosines(result.joints.to(device, dtype), result.frames.to(device, dtype))
+        coords = source.semantic_matrix().map(lambda part: part.to(device, dtype))
+        found = SourceDirections(coords).cosines(result.joints.to(device, dtype), result.frames.to(device, dtype))
         for ours, theirs in zip(found, expected, strict=True):
             assert ours.dtype == dtype and ours.device.type == device
             assert_close(ours, theirs, tolerance)
 
     def test_distances(self):
-        finger, palm = posed(2, 3).semantic_matrix()
-        expected = torch.cat([finger, palm], dim=-2).norm(dim=-1)
-        assert_close(SourceDirections(finger, palm).distance, expected, 1e-14)
+        matrix = posed(2, 3).semantic_matrix()
+        expected = torch.cat(matrix, dim=-2).norm(dim=-1)
+        assert_close(SourceDirections(matrix).distance, expected, 1e-14)
 
     def test_the_diagonal_has_neither_cosine_nor_slope(self):
         hand = posed(2)
-        directions = SourceDirections(*hand.semantic_matrix())
+        directions = SourceDirections(hand.semantic_matrix())
         joints = hand.joints.requires_grad_()
         finger, _ = directions.cosines(joints, hand.frames)
         diagonal = finger.diagonal(dim1=-2, dim2=-1)
@@ -139,14 +139,14 @@ class TestDirections:
     @pytest.mark.parametrize("batch", [(2,), (1, 2), (3, 1)])
     def test_gradients(self, batch):
         """The gradient is written by hand."""
-        directions = SourceDirections(*posed(*batch, seed=1).semantic_matrix())
+        directions = SourceDirections(posed(*batch, seed=1).semantic_matrix())
         result = posed(*batch, seed=7)
         joints, frames = result.joints.requires_grad_(), result.frames.requires_grad_()
         assert gradcheck(directions.cosines, (joints, frames))
 
     @pytest.mark.parametrize("wanted", ["joints", "frames"])
     def test_gradient_of_one_input_alone(self, wanted):
-        directions = SourceDirections(*posed(2, seed=1).semantic_matrix())
+        directions = SourceDirections(posed(2, seed=1).semantic_matrix())
         result = posed(2, seed=7)
         weights = torch.randn(2, 20, 20, dtype=torch.float64)
         both = {name: getattr(result, name).clone().requires_grad_() for name in ("joints", "frames")}
@@ -163,7 +163,7 @@ class TestDirections:
         joints = hand.joints.clone()
         joints[:, 3] = joints[:, 2]
         joints.requires_grad_()
-        finger, palm = SourceDirections(*semantic_matrix(joints.detach(), hand.frames)).cosines(joints, hand.frames)
+        finger, palm = SourceDirections(semantic_matrix(joints.detach(), hand.frames)).cosines(joints, hand.frames)
         assert finger[:, 1, 2].abs().max() == 0
         (gradient,) = torch.autograd.grad(finger.sum() + palm.sum(), joints)
         assert gradient.isfinite().all()

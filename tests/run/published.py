@@ -195,7 +195,7 @@ def golden_weights(method: str) -> dict[str, torch.Tensor]:
 
 
 def checkpoint(method: str, epoch: int = 58, steps_per_epoch: int = 3) -> dict:
-    """A checkpoint as Lightning 1.7.7 wrote it: two optimisers, whose steps were both counted."""
+    """A checkpoint as Lightning 1.7.7 wrote it: two optimisers, whose steps were both present."""
     manifest = json.loads((GOLDEN / "state_dict_manifest.json").read_text())[MANIFEST[method]]
     weights = golden_weights(method)
     steps = (epoch + 1) * steps_per_epoch

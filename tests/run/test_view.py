@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -150,8 +152,15 @@ def page(view_world: Path, tmp_path: Path):
         pytest.skip("no Chromium with its driver here (Debian: apt-get install chromium chromium-driver)")
     words = ["--data_path", "open", "--asrn", "asrn.ckpt", "--dm", "dm.ckpt", "--port", "0"]
     command = [sys.executable, "-u", "-m", "run.view", *words]
+    private = tmp_path / "private"
+    private.mkdir()
     with subprocess.Popen(
-        command, cwd=view_world, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=view_world,
+        env=_environment() | {"TMPDIR": str(private)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         browser = None
         try:
@@ -219,4 +228,60 @@ def test_the_page_from_loading_to_a_bad_file(page, view_world, tmp_path):
 
     elsewhere = {url for url in browser.requests() if url.startswith("http") and "//localhost:" not in url}
     assert not elsewhere  # no network is needed
+    assert process.poll() is None
+
+
+# A page of another program on this machine tries to get at ours, as any page on the web could.
+_THIEF = """
+<body>waiting<script>
+const s = new WebSocket("ws://localhost:PORT", "viser-vVERSION");
+s.binaryType = "arraybuffer";
+s.onmessage = () => { document.body.innerText = "robbed"; };
+s.onclose = s.onerror = () => { if (document.body.innerText != "robbed") document.body.innerText = "turned away"; };
+</script>
+"""
+
+
+def test_another_page_gets_nothing_and_visitors_are_alone(page, tmp_path, view_world):
+    import viser
+
+    browser, process = page
+    browser.sees("whole motion")
+    own = browser.driver.current_url
+    port = own.split(":")[-1].strip("/")
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(_THIEF.replace("PORT", port).replace("VERSION", viser.__version__).encode())
+
+        def log_message(self, *_) -> None:
+            """Quietly."""
+
+    shutil.copy(view_world / "open" / "ManoLong0" / "clip.bvh", tmp_path / "secret.bvh")
+    browser.hand_over(tmp_path / "secret.bvh")
+    browser.until(lambda: browser.value("source") == "secret", "the new source")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as thief:
+        threading.Thread(target=thief.serve_forever, daemon=True).start()
+        browser.driver.switch_to.new_window("tab")
+        browser.driver.get(f"http://localhost:{thief.server_port}/")
+        browser.sees("turned away")
+        assert "robbed" not in browser.text()
+        thief.shutdown()
+    # A second visitor has the data set's hands, and nothing of the first one's.
+    browser.driver.get(own)
+    browser.sees("whole motion")
+    browser.until(lambda: browser.value("source"), "a source")
+    assert browser.value("source") == "HandLong0"
+    (file,) = (tmp_path / "private").glob("s2h_view_*/*.bvh")
+    browser.driver.close()
+    browser.driver.switch_to.window(browser.driver.window_handles[0])
+    assert browser.value("source") == "secret"
+    browser.driver.switch_to.new_window("tab")
+    browser.driver.switch_to.window(browser.driver.window_handles[0])
+    browser.driver.close()  # the first visitor leaves
+    browser.driver.switch_to.window(browser.driver.window_handles[0])
+    browser.until(lambda: not file.exists(), "its file to go")
     assert process.poll() is None

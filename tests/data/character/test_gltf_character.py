@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from data.character.gltf import interpolated, read_gltf_character
+from data.character.reading import Reading, gltf_avatar
 from data.formats.gltf import Track
+from tests.data.rig.schemes import SCHEMES, made
 from tests.gltf_files import GltfFile, animate, small_arm, translation
 from utils.errors import InputError
 
@@ -230,4 +232,46 @@ def test_bind_matrices_without_inverse(tmp_path):
     file = small_arm()
     file.json["skins"][0]["inverseBindMatrices"] = file.matrices(np.zeros((4, 4, 4)))
     with pytest.raises(InputError, match="inverse bind matrix of .* that can be inverted"):
+        read(file, tmp_path)
+
+
+def humanoid(table: str, skinned: bool) -> tuple[GltfFile, list[str | None]]:
+    """A rig whose names tell nothing and whose VRM table names every bone; the 21 names of its right hand."""
+    rig = made(SCHEMES["vrm 0" if table == "VRM" else "vrm 1"])
+    file = GltfFile()
+    heads = np.zeros((len(rig.names), 3))
+    for number, parent in enumerate(rig.parents):
+        offset = [-0.1, 0.01 * (number % 5), 0]
+        file.node(f"Bone.{number:03d}", parent if parent >= 0 else None, translation=offset)
+        heads[number] = np.add(offset, heads[parent] if parent >= 0 else 0)
+    nodes = {name: number for number, name in enumerate(rig.names)}
+    bones = {**nodes, "hips": nodes.pop("Hips")}
+    listed = [{"bone": bone, "node": node} for bone, node in bones.items()]
+    content = listed if table == "VRM" else {item["bone"]: {"node": item["node"]} for item in listed}
+    file.json["extensions"] = {table: {"humanoid": {"humanBones": content}}}
+    if skinned:
+        binds = file.matrices([translation(*-head) for head in heads])
+        file.append("skins", {"joints": list(range(len(rig.names))), "inverseBindMatrices": binds})
+    return file, [None if name is None else f"Bone.{rig.names.index(name):03d}" for name in rig.answer["right"]]
+
+
+@pytest.mark.parametrize("table", ["VRM", "VRMC_vrm", "VRMC_vrm_animation"])
+@pytest.mark.parametrize("skinned", [True, False])
+def test_the_table_of_a_vrm_file_comes_before_names(tmp_path, table, skinned):
+    file, answer = humanoid(table, skinned)
+    character = read(file, tmp_path)
+    assert list(character.hands.names["right"]) == answer
+    avatar = gltf_avatar(character, tmp_path / "a.vrm", Reading(tmp_path))
+    names = avatar.skeletons["right"].names
+    assert [None if i is None else names[i] for i in avatar.hands["right"].rig.indices] == answer
+    assert avatar.sides == ("right", "left")
+
+
+def test_a_table_that_names_a_node_that_is_not_there(tmp_path):
+    file, _ = humanoid("VRM", skinned=True)
+    file.json["extensions"]["VRM"]["humanoid"]["humanBones"][3]["node"] = 999
+    with pytest.raises(InputError, match="a.glb: expected a whole number .* as node of the bone"):
+        read(file, tmp_path)
+    file.json["extensions"]["VRM"]["humanoid"] = []
+    with pytest.raises(InputError, match="a.glb: expected a glTF 2.0 file, but it is damaged"):
         read(file, tmp_path)

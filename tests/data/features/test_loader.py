@@ -28,8 +28,8 @@ def test_shared_windows(size, world_size, batch_size):
     assert {len(share) for share in shares} == {len(whole)}
     for number, request in enumerate(whole):
         parts = [share[number] for share in shares]
-        counted = np.concatenate([part.indices for part in parts if part.share])
-        assert sorted(counted) == sorted(request.indices)
+        present = np.concatenate([part.indices for part in parts if part.share])
+        assert sorted(present) == sorted(request.indices)
         # The mean over processes of share-weighted means is the mean over the windows.
         mean = np.mean([part.share * part.indices.mean() for part in parts])
         assert mean == pytest.approx(request.indices.mean())

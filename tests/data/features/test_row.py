@@ -59,7 +59,7 @@ def test_channels_are_those_of_the_published_rows():
 )
 def test_parts_lie_where_published_files_have_them(domain, part, first, last, shape):
     rows = torch.arange(2 * 3 * channels(domain), dtype=torch.float32).reshape(2, 3, -1)
-    values = getattr(split(domain, rows), part)
+    values = split(domain, rows).part(part)
     assert values.shape == (2, 3, *shape)
     assert values[0, 0].flatten()[0] == first
     assert values[0, 0].flatten()[-1] == last
@@ -82,14 +82,14 @@ def test_split_refuses_other_widths():
 def test_pack_undoes_split(domain, static):
     rows = torch.rand(2, 3, channels(domain))
     features = split(domain, rows, "left")
-    packed = pack(domain, "left", **{name: getattr(features, name) for name in (static, *PARTS)})
+    packed = pack(domain, "left", **{name: features.part(name) for name in (static, *PARTS)})
     assert torch.equal(packed.rows, rows)
     assert (packed.domain, packed.side) == (domain, "left")
 
 
 def test_pack_broadcasts_what_does_not_change():
     features = split("mixamo", torch.rand(4, 2127))
-    parts = {name: getattr(features, name) for name in PARTS}
+    parts = {name: features.part(name) for name in PARTS}
     packed = pack("mixamo", offsets=torch.ones(21, 3), **parts)
     assert packed.batch_shape == (4,)
     assert (packed.offsets == 1).all()
@@ -99,7 +99,7 @@ def test_pack_names_what_is_wrong():
     with pytest.raises(ValueError, match="parts"):
         pack("mixamo", offsets=torch.zeros(21, 3))
     features = split("mixamo", torch.rand(4, 2127))
-    parts = {name: getattr(features, name) for name in PARTS}
+    parts = {name: features.part(name) for name in PARTS}
     with pytest.raises(ValueError, match="offsets must end with"):
         pack("mixamo", offsets=torch.zeros(3, 21), **parts)
 
@@ -108,7 +108,7 @@ def test_features_are_indexed_moved_and_transposed_together():
     features = split("mixamo", torch.rand(4, 8, 2127))
     assert torch.equal(features[1:3, 0].tbs, features.tbs[1:3, 0])
     assert features[2].batch_shape == (8,)
-    assert features.to(torch.float64).palm_coords.dtype == torch.float64
+    assert features.to(torch.float64).semantic_matrix.palm.dtype == torch.float64
     assert torch.equal(features.axes, features.axes_t.transpose(-1, -2))
     assert isinstance(features[0], HandFeatures)
 
@@ -129,13 +129,13 @@ def test_rows_of_a_bent_finger(side):
     # From the bent joint (i = 1) its tip lies 6 cm down the twist axis.
     palm = 9.0
     straight = torch.tensor([6 / palm, 0, 0], dtype=torch.float64)
-    torch.testing.assert_close(features.finger_coords[0, 1, 3], straight, atol=1e-6, rtol=0)
+    torch.testing.assert_close(features.semantic_matrix.finger[0, 1, 3], straight, atol=1e-6, rtol=0)
     # From the root (i = 0) the tip is 3 + 6 cos 0.5 ahead and 6 sin 0.5 below the splay axis.
     bent = torch.tensor([3 + 6 * np.cos(0.5), 0, -6 * np.sin(0.5)], dtype=torch.float64) / palm
-    torch.testing.assert_close(features.finger_coords[0, 0, 3], bent, atol=1e-6, rtol=0)
+    torch.testing.assert_close(features.semantic_matrix.finger[0, 0, 3], bent, atol=1e-6, rtol=0)
     # The first palm anchor is 2/3 of the palm behind the middle root.
     anchor = torch.tensor([-2 / 3 * 9, 0, 0], dtype=torch.float64) / palm
-    assert features.palm_coords[0, 0, 0, 0].item() == pytest.approx(anchor[0].item(), abs=1e-6)
+    assert features.semantic_matrix.palm[0, 0, 0, 0].item() == pytest.approx(anchor[0].item(), abs=1e-6)
 
 
 def test_the_wrist_is_dropped_and_quaternions_of_tbs_are_standardised():

@@ -35,7 +35,7 @@ class Made:
 
 
 def words(side: str) -> dict[str, str]:
-    return {"Side": side.capitalize(), "side": side, "S": side[0].upper(), "s": side[0]}
+    return {"Side": side.capitalize(), "side": side, "SIDE": side.upper(), "S": side[0].upper(), "s": side[0]}
 
 
 def pattern(text: str, numbers, names: dict[str, str] | None = None) -> Callable[[str, str], list[str]]:
@@ -144,6 +144,63 @@ def vrm_1(finger: str, side: str) -> list[str]:
     return [f"{side}{LITTLE.get(finger, finger).capitalize()}{bone}" for bone in bones]
 
 
+def joined(text: str, thumb: list[str], others: list[str], names: dict[str, str] | None = None):
+    """Names from a pattern with {finger}, {Finger}, {bone} and the side's words; other bones for the thumb."""
+
+    def chain(finger: str, side: str) -> list[str]:
+        called = (names or {}).get(finger, finger)
+        return [
+            text.format(finger=called, Finger=called.capitalize(), bone=bone, **words(side))
+            for bone in (thumb if finger == "thumb" else others)
+        ]  # fmt: skip
+
+    return chain
+
+
+def auto_rig_pro(finger: str, side: str) -> list[str]:
+    s = side[0]
+    base = [] if finger == "thumb" else [f"c_{finger}1_base.{s}"]
+    return [*base, f"{finger}1.{s}", f"c_{finger}2.{s}", f"c_{finger}3.{s}"]
+
+
+def xsens(finger: str, side: str) -> list[str]:
+    ordinal = ("First", "Second", "Third", "Fourth", "Fifth")[NUMBER[finger] - 1]
+    bones = ("MC", "PP", "DP") if finger == "thumb" else ("MC", "PP", "MP", "DP")
+    return [f"{side.capitalize()}{ordinal}{bone}" for bone in bones]
+
+
+def mmd_english(finger: str, side: str) -> list[str]:
+    name = {"index": "fore", "ring": "third", "pinky": "little"}.get(finger, finger)
+    return [f"{name}{n}_{side[0].upper()}" for n in ((0, 1, 2) if finger == "thumb" else (1, 2, 3))]
+
+
+def mrtk(finger: str, side: str) -> list[str]:
+    name = {"index": "Point"}.get(finger, finger.capitalize())
+    numbers = (1, 2, 3) if finger == "thumb" else ("", 1, 2, 3)
+    return [f"{name}{side[0].upper()}_JNT{n}" for n in numbers]
+
+
+def mgear(finger: str, side: str) -> list[str]:
+    """Fingers count from the index finger, because the thumb has a name."""
+    name = f"thumb_{side[0].upper()}0" if finger == "thumb" else f"finger_{side[0].upper()}{NUMBER[finger] - 2}"
+    return [f"{name}_{n}_jnt" for n in range(3)]
+
+
+def copies(finger: str, side: str) -> list[str]:
+    return [f"{side[0].upper()}_{finger}{copy}" for copy in ("", ".001", ".002")]
+
+
+def neos(finger: str, side: str) -> list[str]:
+    name = LITTLE.get(finger, finger).capitalize()
+    return [f"J_Bip_L_{name}{n}.{side[0].upper()}" for n in (1, 2, 3)]
+
+
+GERMAN = {"thumb": "daumen", "index": "zeigefinger", "middle": "mittelfinger", "ring": "ringfinger",
+          "pinky": "kleiner Finger"}  # fmt: skip
+FRENCH = {"thumb": "pouce", "index": "index", "middle": "majeur", "ring": "annulaire", "pinky": "auriculaire"}
+SPANISH = {"thumb": "pulgar", "index": "índice", "middle": "medio", "ring": "anular", "pinky": "meñique"}
+CHINESE = {"thumb": "拇指", "index": "食指", "middle": "中指", "ring": "无名指", "pinky": "小指"}
+PAST_BASE = thumb_or([0, 1, 2, None], [1, 2, 3, None])
 FOUR = (1, 2, 3, 4)
 THREE = (1, 2, 3)
 SCHEMES: dict[str, Made] = {
@@ -195,6 +252,46 @@ SCHEMES: dict[str, Made] = {
                                 lambda f: [0, 1, 2, 3] if f == "thumb" else [1, 2, 3, 4]),
     "letters": Made("{Side}Hand", pattern("{Side}Finger{Finger}{n}", ("A", "B", "C")), NO_TIP),
     "one word": Made("{s}hand", pattern("{s}{finger}{n}", THREE), NO_TIP),
+    "auto-rig pro": Made("hand.{s}", auto_rig_pro, PAST_BASE, arm="forearm_stretch.{s}"),
+    "xsens": Made("{Side}Carpus", xsens, PAST_BASE, arm="{Side}ForeArm"),
+    "manus": Made("{Side}Hand", joined("{Side}{Finger}_{bone}", ["CMC", "MCP", "DIP", "TIP"],
+                                       ["CMC", "MCP", "PIP", "DIP", "TIP"]), after_metacarpal(tip=True)),
+    "mediapipe": Made("{SIDE}_WRIST", lambda f, s: [
+        f"{s.upper()}_{f.upper()}_{'' if f == 'thumb' else 'FINGER_'}{bone}"
+        for bone in (("CMC", "MCP", "IP", "TIP") if f == "thumb" else ("MCP", "PIP", "DIP", "TIP"))]),
+    "blendarmocap": Made("wrist.{S}", lambda f, s: [
+        f"{f}_{'' if f == 'thumb' else 'finger_'}{bone}.{s[0].upper()}"
+        for bone in (("cmc", "mcp", "ip", "tip") if f == "thumb" else ("mcp", "pip", "dip", "tip"))]),
+    "arkit": Made("{side}_hand_joint", joined(
+        "{side}_hand{Finger}{bone}_joint", ["Start", "_1", "_2", "End"], ["Start", "_1", "_2", "_3", "End"],
+        {"middle": "mid"}), after_metacarpal(tip=True), arm="{side}_forearm_joint"),
+    "visionos": Made("{side}Hand", lambda f, s: [
+        f"{s}{LITTLE.get(f, f).capitalize()}{'' if f == 'thumb' else 'Finger'}{bone}"
+        for bone in (*(() if f == "thumb" else ("Metacarpal",)), "Knuckle", "IntermediateBase", "IntermediateTip",
+                     "Tip")], after_metacarpal(tip=True), arm="{side}Forearm"),
+    "mmd english": Made("wrist_{S}", mmd_english, NO_TIP, arm="elbow_{S}"),
+    "mrtk": Made("Wrist{S}_JNT", mrtk, PAST_BASE, arm="ForeArm{S}_JNT"),
+    "mgear": Made("hand_{S}0_0_jnt", mgear, NO_TIP, arm="arm_{S}0_4_jnt"),
+    "3ds max cat": Made("CATRig{S}ArmPalm", lambda f, s: [
+        f"CATRig{s[0].upper()}ArmDigit{NUMBER[f]}{n}" for n in (1, 2, 3)], NO_TIP, arm="CATRig{S}Arm2"),
+    "german": Made("Hand.{S}", joined("{Finger}{bone}.{S}", ["1", "2", "3"], ["1", "2", "3"], GERMAN), NO_TIP,
+                   arm="Unterarm.{S}"),
+    "german spelt out": Made("Handgelenk_{Side}", lambda f, s: [
+        f"{'rechter' if s == 'right' else 'linker'}_{GERMAN[f]}_{n}" for n in (1, 2, 3)], NO_TIP),
+    "french": Made("Poignet_{S}", joined("{Finger}_{bone}_{S}", ["1", "2", "3"], ["1", "2", "3"], FRENCH), NO_TIP),
+    "spanish": Made("Mano.{S}", joined("{Finger}{bone}.{S}", ["1", "2", "3"], ["1", "2", "3"], SPANISH), NO_TIP),
+    "chinese": Made("{Side}手腕", joined("{Side}{finger}{bone}", ["1", "2", "3"], ["1", "2", "3"], CHINESE), NO_TIP),
+    "copies of one name": Made("{S}_hand", copies, NO_TIP),
+    "vroid with two sides": Made("J_Bip_L_Hand.{S}", neos, NO_TIP, arm="J_Bip_L_LowerArm.{S}"),
+    "side in front, r for rig": Made("{S}_hand_r", pattern("{S}_{finger}{n}_r", THREE), NO_TIP, arm="{S}_elbow_r"),
+    "numbers with zeros": Made("hand_{S}", lambda f, s: [
+        f"finger_{NUMBER[f]:02d}_{n:02d}_{s[0].upper()}" for n in (1, 2, 3)], NO_TIP),
+    "numbers from the index": Made("hand_{S}", lambda f, s: [
+        f"{'thumb' if f == 'thumb' else f'finger{NUMBER[f] - 1}'}_{n}_{s[0].upper()}" for n in (1, 2, 3)], NO_TIP),
+    "maya": Made("{Side}_wrist_jnt", pattern("{Side}_{finger}_{nn}_jnt", (1, 2, 3, "end")), arm="{Side}_elbow_jnt"),
+    "advanced skeleton": Made("Wrist_{S}", lambda f, s: [
+        f"{f.capitalize()}Finger{n}_{s[0].upper()}" for n in FOUR], arm="Elbow_{S}"),
+    "smpl-h joint names": Made("{S}_Wrist", lambda f, s: [f"{s[0]}{f}{n}" for n in (0, 1, 2)], NO_TIP),
     "japanese": Made("右手首", japanese, NO_TIP),
 }  # fmt: skip
 """Both hands, apart from WebXR, whose names do not tell the side."""

@@ -7,6 +7,7 @@ import struct
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,8 +16,9 @@ from data.formats.bvh import read_bvh
 from data.rig import find_hand, hand_sides, print_map, read_rig_map
 from data.rig.hand_map import chains_between
 from data.rig.words import parse
-from model.topology import INDEX, MIDDLE, PINKY, THUMB, hand_joint_names
+from model.topology import INDEX, MIDDLE, PARENTS, PINKY, THUMB, hand_joint_names
 from tests.data.rig.schemes import SCHEMES, WEBXR, MadeRig, made
+from tests.helpers import plausible_offsets
 from utils.errors import InputError
 
 
@@ -86,18 +88,34 @@ def test_every_scheme(scheme, side):
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_most_schemes_by_names_alone(scheme):
     rig = made(SCHEMES[scheme])
+    if scheme in ("auto-rig pro", "3ds max cat"):  # the first bones are named otherwise; the wrist is no hand by name
+        with pytest.raises(InputError, match="missing: c_middle1.r, c_ring1.r|no wrist above them"):
+            find_hand(rig.names, "right")
+        return
     found = named(rig.names, find_hand(rig.names, "right"))
     if scheme == "smplx with tips":  # `right_index` is a tip or a metacarpal: only the hierarchy tells
         assert found[1:4] == rig.answer["right"][1:4]
+    elif scheme == "copies of one name":  # so may those of two skeletons be called
+        assert found[1:3] == ["R_middle", None]
     else:
         assert found == rig.answer["right"]
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_bone_renamed_to_nonsense_is_found_by_its_chain(scheme):
+    rig = made(SCHEMES[scheme])
+    for renamed in filter(None, rig.answer["right"]):
+        names, answer = (["xyzzy" if name == renamed else name for name in given]
+                         for given in (rig.names, rig.answer["right"]))  # fmt: skip
+        assert named(names, find_hand(names, "right", parents=rig.parents)) == answer, renamed
+
+
 @pytest.mark.parametrize(
     ("scheme", "missing"),
-    # Only a thumb tells whether four counted bones are a metacarpal and three, or three and a tip.
+    # Only a thumb tells whether four counted bones are a metacarpal and three, or three and a tip, and whether four
+    # counted fingers begin with the thumb.
     [(scheme, missing) for scheme in SCHEMES for missing in (("pinky",), ("thumb",), ("ring", "pinky"), ("middle",))
-     if (scheme, missing) != ("metacarpals counted", ("thumb",))],
+     if missing != ("thumb",) or scheme not in ("metacarpals counted", "mgear", "numbers from the index")],
 )  # fmt: skip
 def test_missing_fingers_stay_missing(scheme, missing):
     rig = made(SCHEMES[scheme], without=missing)
@@ -112,7 +130,10 @@ def test_missing_fingers_stay_missing(scheme, missing):
     [("mixamo 6", "mixamo", "mixamo"), ("smplx", "mano", "mano"), ("mano", "mano", "mano"),
      ("biped", "biped", "mixamo"), ("unreal 5", "unreal", "mixamo"), ("vrm 1", "vrm", "mixamo"),
      ("rokoko", "rokoko", "mixamo"), ("makehuman", "makehuman", "mixamo"), ("daz genesis 9", "daz", "mixamo"),
-     ("source engine", "", "mixamo")],
+     ("auto-rig pro", "auto-rig pro", "mixamo"), ("xsens", "xsens", "mixamo"), ("manus", "manus", "mixamo"),
+     ("mediapipe", "mediapipe", "mixamo"), ("blendarmocap", "mediapipe", "mixamo"), ("arkit", "arkit", "mixamo"),
+     ("visionos", "visionos", "mixamo"), ("mmd english", "mmd", "mixamo"), ("mrtk", "mrtk", "mixamo"),
+     ("mgear", "mgear", "mixamo"), ("3ds max cat", "3ds max cat", "mixamo"), ("source engine", "", "mixamo")],
 )  # fmt: skip
 def test_schemes_are_known_by_name(scheme, name, domain):
     for side in ("right", "left"):
@@ -130,6 +151,27 @@ def test_names_that_do_not_tell_the_side_serve_as_either():
     assert hand_sides(rig.names, rig.parents) == ("right", "left")
     with pytest.raises(InputError, match="do not say whether it is right or left"):
         find_hand(rig.names, parents=rig.parents)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_a_hand_whose_names_do_not_tell_the_side_is_told_by_its_joints(side):
+    rig = made(WEBXR, sides=("right",))
+    found = find_hand(rig.names, "right", parents=rig.parents)
+    heads = np.zeros((len(rig.names), 3))
+    offsets = plausible_offsets(side=side).numpy()
+    offsets[4::4] += [0, -0.5, 0]  # bent towards the palm
+    for joint, number in enumerate(found.indices):
+        heads[number] = offsets[joint] + (heads[found.indices[PARENTS[joint]]] if joint else 0)
+    assert hand_sides(rig.names, rig.parents, heads=heads) == (side,)
+    other = "left" if side == "right" else "right"
+    assert hand_sides(rig.names, rig.parents, heads=heads, source=f"hand_{side}.bvh", side=other) == (side,)
+    with pytest.raises(InputError, match=f"expected a {other} hand .* found the joints of a {side} hand"):
+        hand_sides(rig.names, rig.parents, heads=heads, source=f"hand_{other}.bvh")
+    heads[:, 1] = 0  # as flat as a leaf
+    assert hand_sides(rig.names, rig.parents, heads=heads, source="hand_R.bvh") == ("right",)
+    assert hand_sides(rig.names, rig.parents, heads=heads, source="hand.bvh", side="left") == ("left",)
+    with pytest.raises(InputError, match="neither names nor joints say .* --hands"):
+        hand_sides(rig.names, rig.parents, heads=heads, source="hand.bvh")
 
 
 def test_a_side_may_stand_above():
@@ -266,6 +308,9 @@ def test_unknown_side():
     ("name", "side", "finger", "numbers"),
     [("RIndex1", "right", INDEX, ("1",)), ("Lring_02", "left", 1, ("02",)), ("thumb.01.L", "left", THUMB, ("01",)),
      ("hand_pinky_a_r", "right", PINKY, ("1",)), ("Spine1", None, None, ()), ("EarringLeft", "left", None, ()),
+     ("RightForeArm", "right", None, ()), ("GunPoint_R", "right", INDEX, ()), ("Meñique1.R", "right", PINKY, ("1",)),
+     ("J_Bip_L_Ring1.R", "right", 1, ("1",)), ("CC_Base_R_Mid2", "right", MIDDLE, ("2",)),
+     ("lip_r", "right", None, ()),
      ("String_r", "right", None, ()), ("Stringer", None, None, ()), ("ThumbstickR", "right", None, ())],
 )  # fmt: skip
 def test_words(name, side, finger, numbers):
@@ -294,7 +339,10 @@ def test_prefix_order_and_extra_bones_do_not_matter(scheme, prefix, seed, data):
     names, parents = list(rig.names), list(rig.parents)
     for name in extra:
         if name not in known:
-            parents.append(data.draw(st.integers(0, len(names) - 1)))
+            above = data.draw(st.integers(0, len(names) - 1))
+            if names[above] in ("thumb_03_r", "thumb_03_l"):
+                above = 0  # a fourth bone of the thumb says that fingers of four have tips
+            parents.append(above)
             names.append(name)
     names, parents = shuffled(MadeRig([prefix + name for name in names], parents, {}), seed)
     for side in ("right", "left"):

@@ -136,10 +136,10 @@ def check_without_pinky(folder: Path, name: str, golden: Path, mano_models: Path
     for part in (
         features.offsets[:, 9:13],
         features.axes_t[:, 2],
-        features.finger_coords[:, 8:12],
-        features.finger_coords[:, :, 8:12],
-        features.palm_coords[:, 8:12],
-        features.palm_coords[:, :, [2, 6]],
+        features.semantic_matrix.finger[:, 8:12],
+        features.semantic_matrix.finger[:, :, 8:12],
+        features.semantic_matrix.palm[:, 8:12],
+        features.semantic_matrix.palm[:, :, [2, 6]],
     ):
         assert (part == 0).all()  # fmt: skip
     identity = torch.tensor([1.0, 0, 0, 0])

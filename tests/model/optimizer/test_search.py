@@ -60,12 +60,12 @@ def motion(*batch, seed=0, dtype=torch.float64):
 
 def cosines(coords, posed):
     """S_finger and S_palm of every sequence."""
-    return semantic_similarity(SourceDirections(*coords), posed.joints, posed.frames)
+    return semantic_similarity(SourceDirections(coords), posed.joints, posed.frames)
 
 
 def part_of(hand, angles, coords, settings):
     frames = torch.arange(len(angles))
-    pairs = wanted_pairs(*coords, settings)
+    pairs = wanted_pairs(coords, settings)
     return _Part(hand.of_frames(angles.shape[:1], frames), pairs, angles, angles.clone(), frames, settings)
 
 
@@ -125,7 +125,7 @@ class TestSearch:
         start = tbs_from_angles(motion(2, 9, dtype=dtype))
         posed = hand.with_tbs(start)
         settings = OptimizerSettings(contact_weight=contact_weight, smoothness=100.0)
-        found = optimise(hand, *posed.semantic_matrix(), start, settings)
+        found = optimise(hand, posed.semantic_matrix(), start, settings)
         turned = (found.tbs - start).flatten(-2).norm(dim=-1) / 2**0.5  # radians, for small turns
         assert turned.rad2deg().max() < (0.05 if dtype == torch.float32 else 1e-4)
 
@@ -137,7 +137,7 @@ class TestSearch:
         start = tbs_from_angles(angles)
         coords = hand.with_tbs(start).semantic_matrix()
         kept, strict = (
-            optimise(hand, *coords, start, OptimizerSettings(keep_start=keep, smoothness=100.0, contact_weight=100.0))
+            optimise(hand, coords, start, OptimizerSettings(keep_start=keep, smoothness=100.0, contact_weight=100.0))
             for keep in (True, False)
         )
         assert (kept.tbs - start).abs().max() < 1e-6
@@ -149,7 +149,7 @@ class TestSearch:
         start = tbs_from_angles(motion(2, 8, dtype=dtype))
         coords = source.with_tbs(start).semantic_matrix()
         copied = cosines(coords, target.with_tbs(start))
-        found = cosines(coords, optimise(target, *coords, start))
+        found = cosines(coords, optimise(target, coords, start))
         assert (found[0] > copied[0] + 0.002).all()
         assert (found[0] + 0.5 * found[1] > copied[0] + 0.5 * copied[1]).all()
         assert (found[0] <= 0.95 + 1e-6).all()
@@ -160,7 +160,7 @@ class TestSearch:
         start = motion(2, seed=3)
         coords = source.with_tbs(tbs_from_angles(start)).semantic_matrix()
         settings = OptimizerSettings.converged(iterations=40, tolerance=1e-7)
-        found = optimise(target, *coords, tbs_from_angles(start), settings)
+        found = optimise(target, coords, tbs_from_angles(start), settings)
 
         part = part_of(target, start, coords, settings)
         low, high = settings.limits.like(start)
@@ -197,7 +197,7 @@ class TestSearch:
         coords = source.with_tbs(start).semantic_matrix()
         for smoothness in (0.0, 10.0):
             settings = OptimizerSettings(limits=narrow, all_angles=True, smoothness=smoothness)
-            found = optimise(target, *coords, start, settings)
+            found = optimise(target, coords, start, settings)
             angles = narrow.nearest_angles(found.tbs.double())
             assert (tbs_from_angles(angles) - found.tbs).abs().max() < 1e-5
 
@@ -213,8 +213,8 @@ class TestSearch:
         def gap(posed):
             return ((posed.joints[..., tips[0], :] - posed.joints[..., tips[1], :]).norm(dim=-1)) / posed.palm_length
 
-        without = optimise(target, *coords, start, OptimizerSettings(iterations=20))
-        found = optimise(target, *coords, start, OptimizerSettings(iterations=20, contact_weight=1000.0))
+        without = optimise(target, coords, start, OptimizerSettings(iterations=20))
+        found = optimise(target, coords, start, OptimizerSettings(iterations=20, contact_weight=1000.0))
         assert gap(target.with_tbs(start)).min() > 0.05
         assert gap(found).max() <= 0.02
         assert (cosines(coords, found)[0] >= cosines(coords, without)[0] - 0.005).all()
@@ -226,7 +226,7 @@ class TestSearch:
         coords = source.with_tbs(shaken).semantic_matrix()
 
         def jerk(settings):
-            return optimise(target, *coords, start, settings).joints.diff(n=3, dim=1).norm(dim=-1).mean()
+            return optimise(target, coords, start, settings).joints.diff(n=3, dim=1).norm(dim=-1).mean()
 
         rough, smooth = (jerk(OptimizerSettings(smoothness=weight)) for weight in (0.0, 1000.0))
         assert smooth < 0.5 * rough
@@ -237,7 +237,7 @@ class TestSearch:
         start = tbs_from_angles(motion(1, 20))
         coords = source.with_tbs(start).semantic_matrix()
         free, slow, fast = (
-            optimise(target, *coords, start, OptimizerSettings(smoothness=weight, frame_rate=rate)).joints
+            optimise(target, coords, start, OptimizerSettings(smoothness=weight, frame_rate=rate)).joints
             for weight, rate in ((0.0, 60.0), (100.0, 5.0), (100.0, 60.0))
         )
         assert (slow - free).norm() < 0.5 * (fast - free).norm()
@@ -249,11 +249,11 @@ class TestSearch:
         start = tbs_from_angles(motion(3, 8))
         coords = source.with_tbs(start).semantic_matrix()
         settings = OptimizerSettings(smoothness=smoothness, contact_weight=500.0, tolerance=0.0)
-        together = optimise(target, *coords, start, settings).joints
+        together = optimise(target, coords, start, settings).joints
         monkeypatch.setattr("model.optimizer.search.CHUNK", 5)
         for number in range(3):
-            one = (part[number : number + 1] for part in (*coords, start))
-            alone = optimise(target, *one, settings).joints
+            one = slice(number, number + 1)
+            alone = optimise(target, coords.at(one), start[one], settings).joints
             assert (alone[0] - together[number]).abs().max() < 1e-6 * together.abs().max()
 
     def test_hands_of_their_own(self):
@@ -262,16 +262,16 @@ class TestSearch:
         across = torch.tensor([0.0, 0.0, 1.0]).double().expand(3, 1, 5, 3)
         start = tbs_from_angles(motion(3, 4))
         coords = character("right", 1).with_tbs(start).semantic_matrix()
-        each = optimise(offset_hand(offsets, finger_axes(offsets, across), "right"), *coords, start).joints
+        each = optimise(offset_hand(offsets, finger_axes(offsets, across), "right"), coords, start).joints
         offsets, across = offsets.expand(3, 4, -1, -1), across.expand(3, 4, -1, -1)
-        frames = optimise(offset_hand(offsets, finger_axes(offsets, across), "right"), *coords, start).joints
+        frames = optimise(offset_hand(offsets, finger_axes(offsets, across), "right"), coords, start).joints
         assert torch.allclose(each, frames, atol=1e-9)
 
     def test_refines_a_given_pose(self, hands):
         source, target = hands()
         coords = source.with_tbs(tbs_from_angles(motion(1, 6))).semantic_matrix()
         begin = target.with_tbs(tbs_from_angles(motion(1, 6, seed=7)))
-        features = type("Features", (), {"finger_coords": coords[0], "palm_coords": coords[1], "tbs": None})
+        features = type("Features", (), {"semantic_matrix": coords, "tbs": None})
         scores = [
             cosines(coords, optimise_hands(target, features, OptimizerSettings(iterations=n), start=begin))[0]
             for n in (0, 1, 3, 12)
@@ -284,15 +284,15 @@ class TestMissingJoints:
     def test_do_not_count(self):
         source, target = character("right", 1), character("right", 2)
         start = tbs_from_angles(motion(1, 5))
-        finger, palm = (part.clone() for part in source.with_tbs(start).semantic_matrix())
+        finger, palm = matrix = source.with_tbs(start).semantic_matrix().map(torch.clone)
         mask = torch.ones(21, dtype=torch.bool)
         mask[1 + 4 * PINKY : 5 + 4 * PINKY] = False
         settings = OptimizerSettings(contact_weight=100.0, contact_far=2.0)
-        expected = optimise(target, finger, palm, start, settings, joint_mask=mask)
+        expected = optimise(target, matrix, start, settings, present=mask)
         gone = slice(4 * PINKY, 4 * PINKY + 4)
         finger[..., gone, :, :], finger[..., :, gone, :], palm[..., gone, :, :] = torch.nan, torch.nan, torch.nan
         palm[..., [PINKY, PINKY + 4], :] = torch.nan
-        found = optimise(target, finger, palm, start, settings, joint_mask=mask)
+        found = optimise(target, matrix, start, settings, present=mask)
         assert torch.equal(found.joints, expected.joints)
         assert (found.tbs[..., PINKY, :, :, :] - start[..., PINKY, :, :, :]).abs().max() < 1e-9
         others = [0, 1, 3, 4]
@@ -339,13 +339,13 @@ class TestErrors:
     def test_shapes_and_numbers(self):
         hand = character("right", 1)
         start = tbs_from_angles(motion(1, 3))
-        finger, palm = hand.with_tbs(start).semantic_matrix()
-        with pytest.raises(ValueError, match="palm_coords"):
-            optimise(hand, finger, palm[:, :2], start)
-        with pytest.raises(ValueError, match="finger_coords.*NaN"):
-            optimise(hand, finger * torch.nan, palm, start)
-        with pytest.raises(ValueError, match="joint_mask"):
-            optimise(hand, finger, palm, start, joint_mask=torch.ones(20, dtype=torch.bool))
+        matrix = hand.with_tbs(start).semantic_matrix()
+        with pytest.raises(ValueError, match="matrix.palm"):
+            optimise(hand, matrix._replace(palm=matrix.palm[:, :2]), start)
+        with pytest.raises(ValueError, match="matrix.finger.*NaN"):
+            optimise(hand, matrix._replace(finger=matrix.finger * torch.nan), start)
+        with pytest.raises(ValueError, match="present"):
+            optimise(hand, matrix, start, present=torch.ones(20, dtype=torch.bool))
 
 
 def seeded():

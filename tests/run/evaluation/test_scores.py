@@ -74,7 +74,7 @@ def test_scores_are_those_of_the_metrics(world):
     expected = semantic_similarity(Source(batch.second).directions, hand.joints, hand.frames)
     for name, values in zip(("S_finger", "S_palm"), expected, strict=True):
         torch.testing.assert_close(records[name], values, rtol=1e-6, atol=1e-6)
-    error, pairs = pinch_error(batch.second.finger_coords, hand.joints)
+    error, pairs = pinch_error(batch.second.semantic_matrix.finger, hand.joints)
     torch.testing.assert_close(records["pinch_error"], error, equal_nan=True)
     torch.testing.assert_close(records["pinch_pairs"], pairs)
     parts = [score(line_up, batch.second[part], batch.first[part], tuple(n[part] for n in names))[0]

@@ -12,7 +12,7 @@ from model.proportions import Proportions
 from run.viewing.export import FORMATS, formats
 from run.viewing.hands import Shelf
 from run.viewing.methods import Methods
-from run.viewing.studio import LARGEST_FILE, Studio
+from run.viewing.studio import LARGEST_FILE, Studio, shown_name
 from run.viewing.take import SOURCE
 from utils.errors import InputError
 
@@ -130,6 +130,61 @@ def test_bad_files_are_refused_by_their_own_name(studio, name, content, message)
     assert message in str(error.value) and "s2h_view" not in str(error.value)
     assert (studio.choice, list(studio.sources), list(studio.targets)) == before
     assert not list(Path(studio._folder.name).iterdir())
+
+
+@pytest.mark.parametrize(
+    "name, shown",
+    [
+        ("...bvh", "file.bvh"),
+        (".bvh", "file.bvh"),
+        ("..\\..\\up.bvh", "up.bvh"),
+        ("a/../../etc/x.BVH", "x.BVH"),
+        ("x" * 300 + ".bvh", "x" * 60 + ".bvh"),
+        ("\u202e\0\n\u2028evil.bvh", "evil.bvh"),
+        ("  . mine . .bvh", "mine.bvh"),
+        ("手.glb", "手.glb"),
+        ("", "file"),
+    ],
+)
+def test_names_are_made_harmless(name, shown):
+    assert shown_name(name) == shown
+
+
+def test_names_of_files_are_never_paths(studio, open_small, tmp_path):
+    """Whatever it is called, a file is a number in a private folder, and a hand of a harmless name."""
+    content = (open_small / "ManoLong0" / "clip.bvh").read_bytes()
+    folder = Path(studio._folder.name)
+    assert folder.stat().st_mode & 0o77 == 0
+    names = ["...bvh", "/etc/passwd.bvh", "n" * 255 + ".bvh", f"{tmp_path}/planted.bvh", "..\\..\\..\\planted.bvh"]
+    for name in names:
+        studio.drop(name, content)
+        assert studio.choice.source.strip(". ") and "/" not in studio.choice.source
+        download, written = studio.download("tbs_copy", "BVH")
+        assert len(download.encode()) < 200 and "/" not in download and written
+    assert sorted(path.name for path in folder.iterdir()) == [f"{n}.bvh" for n in range(1, len(names) + 1)]
+    assert not list(tmp_path.iterdir())
+    studio.close()
+    assert not folder.exists()
+
+
+def test_visitors_do_not_see_each_others_files(shelf, methods, open_small):
+    content = (open_small / "ManoLong0" / "clip.bvh").read_bytes()
+    one, two = (Studio(shelf.for_visitor(), methods) for _ in range(2))
+    one.drop("mine.bvh", content)
+    assert "mine" in one.sources and "mine" not in two.sources + shelf.names
+    two.drop("mine.bvh", (open_small / "HandLong0" / "clip.bvh").read_bytes())
+    assert (one.take.source.hand.avatar.kind, two.take.source.hand.avatar.kind) == ("mano", "skeleton")
+    one.close()
+    assert two.sources[0] == "mine"
+    two.close()
+
+
+def test_a_visitors_files_are_limited_together(studio, open_small, monkeypatch):
+    content = (open_small / "ManoLong0" / "clip.bvh").read_bytes()
+    monkeypatch.setattr("run.viewing.studio.LARGEST_FOLDER", int(1.5 * len(content)))
+    studio.drop("one.bvh", content)
+    with pytest.raises(InputError, match="in all"):
+        studio.drop("two.bvh", content)
 
 
 def test_too_large_a_file_is_refused(studio, monkeypatch):

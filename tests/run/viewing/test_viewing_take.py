@@ -33,14 +33,14 @@ def joined(take, column, part="local"):
 
 @pytest.mark.parametrize("column", ["rotation_copy", "tbs_copy", "asrn", "optimizer_contacts"])
 def test_pieces_are_the_whole(take, column):
-    whole = take.methods.pose(column, take.target, take.source.shown, take.joint_mask)
+    whole = take.methods.pose(column, take.target, take.source.shown, take.present)
     assert torch.allclose(joined(take, column), whole.local, atol=5e-3 if "optimizer" in column else 1e-5)
 
 
 def test_figures_are_those_of_the_metrics(take):
-    coords = take.source.shown.coords
-    posed = take.methods.pose("tbs_copy", take.target, take.source.shown, take.joint_mask)
-    directions = SourceDirections(*(part[None] for part in coords))
+    coords = take.source.shown.semantic_matrix
+    posed = take.methods.pose("tbs_copy", take.target, take.source.shown, take.present)
+    directions = SourceDirections(coords.at(None))
     s_finger, s_palm = semantic_similarity(directions, posed.joints[None], posed.frames[None])
     gap, pairs = pinch_error(coords[0][None], posed.joints[None])
     assert int(pairs) > 0
