@@ -1,8 +1,8 @@
 """Programs of :mod:`utils.vectors` as machine code, compiled once and kept in the user's cache for this processor.
 
-The name of a file in the cache is a hash of the program's sources, of LLVM and of the processor, so nothing old is ever
-loaded, and machines of several kinds may share a home. Files appear by renaming: processes do not see each other's
-halves. Only what belongs to the user is loaded, because loading it is running it.
+The name of a file in the cache is a hash of the program's sources, of LLVM and of the processor, so nothing old is
+ever loaded, and machines of several kinds may share a home. Files appear by renaming: processes do not see each
+other's halves. Only what belongs to the user is loaded, because loading it is running it.
 """
 
 from __future__ import annotations
@@ -113,6 +113,11 @@ class Compiled:
         self._engine.finalize_object()
         kind = ctypes.CFUNCTYPE(None, ctypes.c_int64)
         return {name: kind(self._engine.get_function_address(name)) for name in self._entries}
+
+    @property
+    def failed(self) -> bool:
+        """Whether this machine cannot have them."""
+        return self._failure is not None
 
     def functions(self, compile: bool = True) -> dict[str, Callable[[int], None]] | None:
         """The functions; None where they cannot be had, or would have to be compiled and ``compile`` is false."""

@@ -18,7 +18,8 @@ from functools import wraps
 
 from llvmlite import ir
 
-FLOAT, INTEGER, TRUTH = ir.FloatType(), ir.IntType(64), ir.IntType(1)
+FLOAT, DOUBLE, INTEGER = ir.FloatType(), ir.DoubleType(), ir.IntType(64)
+_REAL = (FLOAT, DOUBLE)
 _FAST = ("fast",)
 
 
@@ -129,7 +130,7 @@ def _alike(*values) -> list[ir.Value]:
     result = []
     for value in values:
         if not isinstance(value, Value):
-            one = float(value) if _number(kind) == FLOAT else int(value)
+            one = float(value) if _number(kind) in _REAL else int(value)
             lanes = [one] * kind.count if isinstance(kind, ir.VectorType) else one
             result.append(ir.Constant(kind, lanes))
         elif value.type == kind:
@@ -142,7 +143,7 @@ def _alike(*values) -> list[ir.Value]:
 def _arithmetic(name: str, first, second) -> Value:
     a, b = _alike(first, second)
     builder = _builder()
-    if _number(a.type) == FLOAT:
+    if _number(a.type) in _REAL:
         return Value(getattr(builder, f"f{name}")(a, b, flags=_FAST))
     return Value(getattr(builder, {"div": "udiv"}.get(name, name))(a, b))
 
@@ -150,7 +151,7 @@ def _arithmetic(name: str, first, second) -> Value:
 def _comparison(sign: str, first, second) -> Value:
     a, b = _alike(first, second)
     builder = _builder()
-    if _number(a.type) == FLOAT:
+    if _number(a.type) in _REAL:
         return Value(builder.fcmp_ordered(sign, a, b))
     return Value(builder.icmp_signed(sign, a, b))
 
@@ -175,6 +176,16 @@ def smallest(a, b) -> Value:
 def largest(a, b) -> Value:
     """The larger one, lane by lane."""
     return choose(a > b, a, b)
+
+
+def double(value: Value) -> Value:
+    """A number in double precision."""
+    return Value(_builder().fpext(value.ir, DOUBLE))
+
+
+def single(value: Value) -> Value:
+    """A number in single precision."""
+    return Value(_builder().fptrunc(value.ir, FLOAT))
 
 
 def _root(value: ir.Value) -> ir.Value:
@@ -214,7 +225,7 @@ def total(vector: Value) -> Value:
     return Value(builder.extract_element(value, ir.Constant(ir.IntType(32), 0)))
 
 
-# -- memory ------------------------------------------------------------------------------------------------------------
+# -- memory -----------------------------------------------------------------------------------------------------------
 
 
 class Rows:
@@ -235,7 +246,8 @@ class Rows:
     @property
     def zero(self) -> Value:
         """A value of zeros."""
-        return Value(ir.Constant(self.item, [0.0] * self.lanes))
+        wide = isinstance(self.item, ir.VectorType)
+        return Value(ir.Constant(self.item, [0.0] * self.lanes if wide else 0.0))
 
     def __add__(self, number) -> Rows:
         number = number.value if isinstance(number, Variable) else number
@@ -252,16 +264,21 @@ class Rows:
     @property
     def _alignment(self) -> int:
         """A row may begin wherever a number may."""
-        return 8 if self.item == INTEGER else 4
+        return 4 if _number(self.item) == FLOAT else 8
 
     @property
     def numbers(self) -> Rows:
         """The same memory as plain numbers."""
         return Rows(_builder().bitcast(self.ir, FLOAT.as_pointer()))
 
+    @property
+    def doubles(self) -> Rows:
+        """The same memory as plain numbers in double precision."""
+        return Rows(_builder().bitcast(self.ir, DOUBLE.as_pointer()))
+
     def wide(self, lanes: int) -> Rows:
-        """The same memory as rows of so many lanes."""
-        return Rows(_builder().bitcast(self.ir, ir.VectorType(FLOAT, lanes).as_pointer()))
+        """The same memory, of plain numbers, as rows of so many lanes."""
+        return Rows(_builder().bitcast(self.ir, ir.VectorType(self.item, lanes).as_pointer()))
 
 
 def memory(address: Value, item: ir.Type = FLOAT) -> Rows:
@@ -294,7 +311,7 @@ class Variable:
         return self
 
 
-# -- the course of a program -------------------------------------------------------------------------------------------
+# -- the course of a program ------------------------------------------------------------------------------------------
 
 
 def loop(first, last=None, step: int = 1) -> Iterator[Value]:

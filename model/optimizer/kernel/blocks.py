@@ -51,7 +51,6 @@ from model.optimizer.kernel.layout import (
     TOUCH_NEAR,
     TOUCHES,
     UNKNOWNS,
-    WORK,
 )
 from model.optimizer.kernel.step import objective, propose
 from model.optimizer.kernel.terms import evaluate

@@ -1,4 +1,4 @@
-"""Joint angles to points, frames and turning axes, and how the angles move the points; frames side by side in lanes."""
+"""Joint angles to points, frames and turning axes, and how angles move the points; frames side by side in lanes."""
 
 from __future__ import annotations
 

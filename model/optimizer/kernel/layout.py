@@ -21,12 +21,12 @@ def _places(*sizes: int) -> tuple[int, ...]:
     return tuple(begins)
 
 
-# -- a hand: what turns angles into joints -------------------------------------------------------------------------------
+# -- a hand: what turns angles into joints ----------------------------------------------------------------------------
 # Per rotating joint the frame's own turn against its parent's, per finger the tip's, per joint the bone in the frame
 # of the joint before, per rotating joint the anatomical axes; lengths in palm lengths.
 TURNS, TIPS, BONES, HAND_AXES, PALM, HAND = _places(135, 45, 60, 135, 1)
 
-# -- a call: addresses, numbers of things, and then plain numbers -------------------------------------------------------
+# -- a call: addresses, numbers of things, and then plain numbers -----------------------------------------------------
 (
     FIRST,
     LAST,
@@ -42,27 +42,27 @@ TURNS, TIPS, BONES, HAND_AXES, PALM, HAND = _places(135, 45, 60, 135, 1)
     TOUCHES,
     START,
     LIMITS,
+    SEARCHED,
     ANGLES,
     LOCAL,
     FINGERS,
     JOINTS,
     WORK,
-    TIME,
     BEGIN,
     END,
-    SMOOTH,
     N_ARGUMENTS,
-) = range(24)
-"""int64 arguments. FIRST and LAST: frames to solve; TIME, BEGIN, END: frames of a sequence, the part that is wanted."""
+) = range(23)
+"""int64 arguments. FIRST … LAST − 1: frames to solve; BEGIN … END − 1: those among them that are wanted, when frames
+are tied to each other; SEARCHED: their angles so far."""
 
 SOFTENING, KEEP_NEAR, TOUCH_NEAR, TOUCH_FAR, TOLERANCE, SMOOTHNESS, N_NUMBERS = range(7)
 """float32 numbers of a call; behind them N_ANGLES weights of the pull to the start."""
 
 PER_FINGER, PER_HAND, FIRST_OF, ANGLE_OF, JOINT_OF, UNKNOWNS, FORM_SIZE = 0, 1, 2, 6, 15, 24, 24 + N_ANGLES
-"""int64 numbers that say which angles move: how many of a finger and in all; the first one of each joint; the angles of
-a finger and their joints; all angles, by their place among N_ANGLES."""
+"""int64 numbers that say which angles move: how many of a finger and in all; the first one of each joint; the angles
+of a finger and their joints; all angles, by their place among N_ANGLES."""
 
-# -- rows of a block of frames -------------------------------------------------------------------------------------------
+# -- rows of a block of frames ----------------------------------------------------------------------------------------
 _STATE = 1 + N_ANGLES + N_ANGLES * (N_ANGLES + 1) // 2
 (
     R_HAND,
@@ -118,3 +118,19 @@ _STATE = 1 + N_ANGLES + N_ANGLES * (N_ANGLES + 1) // 2
     _STATE,
     _STATE,
 )
+
+
+# -- frames of a sequence that are tied to each other -----------------------------------------------------------------
+N_LINES = 7
+"""Arrays (unknowns · frames) that the search for a common step needs."""
+QUAD = 4
+"""Numbers in double precision that are worked on side by side in its matrices."""
+
+
+def tied_size(unknowns: int, frames: int) -> int:
+    """Numbers in memory beside the rows of a block, for so many frames; see :mod:`model.optimizer.kernel.ties`."""
+    blocks = -(-frames // LANES)
+    lines = N_LINES * unknowns * (blocks + 2) * LANES
+    matrices = blocks * LANES * unknowns * (unknowns + 1) // 2
+    wide = -(-unknowns // QUAD) * QUAD
+    return lines + matrices + 2 * (frames + 3) * wide * (2 * unknowns + 2)

@@ -23,7 +23,7 @@ LONGEST_STEP = 0.4  # radians: beyond it the linear picture means little
 
 @function
 def pulled(form, settings, rows, angles, gradient, out, free):
-    """The gradient with the pull to the start into ``out``, zero where a limit holds the angle; ``free`` is 0 there."""
+    """The gradient with the pull to the start into ``out``; zero, as ``free``, where a limit holds the angle."""
     for i in loop(form[PER_HAND]):
         a = form[UNKNOWNS + i]
         angle = angles[a]

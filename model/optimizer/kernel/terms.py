@@ -1,4 +1,4 @@
-"""The objective of :mod:`model.optimizer.curvature`, its gradient and Gauss–Newton matrix, frames side by side in lanes.
+"""The objective of :mod:`model.optimizer.curvature`, its gradient and Gauss–Newton matrix, frames in lanes.
 
 The same numbers in another order. A finger's joints are gone through from the tip inwards; what a change of each point
 does to the pairs that these joints see (six numbers of a symmetric 3×3 matrix, three of a force) is summed up on the
