@@ -1,4 +1,4 @@
-"""MixHand and data sets of its layout, for training and testing: splits, protocol and loaders (SPEC §5)."""
+"""MixHand and data sets of its layout, for training and testing: splits, protocol and loaders (mathematics §5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ASRN, the anatomy-based semantic reconstruction network: it sees and compares semantic matrices (SPEC §6)."""
+"""ASRN, the anatomy-based semantic reconstruction network: it sees and compares semantic matrices (mathematics §6)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ASRN(Retargeting):
         optim_init: class_path and init_args of the optimiser (set by the group optim); default Adam, 1e-4.
     """
 
-    method = "asrn"
+    method = limits = "asrn"
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""DM, the distance-matrix baseline: it sees and compares distances between finger joints only (SPEC §6)."""
+"""DM, the distance-matrix baseline: it sees and compares distances between finger joints only (mathematics §6)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class DM(Retargeting):
         optim_init: class_path and init_args of the optimiser (set by the group optim); default Adam, 1e-4.
     """
 
-    method = "dm"
+    method = limits = "dm"
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Hands in immutable stages: load → shape → pose → joints, frames, vertices (SPEC §2, §3, §7).
+"""Hands in immutable stages: load → shape → pose → joints, frames, vertices (mathematics §2, §3, §7).
 
 Two kinds of hand share one interface. A character's hand is driven by its bone offsets (:func:`offset_hand`); a
 MANO hand by ten shape components (:class:`ManoHand`). Both become a :class:`ShapedHand`, which takes poses.
@@ -71,7 +71,7 @@ class PosedHand:
         return palm_length(self.joints)
 
     def semantic_matrix(self, normalise: bool = True) -> SemanticMatrix:
-        """What the pose means (SPEC §4); zero where a joint is missing."""
+        """What the pose means (mathematics §4); zero where a joint is missing."""
         return semantic_matrix(self.joints, self.frames, normalise).masked(self.shaped.present)
 
     def vertices(self) -> Tensor:
@@ -193,7 +193,7 @@ def offset_hand(offsets: Tensor, axes: Tensor, side: str, present: Tensor | None
 
 @dataclass(frozen=True)
 class ManoAxes:
-    """The annotated axes of a MANO hand (SPEC §7): per finger rows twist, bend, splay, and what bend is tied to."""
+    """The annotated axes of a MANO hand (mathematics §7): a finger's twist, bend, splay, and what bend is tied to."""
 
     rows: Tensor  # (5, 3, 3)
     bend_triangles: Tensor | None = None  # (5, 2) faces hit along −bend and +bend
@@ -294,7 +294,7 @@ class ManoHand:
         return ShapedHand(self.side, _of_shape(self.skin.offsets, betas), None, ManoSurface.of(self, betas))
 
     def axes_of(self, betas: Tensor, offsets: Tensor) -> Tensor:
-        """Anatomical axes ``(..., 5, 4, 3, 3)`` of the shape ``betas (..., 10)`` with rest ``offsets`` (SPEC §7).
+        """Anatomical axes ``(..., 5, 4, 3, 3)`` of a shape ``betas (..., 10)``, rest ``offsets`` (mathematics §7).
 
         Raises:
             ValueError: the hand was loaded without axes.
@@ -334,7 +334,7 @@ class ManoSurface:
         return self.hand.axes_of(self.betas, offsets)
 
     def joints(self, local: Tensor, fingers: Tensor) -> Tensor:
-        """Joints regressed from the posed surface (SPEC §3).
+        """Joints regressed from the posed surface (mathematics §3).
 
         Args:
             local: ``(..., 5, 3, 3, 3)`` local rotations.

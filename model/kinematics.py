@@ -1,4 +1,4 @@
-"""Forward kinematics, the canonical rest pose, and twist-bend-splay rotations both ways (SPEC §2).
+"""Forward kinematics, the canonical rest pose, and twist-bend-splay rotations both ways (mathematics §2).
 
 Everything works on rotation matrices acting on column vectors, with any leading batch dimensions. The five
 fingers are handled side by side: only the three steps along a finger are sequential.
@@ -129,7 +129,7 @@ def align(source: Tensor, target: Tensor, half_turn_axis: Tensor) -> Tensor:
 
 
 def rest_pose(offsets: Tensor) -> Tensor:
-    """Rotations R that bring a hand into its canonical rest pose: fingers straight, flat, parallel (SPEC §2).
+    """Rotations R that bring a hand into its canonical rest pose: fingers straight, flat, parallel (mathematics §2).
 
     The palm plane goes through the wrist and the roots of index and pinky. Every bone is turned into it; all but
     the thumb's are then turned along the direction of the middle finger's root. Which side of the plane is up makes no
@@ -161,7 +161,7 @@ def rest_pose(offsets: Tensor) -> Tensor:
 
 
 def local_from_tbs(tbs: Tensor, axes: Tensor, rest: Tensor) -> Tensor:
-    """Local rotations ``F = R Q S Qᵀ`` of twist-bend-splay rotations S (SPEC §2).
+    """Local rotations ``F = R Q S Qᵀ`` of twist-bend-splay rotations S (mathematics §2).
 
     Args:
         tbs: ``(..., 5, 3, 3, 3)`` twist-bend-splay rotations.
@@ -202,7 +202,7 @@ def tbs_from_angles(angles: Tensor) -> Tensor:
 
 
 def rotation_from_rows(rows: Tensor) -> Tensor:
-    """Rotations ``(..., 3, 3)`` from their first two rows, not yet orthonormal, ``(..., 6)`` (Gram–Schmidt, SPEC §6).
+    """Rotations ``(..., 3, 3)`` from two rows ``(..., 6)``, not yet orthonormal (Gram–Schmidt, mathematics §6).
 
     What ``pytorch3d.transforms.rotation_6d_to_matrix`` computes, without its norms over three numbers, which take ten
     times as long as everything else here.

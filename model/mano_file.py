@@ -1,4 +1,4 @@
-"""MANO as arrays: reading a model file safely, and folding its skinning into small constants (SPEC §3).
+"""MANO as arrays: reading a model file safely, and folding its skinning into small constants (mathematics §3).
 
 The joints of a posed MANO hand are regressed from its posed surface. Regressor and skinning are both linear in the
 vertices, so the sum over vertices of regressor × skinning weight × vertex can be taken once, when the model is
@@ -115,8 +115,8 @@ def load_mano(path: str | Path, side: str) -> tuple[MANO, np.ndarray]:
     """Load a side's model into :class:`smplx.body_models.MANO`, in float64, without running anything from the file.
 
     The distributed left model's shape directions are not mirrored along x as its other arrays are; they are
-    recognised by being (nearly) equal to the right model's, and their x-part is then negated (SPEC §3). The right
-    model is looked for beside the left one.
+    recognised by being (nearly) equal to the right model's, and their x-part is then negated (mathematics §3). The
+    right model is looked for beside the left one.
 
     Returns:
         The model, and the five tip vertices (index, middle, pinky, ring, thumb).

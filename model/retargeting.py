@@ -1,4 +1,4 @@
-"""Semi-supervised training of hand-motion retargeting across two domains, shared by ASRN and DM (SPEC §6).
+"""Semi-supervised training of hand-motion retargeting across two domains, shared by ASRN and DM (mathematics §6).
 
 One reconstruction network poses Mixamo hands, another MANO hands. Each is trained to reproduce poses of its own
 domain, and to give the meaning of the other domain's motion to hands of its own. A method is what it shows to the
@@ -32,8 +32,8 @@ from model import presence
 from model.hands import ManoHand, PosedHand, ShapedHand, offset_hand
 from model.kinematics import finger_part, fingers_of, rotation_from_rows
 from model.losses import AnatomicalLoss, finger_weights, unit_rows
+from model.methods import Task, of_kind
 from model.metrics import joint_error, pinch_error, s_finger_ceiling, semantic_similarity
-from model.optimizer import OptimizerSettings, optimise_hands
 from model.reconstruction import ReconstructionNet
 from model.semantics import SemanticMatrix, SourceDirections
 from model.topology import DOMAINS, MIDDLE, N_FINGERS, N_JOINTS, N_SHAPE, ROOTS
@@ -122,6 +122,11 @@ class Source:
         """``(batch, time, 5, 3, 3, 3)`` twist-bend-splay rotations."""
         return quaternion_to_matrix(self.hands.tbs)
 
+    @cached_property
+    def local(self) -> Tensor:
+        """``(batch, time, 5, 3, 3, 3)`` local rotations."""
+        return finger_part(quaternion_to_matrix(self.hands.local_rotations))
+
 
 class HandModels:
     """Makes hands of named features: a character's from its offsets, MANO hands from the model's files.
@@ -163,11 +168,6 @@ def own_pose(shaped: ShapedHand, hands: Hands) -> PosedHand:
     return shaped.with_local_rotations(finger_part(quaternion_to_matrix(hands.local_rotations)))
 
 
-def copied_poses(shaped: ShapedHand, source: Source) -> dict[str, PosedHand]:
-    """The baselines: the source's local or twist-bend-splay rotations on hands of other proportions."""
-    return {"rotation_copy": own_pose(shaped, source.hands), "tbs_copy": shaped.with_tbs(source.tbs)}
-
-
 class Retargeting(LightningModule):
     """Base of both methods; subclasses add what they show to the networks and how they compare.
 
@@ -176,6 +176,8 @@ class Retargeting(LightningModule):
     """
 
     method: str
+    limits: str
+    """Whose published limits the anatomical loss has, see :class:`model.losses.AnatomicalLoss`."""
 
     def __init__(
         self,
@@ -210,7 +212,7 @@ class Retargeting(LightningModule):
         self.lambda_anatomical = lambda_anatomical
         self.lr_schedule = lr_schedule
         self.optim_init = ADAM if optim_init is None else optim_init
-        self.anatomical_loss = AnatomicalLoss(anatomical_loss_type, self.method, anatomical_limits == "corrected")
+        self.anatomical_loss = AnatomicalLoss(anatomical_loss_type, self.limits, anatomical_limits == "corrected")
         self.recon_nets = nn.ModuleList(
             ReconstructionNet(
                 in_channels + (N_SHAPE if domain == "mano" else 0),
@@ -227,8 +229,6 @@ class Retargeting(LightningModule):
         )
         self.hand_models = HandModels(smplx_model_path, mano_axis_path, self.side)
         self.test_records: dict[str, dict[str, dict[str, Any]]] = {}
-        self.optimised: dict[str, OptimizerSettings] = {}
-        """Beside the network, `test` measures the training-free optimiser with these settings, by method name."""
 
     # -- what a method is ------------------------------------------------------------------------------------------
 
@@ -388,10 +388,10 @@ class Retargeting(LightningModule):
     def _test_direction(self, direction: str, target: Hands, source: Hands, truth: bool = False) -> None:
         shaped, prepared = self.shaped_hand(target), Source(source)
         (output,) = self(target, prepared)
-        results = {**copied_poses(shaped, prepared), self.method: shaped.with_tbs(self.decode(output))}
         shared = prepared.shared_with(target)
-        for method, settings in self.optimised.items():
-            results[method] = optimise_hands(shaped, source, settings, present=shared.present)
+        task = Task(shaped, prepared, shared.present)
+        results = {name: copy.pose(task) for name, copy in of_kind("copy").items()}
+        results[self.method] = shaped.with_tbs(self.decode(output))
         if truth:
             recorded = own_pose(shaped, target)
         for method, posed in results.items():

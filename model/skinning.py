@@ -1,11 +1,14 @@
-"""Linear blend skinning of a character's hand about its rest joints (SPEC §8)."""
+"""Linear blend skinning of a character's hand about its rest joints (mathematics §8)."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from model.hands import PosedHand
+if TYPE_CHECKING:
+    from model.hands import PosedHand
 
 
 def linear_blend_skinning(

@@ -22,9 +22,8 @@ from rich.progress import track
 from data.axes.annotation import Annotation
 from data.axes.estimate import METHODS, HandEstimate, estimate_axes
 from data.axes.files import axes_path, hand_key, mesh_files, read_preset, write_axes
-from data.axes.hand import character_hand
 from data.axes.motion import bvh_files, hinges_from_files
-from data.character.mesh_file import read_character
+from data.character.reading import read_mesh_character
 from data.dataset import character_of
 from data.rig import RigMap, read_rig_map
 from run.axes.page import add_page_options, annotate
@@ -73,10 +72,14 @@ class Job:
 
     def estimates(self, mesh: Path, console: Console) -> list[HandEstimate]:
         """The hands of a character, right before left."""
-        character = read_character(mesh, None, self.rig_map)
+        character = read_mesh_character(mesh, rig_map=self.rig_map)
         found = []
-        for side in character.sides:
-            hand = character_hand(character, side)
+        for side, own in character.hands.items():
+            if own.surface is None:
+                raise InputError(
+                    f"{mesh}: expected skin on the {side} hand, but no vertex follows its joints; check the weights"
+                )
+            hand = own.bare
             preset = None if self.preset is None else read_preset(self.preset, side)
             motion = hinges_from_files(hand, bvh_files(self.motion, character.name), self.rig_map)
             for reason in motion.refused.values():

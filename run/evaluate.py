@@ -20,9 +20,10 @@ from data.dataset import MixHandFolder
 from data.features.windows import BatchRequest, PairedWindows
 from data.mixhand import INTRA_SOURCE, INTRA_TARGET, TEST_CHARACTERS, MixHandDataModule
 from data.splits import SPLITS, TITLES, each_with_the_others, read_sides, read_splits
+from model.methods import METHODS, available, of_kind
 from model.retargeting import HandModels
 from run.evaluation.comparison import window_names
-from run.evaluation.line_up import METHODS, NETWORKS, LineUp, available, check_side, load_network
+from run.evaluation.line_up import LineUp, check_side, load_network
 from run.evaluation.report import print_tables, results_of, write_report
 from run.evaluation.scores import DirectionScores, merged, score
 from run.training.checkpoints import display_path
@@ -73,8 +74,8 @@ def parser() -> CommandLine:
     add = made.add_argument
     add("--data_path", type=Path, default=Path("artifact/MixHandOpen"), metavar="FOLDER", help="preprocessed data set")
     add("--output_dir", type=Path, default=Path("artifact/evaluation"), metavar="FOLDER", help="where the tables go")
-    for name in NETWORKS:
-        add(f"--{name}", type=Path, metavar="FILE", help=f"checkpoint of {METHODS[name]}")
+    for name, method in of_kind("network").items():
+        add(f"--{name}", type=Path, metavar="FILE", help=f"checkpoint of {method.title}")
     add("--methods", metavar="A,B", help=f"which of {', '.join(METHODS)} (default: all that can be had)")
     add("--protocol", choices=PROTOCOLS, default="cross", help="across domains (default), within Mixamo, or both")
     add("--test_characters", nargs="+", metavar="NAME", help="of both domains (default: the data set's test "
@@ -104,7 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     groups = groups_for(options)
     paths = model_paths(options)
-    networks = {name: load_network(file, name, **paths) for name in NETWORKS if (file := getattr(options, name))}
+    networks = {
+        name: load_network(file, name, **paths) for name in of_kind("network") if (file := getattr(options, name))
+    }
     line_up = LineUp(
         options.methods.split(",") if options.methods is not None else available(networks),
         networks,

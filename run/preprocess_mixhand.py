@@ -19,12 +19,12 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from data.character.recognised import recognised
 from data.dataset import MANO_FOLDER, MixHandFolder
 from data.features.file import FORMATS
 from data.features.windows import window_length
 from data.preparation.preprocess import Outcome, Plan, Preprocessor
 from data.rig import read_rig_map
-from data.rig.rotations import recognised
 from utils.cli import CommandLine, guarded, processors, wide_console
 from utils.errors import InputError
 from utils.parallel import BACKENDS, Done, map_unordered

@@ -23,17 +23,18 @@ import torch
 from rich.console import Console
 
 from data.blender import ADVICE, find_blender
-from data.character.character import Avatar
-from data.character.reading import Reading, read_avatar
+from data.character.character import Character
+from data.character.reading import Reading, read_character
 from data.formats.rates import check_rate
-from data.motion.mano_file import frame_rate
-from data.motion.reading import MANO_FPS, Motion, find_motions, read_motions
+from data.motion.mano_file import arrays_of, frame_rate
+from data.motion.reading import MANO_FPS, PARAMETERS, Motion, find_motions, read_motions
 from data.motion.writing import FORMATS, Job, check_target, output_paths, skin_missing, write_motion
 from data.rig import read_rig_map
+from model.methods import CLOSING, MAIN, OPTIMUM, named, names, of_kind
 from model.retargeting import Retargeting
 from model.streaming import StreamingNetwork
 from model.topology import N_SHAPE, SIDES
-from model.transfer import METHODS, NETWORKS, SourceMotion, Transfer
+from model.transfer import SourceMotion, Transfer
 from run.evaluation.line_up import load_network
 from run.retargeting.film import Shown, write_motion_film
 from run.retargeting.plan import FILMS, Plan, formats_of, inputs_of, plan_of
@@ -69,7 +70,7 @@ def argument_parser() -> CommandLine:
     add("--output", type=Path, metavar="PATH", default=Path("artifact/retargeted"), help="a file, or a folder")
     add("--format", nargs="+", choices=(*FORMATS, *FILMS), metavar="F", help=f"of {', '.join((*FORMATS, *FILMS))}; "
         "default: what --output ends in, else bvh")  # fmt: skip
-    add("--method", choices=METHODS, default="asrn", help="default: asrn")
+    add("--method", choices=names(), default=MAIN, help="default: %(default)s")
     add("--ckpt_path", type=Path, metavar="FILE", help="checkpoint of the network, for asrn and dm")
     add("--refine", type=int, default=0, metavar="N", help="steps of the optimiser after the network")
     parser.flag("no_contacts", "let the optimiser leave touches open")
@@ -94,7 +95,7 @@ def argument_parser() -> CommandLine:
 class Retargeter:
     """Everything that stays the same from motion to motion."""
 
-    target: Avatar
+    target: Character
     method: str
     network: Retargeting | None
     refine: int
@@ -118,7 +119,7 @@ class Retargeter:
         for side in sides:
             track, hand = motion.tracks[side], self.target.hands[side]
             network = None if self.network is None else StreamingNetwork(self.network, hand.shaped, hand.shape)
-            mask = torch.from_numpy(track.hand.present & hand.present)
+            mask = torch.from_numpy(track.present & hand.present)
             source = SourceMotion(track.hand.shaped, track.local, motion.frame_rate)
             transfer = Transfer(
                 self.method, hand.shaped, mask, network, refine=self.refine, contacts=self.contacts
@@ -151,17 +152,19 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     )
     plan = plan_of(config, files, formats, into_file)
     plan.check(inputs_of(config, files, reading))
-    network = None if config.method not in NETWORKS else load_network(config.ckpt_path, config.method)
+    network = load_network(config.ckpt_path, config.method) if named(config.method).kind == "network" else None
     shape, for_target = _shape(config.shape, "--shape"), replace(reading, scale_option="--target_scale")
-    target = read_avatar(config.target, for_target, shape, config.target_scale)
+    target = read_character(config.target, for_target, shape, config.target_scale)
     check_target(target, formats)
     if (lacks := skin_missing(target)) and not set(FILMS).isdisjoint(formats):
         say(f"note: {target.name} is drawn as bones: {target.path} has {lacks}")
     source_shape = _shape(config.source_shape, "--source_shape")
     unscaled = replace(reading, scale_option="")
-    own_hand = None if config.source_hand is None else read_avatar(config.source_hand, unscaled, source_shape)
+    own_hand = None if config.source_hand is None else read_character(config.source_hand, unscaled, source_shape)
     sides = SIDES if config.hands == "both" else (config.hands,)
-    retargeter = Retargeter(target, config.method, network, config.refine, not config.no_contacts, sides)
+    open_touches = config.no_contacts and named(config.method).name == CLOSING
+    method = OPTIMUM if open_touches else config.method
+    retargeter = Retargeter(target, method, network, config.refine, not config.no_contacts, sides)
 
     reports: list[dict[str, Any]] = []
     failures: dict[Path, str] = {}
@@ -183,7 +186,7 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
 
 def _lacks_rate(path: Path) -> bool:
     """Whether a file of MANO parameters does not tell its frame rate."""
-    return path.suffix.lower() == ".npz" and frame_rate(path, read_npz(path)) is None
+    return path.suffix.lower() in PARAMETERS and frame_rate(path, arrays_of(path)) is None
 
 
 def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config) -> dict[str, Any]:
@@ -200,14 +203,14 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
             side: Shown(source, motion.tracks[side].hand, results[side], retargeter.target.hands[side], transfer)
             for side, (source, transfer) in work.items()
         }
-        names = motion.avatar.name, retargeter.target.name
+        names = motion.character.name, retargeter.target.name
         write_motion_film(path, shown, motion.name, names, config.film_size)
         written.append(path)
     report: dict[str, Any] = {
         "motion": motion.name,
         "source": str(motion.path),
         "target": config.target,
-        "method": retargeter.method,
+        "method": config.method,
         "refine": retargeter.refine,
         "frames_per_second": motion.frame_rate,
         "body_kept": kept,
@@ -224,16 +227,17 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
 
 
 def _check_options(config: argparse.Namespace, formats: list[str]) -> None:
-    if config.method in NETWORKS and config.ckpt_path is None:
+    is_network = named(config.method).kind == "network"
+    if is_network and config.ckpt_path is None:
         raise InputError(
             f"--method {config.method}: expected its checkpoint, found none; give --ckpt_path (run.train_mixhand fit "
             f"or `make demo` makes one), or take --method optimize, which needs none"
         )
     if config.refine < 0:
         raise InputError(f"--refine: expected the number of steps, 0 or more, found {config.refine}")
-    if config.refine and config.method not in NETWORKS:
-        raise InputError(f"--refine: expected steps after a network (asrn, dm), found {config.refine} with "
-                         f"--method {config.method}")  # fmt: skip
+    if config.refine and not is_network:
+        raise InputError(f"--refine: expected steps after a network ({', '.join(of_kind('network'))}), found "
+                         f"{config.refine} with --method {config.method}")  # fmt: skip
     for name in ("source_scale", "target_scale"):
         if not 0 < getattr(config, name) < np.inf:
             raise InputError(f"--{name}: expected a number above 0, found {getattr(config, name)}")

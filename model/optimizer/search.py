@@ -7,17 +7,15 @@ steps of all frames together then make what was *changed* of the start pose smoo
 (:mod:`model.optimizer.smoothing`): the start, usually a copy of the source's twist-bend-splay rotations, brings the
 source's own motion along, and the same hand in and out stays as it is.
 
-It is the upper bound of every table, and refines the result of a network. See SPEC §9 for its ancestor
+It is the upper bound of every table, and refines the result of a network. See mathematics §9 for its ancestor
 (:mod:`model.optimizer.published`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
-from pytorch3d.transforms import quaternion_to_matrix
 from torch import Tensor
 
 from model.hands import PosedHand, ShapedHand
@@ -27,7 +25,7 @@ from model.limits import TWIST, turning_axes
 from model.losses import finger_weights
 from model.optimizer.curvature import Pairs, linearised, objective
 from model.optimizer.kernel import solver
-from model.optimizer.settings import CONTACT_WEIGHT, OptimizerSettings
+from model.optimizer.settings import OptimizerSettings
 from model.optimizer.smoothing import smooth_step
 from model.semantics import SemanticMatrix, SourceDirections, palm_anchors, palm_length
 from model.topology import (
@@ -60,13 +58,17 @@ def optimise(
 ) -> PosedHand:
     """Pose ``hand`` so that its semantic matrix points where a source's does.
 
+    In single precision on a processor, and for a hand without a surface, it is done by a compiled program
+    (:mod:`model.optimizer.kernel`) if there is one; otherwise by what follows here, 40 times as slowly.
+
     Args:
         hand: the target; its leading dimensions broadcast to those of the poses, ``(..., time)``.
         matrix: the source's semantic matrix, ``(..., time, …)``.
         start: ``(..., time, 5, 3, 3, 3)`` twist-bend-splay rotations to begin with, in which what the objective does
             not determine stays: the source's own, or a network's result.
         settings: see :class:`OptimizerSettings`.
-        present: ``(21,)`` true for joints that both hands have; the others do not count, and stay as they start.
+        present: ``(21,)``, or ``(batch, time or 1, 21)`` and the same throughout an item: true for joints that both
+            hands have; the others do not count, and stay as they start. None: all.
 
     Returns:
         The hand in poses ``(..., time)``; every angle is within the limits.
@@ -75,16 +77,20 @@ def optimise(
         ValueError: shapes do not fit, or numbers are not finite.
     """
     settings = settings or OptimizerSettings()
+    if present is not None and present.ndim > 1:
+        return _optimise_items(hand, matrix, start, settings, present)
     _check_shapes(matrix, start, present)
     batch = start.shape[:-4]
     # Inference mode spares each of many small operations its bookkeeping.
     with torch.inference_mode():
         read = settings.limits.angles if settings.keep_start else settings.limits.nearest_angles
         begin = read(start).reshape(-1, N_FINGERS, BONES_PER_FINGER, 3)
-        if solver.covers(hand, matrix, begin, present) and solver.ready(len(begin)):
-            return solver.solve(hand, matrix.flattened(), begin, batch, settings, present)
+    matrix = matrix.flattened()
+    if solver.covers(hand, matrix, begin, present) and solver.ready(len(begin)):
+        return solver.solve(hand, matrix, begin, batch, settings, present)
+    with torch.inference_mode():
         angles = begin.clone()
-        problem = _Problem(hand, batch, matrix.flattened(), begin, settings, present)
+        problem = _Problem(hand, batch, matrix, begin, settings, present)
         coupled = settings.smoothness > 0 and len(batch) > 0 and batch[-1] > 2
         parts = []
         for frames in torch.arange(len(angles), device=start.device).split(_chunk(start)):
@@ -99,52 +105,22 @@ def optimise(
         return hand.with_tbs(tbs.clone())  # what is made outside can be used with gradients again
 
 
-def table_methods() -> dict[str, OptimizerSettings]:
-    """The optimiser's rows of a table, see :attr:`model.retargeting.Retargeting.optimised`: the optimum by the
-    semantic matrix alone, which ``gap closed`` refers to, and the optimum that closes the source's touches."""
-    return {
-        "optimizer": OptimizerSettings.converged(),
-        "optimizer_contact": OptimizerSettings.converged(contact_weight=CONTACT_WEIGHT),
-    }
-
-
-class MotionFeatures(Protocol):
-    """What is needed of a source: named features ``(batch, time, …)``, see :class:`model.retargeting.Hands`."""
-
-    semantic_matrix: SemanticMatrix
-    tbs: Tensor
-
-
-def optimise_hands(
-    target: ShapedHand,
-    source: MotionFeatures,
-    settings: OptimizerSettings | None = None,
-    start: PosedHand | None = None,
-    present: Tensor | None = None,
+def _optimise_items(
+    hand: ShapedHand, matrix: SemanticMatrix, start: Tensor, settings: OptimizerSettings, present: Tensor
 ) -> PosedHand:
-    """The hands of ``target`` in poses that mean what ``source`` means, ``(batch, time, …)``.
-
-    Args:
-        target: proportions, as :meth:`model.retargeting.Retargeting.shaped_hand` gives them.
-        source: features of the motion.
-        settings: see :class:`OptimizerSettings`.
-        start: poses to refine, for instance a network's; None: a copy of the source's twist-bend-splay rotations.
-        present: ``(batch, time or 1, 21)`` joints that both hands have, the same throughout an item; None: all.
-    """
-    begin = quaternion_to_matrix(source.tbs) if start is None else start.tbs
-    matrix = source.semantic_matrix
-    if present is None:
-        return optimise(target, matrix, begin, settings)
-    tbs = begin.clone()
+    """The same for items of different masks, those of one mask at once."""
+    tbs = start.clone()
     masks, kinds = present[:, 0].unique(dim=0, return_inverse=True)
     for kind, mask in enumerate(masks):
         (items,) = (kinds == kind).nonzero(as_tuple=True)
-        tbs[items] = optimise(target.of_items(items), matrix.at(items), begin[items], settings, mask).tbs
-    return target.with_tbs(tbs)
+        tbs[items] = optimise(hand.of_items(items), matrix.at(items), start[items], settings, mask).tbs
+    return hand.with_tbs(tbs)
 
 
 def _check_shapes(matrix: SemanticMatrix, start: Tensor, present: Tensor | None) -> None:
     batch = start.shape[:-4]
+    if present is not None and present.shape == (N_JOINTS,) and matrix.finger.shape[-3:-1] == (N_FINGER_JOINTS,) * 2:
+        matrix = matrix.masked(present)  # what is missing may be anything
     expected = {
         "matrix.finger": (matrix.finger, (*batch, N_FINGER_JOINTS, N_FINGER_JOINTS, 3)),
         "matrix.palm": (matrix.palm, (*batch, N_FINGER_JOINTS, N_ANCHORS, 3)),
@@ -155,7 +131,7 @@ def _check_shapes(matrix: SemanticMatrix, start: Tensor, present: Tensor | None)
     for name, (tensor, shape) in expected.items():
         if tensor.shape != shape:
             raise ValueError(f"`{name}` must have the shape {tuple(shape)}; got {tuple(tensor.shape)}")
-        if (present is None or name == "start") and not tensor.isfinite().all():
+        if name != "present" and not tensor.sum().isfinite() and not tensor.isfinite().all():
             raise ValueError(f"`{name}` holds NaN or infinite numbers; mask missing joints with `present`")
 
 

@@ -1,47 +1,28 @@
-"""The methods of retargeting by name, and a line-up of them for the same hands: copies, networks, optimiser."""
+"""A line-up of methods for the same hands, and the networks among them from their checkpoints."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from data.features.row import HandFeatures
-from model.asrn import ASRN
-from model.dm import DM
 from model.hands import PosedHand
-from model.optimizer import OptimizerSettings, optimise_hands
-from model.retargeting import HandModels, Retargeting, Source, copied_poses
-from run.training.checkpoints import METHOD_MARKS, fit_to_model
+from model.methods import METHODS, Task, available, named, of_kind, title_of
+from model.retargeting import HandModels, Retargeting, Source
+from run.training.checkpoints import fit_to_model
 from utils.errors import InputError
 from utils.safe_read import load_checkpoint
-
-METHODS = {
-    "rotation_copy": "Rotation copy", "tbs_copy": "Twist-bend-splay copy", "dm": "DM", "asrn": "ASRN",
-    "optimizer": "Optimiser", "optimizer_contacts": "Optimiser, contacts",
-}  # fmt: skip
-"""Name on the command line and in results.json -> as it is written in tables and pictures."""
-COPIES = ("rotation_copy", "tbs_copy")
-_OPTIMIZER_CHANGES = {"optimizer": {}, "optimizer_contacts": {"contact_weight": 1000.0}}
-OPTIMIZERS = {name: OptimizerSettings.converged(**changes) for name, changes in _OPTIMIZER_CHANGES.items()}
-"""The training-free methods, run until nothing changes; the second one also closes the contacts of the source."""
-NETWORKS: dict[str, type[Retargeting]] = {"dm": DM, "asrn": ASRN}
-
-
-def available(networks: Iterable[str] = NETWORKS) -> list[str]:
-    """Names of all methods, in the order of tables, of which only these networks can be used."""
-    given = {*COPIES, *networks, *OPTIMIZERS}
-    return [name for name in METHODS if name in given]
 
 
 class LineUp:
     """Some methods, ready to retarget.
 
     Args:
-        names: of :data:`METHODS`; the networks among them must be in ``networks``.
+        names: of :mod:`model.methods`; the networks among them must be in ``networks``.
         networks: loaded networks by method.
         hands: what makes the hands of features.
 
@@ -50,13 +31,15 @@ class LineUp:
     """
 
     def __init__(self, names: Sequence[str], networks: Mapping[str, Retargeting], hands: HandModels) -> None:
-        self.names, self.networks, self.hands = list(dict.fromkeys(names)), networks, hands
         can = available(networks)
+        self.networks, self.hands = networks, hands
+        try:
+            self.names = list(dict.fromkeys(named(name).name for name in names))
+        except KeyError as error:
+            raise InputError(f"method {error} is unknown; choose among {', '.join(can)}") from None
         for name in self.names:
-            if name in NETWORKS and name not in networks:
-                raise InputError(f"method {name}: expected its checkpoint, found none; give --{name} CHECKPOINT")
             if name not in can:
-                raise InputError(f"method {name!r} is unknown; choose among {', '.join(can)}")
+                raise InputError(f"method {name}: expected its checkpoint, found none; give --{name} CHECKPOINT")
         if not self.names:
             raise InputError(f"expected at least one method, found none; choose among {', '.join(can)}")
 
@@ -69,23 +52,23 @@ class LineUp:
         """
         prepared = Source(source) if prepared is None else prepared
         shaped, present = self.hands.shaped_hand(target), prepared.shared_with(target).present
-        posed = copied_poses(shaped, prepared) if set(COPIES) & set(self.names) else {}
+        task, posed = Task(shaped, prepared, present), {}
         with torch.no_grad():
             for name in self.names:
                 if name in self.networks:
                     network = self.networks[name]
                     (output,) = network(target, Source(source))  # each network sees its own input
                     posed[name] = shaped.with_tbs(network.decode(output))
-                elif name in OPTIMIZERS:
-                    posed[name] = optimise_hands(shaped, source, OPTIMIZERS[name], present=present)
-        return {name: posed[name] for name in self.names}
+                else:
+                    posed[name] = METHODS[name].pose(task)
+        return posed
 
 
 def method_of(checkpoint: Mapping[str, Any], path: str | Path) -> str:
-    """ "asrn" or "dm", from what a checkpoint says of its network. Raises InputError if it does not say."""
+    """The name of a method, from what a checkpoint says of its network. Raises InputError if it does not say."""
     given = checkpoint.get("hyper_parameters") or {}
-    found = [title.lower() for mark, (title, _) in METHOD_MARKS.items() if mark in given]
-    if len(found) != 1 or not checkpoint.get("state_dict"):
+    found = [name for name, method in of_kind("network").items() if method.mark in given]
+    if len(found) != 1 or not isinstance(given, dict) or not checkpoint.get("state_dict"):
         raise InputError(
             f"{path}: expected a checkpoint with hyper_parameters and state_dict; train one, or give --config"
         )
@@ -97,7 +80,7 @@ def load_network(path: str | Path, method: str | None = None, **overrides: Any) 
 
     Args:
         path: a checkpoint, of this program or a published one.
-        method: "asrn" or "dm", if it must be this one.
+        method: the name of the method that it must be of, if it must.
         overrides: arguments of the network that replace those of the checkpoint (``smplx_model_path``, …).
 
     Raises:
@@ -107,22 +90,33 @@ def load_network(path: str | Path, method: str | None = None, **overrides: Any) 
     content = load_checkpoint(path)
     found = method_of(content, path)
     if method not in (None, found):
-        raise InputError(f"{path}: expected a checkpoint of {METHODS[method]}, found one of {METHODS[found]}; "
+        raise InputError(f"{path}: expected a checkpoint of {title_of(method)}, found one of {title_of(found)}; "
                          f"give it to --{found}, or use --method {found} (run.retarget)")  # fmt: skip
-    cls = NETWORKS[found]
+    cls = METHODS[found].network_class
     known = inspect.signature(cls.__init__).parameters
     arguments = {name: value for name, value in content["hyper_parameters"].items() if name in known}
-    network = cls(**{**arguments, **overrides})
-    network.load_state_dict(fit_to_model(content, str(path), network, None)["state_dict"])
+    arguments.update(overrides)
+    with torch.device("meta"):  # shapes alone: what the file says of its network is compared before it is believed
+        weights = fit_to_model(content, str(path), _built(cls, arguments, path), None)["state_dict"]
+    network = _built(cls, arguments, path)
+    network.load_state_dict(weights)
     return network.eval()
 
 
-def check_side(networks: Mapping[str, Retargeting], side: str, where: str | Path) -> None:
+def _built(cls: type[Retargeting], arguments: dict[str, Any], path: str | Path) -> Retargeting:
+    try:
+        return cls(**arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: expected hyper_parameters that build a network; {reason}; train it again") from None
+
+
+def check_side(loaded: Mapping[str, Retargeting], side: str, where: str | Path) -> None:
     """Raise InputError if a network was trained for the other hand than the features in `where` show."""
-    for method, network in networks.items():
+    for method, network in loaded.items():
         if network.side != side:
             raise InputError(
-                f"{METHODS[method]}: expected a checkpoint of the {side} hand, as {where} has it, found one of the "
+                f"{title_of(method)}: expected a checkpoint of the {side} hand, as {where} has it, found one of the "
                 f"{network.side} hand; give another checkpoint, or data preprocessed with --is_rhand "
                 f"{str(network.side == 'right').lower()}"
             )

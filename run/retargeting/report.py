@@ -16,10 +16,11 @@ from rich.table import Table
 from torch import Tensor
 
 from model.hands import PosedHand
-from model.metrics import CONTACT
+from model.methods import COPY, named
+from model.metrics import CONTACT, gap_closed
 from model.quality import VIOLATION, FrameQuality, frame_quality, jerk
 from model.topology import BONES_PER_FINGER, FINGERS
-from model.transfer import NETWORKS, SourceMotion, Transfer, optimum
+from model.transfer import SourceMotion, Transfer, optimum
 from utils.files import atomic_write
 
 OPTIMUM_FRAMES = 500
@@ -42,7 +43,7 @@ def hand_report(source: SourceMotion, result: PosedHand, transfer: Transfer) -> 
     """
     mask = transfer.present
     quality = frame_quality(source, result, mask)
-    copy = Transfer("tbs_copy", transfer.target, mask)(source)
+    copy = Transfer(COPY, transfer.target, mask)(source)
     copied = frame_quality(source, copy, mask)
     before = jerk(source.local, mask)
     beyond = quality.excess > VIOLATION
@@ -74,9 +75,8 @@ def _gap_closed(source: SourceMotion, quality: FrameQuality, copied: FrameQualit
     result: dict[str, float | None] = {}
     for name, field in (("S_finger", "s_finger"), ("S_palm", "s_palm")):
         reached, copy = (_mean(getattr(each, field)[some]) for each in (quality, copied))
-        room = _mean(getattr(best, field)) - copy
-        result[f"{name}_optimum"] = _mean(getattr(best, field))
-        result[f"{name}_gap_closed"] = (reached - copy) / room if room > _LEAST_ROOM else None
+        result[f"{name}_optimum"] = optimal = _mean(getattr(best, field))
+        result[f"{name}_gap_closed"] = gap_closed(reached, copy, optimal, _LEAST_ROOM)
     return result
 
 
@@ -187,7 +187,12 @@ def _print_lists(cells: Sequence[Sequence[str]], console: Console) -> None:
 def _below_copy(report: dict[str, Any], hand: dict[str, Any]) -> bool:
     """Whether a network alone gave less than the plain copy."""
     scores = hand["S_finger"], hand["S_finger_tbs_copy"]
-    return report["method"] in NETWORKS and not report["refine"] and None not in scores and scores[0] < scores[1]
+    return (
+        named(report["method"]).kind == "network"
+        and not report["refine"]
+        and None not in scores
+        and scores[0] < scores[1]
+    )
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -18,6 +18,7 @@ import torch
 from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning import LightningModule, Trainer
 
+from model.methods import Method, of_kind
 from utils.errors import InputError
 from utils.files import atomic_write
 from utils.safe_read import load_checkpoint
@@ -31,9 +32,12 @@ ARCHITECTURE = (
     "hidden_channel", "kernel_size", "n_layers", "static_hidden_channel", "n_static_layers", "norm_type", "pose_repr",
     "is_rhand", "tbs_input_normalization",
 )  # fmt: skip
-# A hyper-parameter that only this method has, and the program that trains it.
-METHOD_MARKS = {"lambda_rf": ("ASRN", "run.train_mixhand"), "lambda_dm": ("DM", "run.train_dm")}
 TWO_NAMES = (("conv1", "net.0"), ("conv2", "net.4"))
+
+
+def program_of(method: Method) -> str:
+    """The module that trains a network."""
+    return "run.train_mixhand" if method.name == "asrn" else f"run.train_{method.name}"  # the published name
 
 
 def run_folders(root: str | Path) -> list[Path]:
@@ -132,7 +136,12 @@ def fit_to_model(checkpoint: dict[str, Any], path: str, module: LightningModule,
     weights = checkpoint.get("state_dict")
     if not isinstance(weights, dict) or not weights:
         raise InputError(f"{path}: expected a checkpoint with a state_dict, found {sorted(map(str, checkpoint))[:8]}")
-    _check_hyper_parameters(checkpoint.get("hyper_parameters") or {}, path, module)
+    strange = [str(name)[:60] for name, value in weights.items() if not isinstance(value, torch.Tensor)]
+    given = checkpoint.get("hyper_parameters") or {}
+    if strange or not isinstance(given, dict):
+        raise InputError(f"{path}: expected tensors in state_dict and a dictionary of hyper_parameters, found "
+                         f"{', '.join(strange[:3]) or 'other hyper_parameters'}; use another checkpoint")  # fmt: skip
+    _check_hyper_parameters(given, path, module)
     checkpoint["state_dict"] = _match_weights(weights, path, module)
     version = str(checkpoint.get("pytorch-lightning_version", "0"))
     if int(re.match(r"\d*", version)[0] or 0) < 2:
@@ -143,9 +152,10 @@ def fit_to_model(checkpoint: dict[str, Any], path: str, module: LightningModule,
 
 def _check_hyper_parameters(given: dict[str, Any], path: str, module: LightningModule) -> None:
     wanted = dict(module.hparams)
-    for mark, (method, program) in METHOD_MARKS.items():
-        if mark in given and mark not in wanted and not _common_mark(given, wanted):
-            raise InputError(f"{path}: this is a checkpoint of {method}; use python -m {program} for it")
+    found = [method for method in of_kind("network").values() if method.mark in given]
+    if found and not any(method.mark in wanted for method in found):
+        method = found[0]
+        raise InputError(f"{path}: this is a checkpoint of {method.title}; use python -m {program_of(method)} for it")
     different = [
         f"{key}={given[key]} in the checkpoint but {wanted[key]} in the configuration"
         for key in ARCHITECTURE
@@ -157,10 +167,6 @@ def _check_hyper_parameters(given: dict[str, Any], path: str, module: LightningM
         raise InputError(f"{path}: the checkpoint does not fit the configuration: {', '.join(different)}{hint}")
 
 
-def _common_mark(given: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    return any(mark in given and mark in wanted for mark in METHOD_MARKS)
-
-
 def _match_weights(weights: dict[str, Any], path: str, module: LightningModule) -> dict[str, Any]:
     """The weights under every name the model wants; one of the two published names of a convolution is enough."""
     wanted = module.state_dict()
@@ -168,15 +174,15 @@ def _match_weights(weights: dict[str, Any], path: str, module: LightningModule) 
     for name in wanted:
         if name not in weights and (twin := _twin(name)) in weights:
             weights[name] = weights[twin]
-    _check_numbers(weights, path)
+    whole = dict(weights)
     for name in [name for name in weights if name not in wanted and _twin(name) in wanted]:
         del weights[name]
     missing = [name for name in wanted if name not in weights]
     surplus = [name for name in weights if name not in wanted]
     shapes = [
-        f"{name} is {tuple(weights[name].shape)} instead of {tuple(value.shape)}"
-        for name, value in wanted.items()
-        if name in weights and weights[name].shape != value.shape
+        f"{name} is {tuple(value.shape)} instead of {tuple(fitting.shape)}"
+        for name, value in whole.items()
+        if (fitting := wanted.get(name, wanted.get(_twin(name)))) is not None and value.shape != fitting.shape
     ]
     problems = [
         f"{label}: {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
@@ -188,6 +194,7 @@ def _match_weights(weights: dict[str, Any], path: str, module: LightningModule) 
             f"{path}: the weights do not fit {type(module).__name__} as configured ({'; '.join(problems)}); "
             "give the configuration the checkpoint was trained with, and the program of its method"
         )
+    _check_numbers(whole, path)
     return weights
 
 

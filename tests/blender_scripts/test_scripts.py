@@ -102,7 +102,7 @@ def test_mesh_of_several_skins(blender, files, truth, tmp_path, name):
 def test_both_ways_agree_on_gltf(blender, files, tmp_path):
     assert to_mesh(blender, "--input", files / "arm.glb", "--output", tmp_path / "a.npz").returncode == 0
     character = read_gltf_character(files / "arm.glb")
-    ours = mesh_arrays(character.armature, character.skin)
+    ours = mesh_arrays(character.skeleton, character.skin)
     with np.load(tmp_path / "a.npz") as data:
         order = [list(data["bone_names"]).index(name) for name in ours["bone_names"]]
         for key in ("bone_cors", "bone_tails", "bone_axes"):

@@ -1,7 +1,7 @@
 """Anatomical penalties of reference rotations, and their gradients.
 
-The keys `…_largest_positive_f64` belong to an older pytorch3d, whose quaternions had another sign (SPEC §6.1); ours
-have w ≥ 0, as the other keys have.
+The keys `…_largest_positive_f64` belong to an older pytorch3d, whose quaternions had another sign (mathematics §6.1);
+ours have w ≥ 0, as the other keys have.
 """
 
 import re
@@ -126,7 +126,7 @@ def test_an_exact_identity_has_no_axis_penalty(reference, agree):
 
 
 def plain_axis_penalties(rotations: np.ndarray, method: str) -> np.ndarray:
-    """The axis penalties joint by joint, straight from SPEC §6.1; joints that do not turn count nothing."""
+    """The axis penalties joint by joint, straight from mathematics §6.1; joints that do not turn count nothing."""
     total = np.zeros(3)
     frames = rotations.reshape(-1, 5, 3, 3, 3)
     narrow, wide = [sin(angle * pi / 180) for angle in (5, 10, 20)], sin(pi / 3)

@@ -43,7 +43,7 @@ def converted(golden, mano_models, tmp_path_factory):
 
 
 def runs_of(annotations):
-    """``{name: (capture, frame numbers, open at the end)}`` of right hands, frame by frame (SPEC §5)."""
+    """``{name: (capture, frame numbers, open at the end)}`` of right hands, frame by frame (mathematics §5)."""
     found = {}
     for capture, frames in annotations.items():
         numbers = sorted(frames)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from data.axes.estimate import estimate_axes
-from data.axes.hand import character_hand, mano_hand
+from data.axes.hand import mano_hand
 from data.axes.mano import mano_arrays, upright
 from data.axes.mesh_shape import DIRECTIONS, directions_round, propose_splay
-from data.character.mesh_file import read_character
+from data.character.reading import read_mesh_character
 from model.hands import ManoHand
 from model.topology import N_FINGERS, SIDES
 from tests.golden_form import estimated_characters
@@ -42,7 +42,7 @@ def character(request, golden):
     """(name, side, hand) of each reference character."""
     name, side = request.param
     file = golden / "inputs" / f"{name}_mesh_data.npz"
-    return name, side, character_hand(read_character(file, None), side)
+    return name, side, read_mesh_character(file).hand(side).bare
 
 
 @pytest.fixture(params=SIDES, scope="module")
@@ -75,7 +75,7 @@ def test_directions(reference, character, agree):
 
 
 def test_hand_mesh(reference, golden, name, agree):
-    hand = character_hand(read_character(golden / "inputs" / f"{name}_mesh_data.npz", None), "right")
+    hand = read_mesh_character(golden / "inputs" / f"{name}_mesh_data.npz").hand("right").bare
     used = np.unique(hand.faces)
     agree(hand.vertices[used], reference[f"{name}_right_mesh_verts"], 1e-7, "axis estimation: mesh")
     expected = reference[f"{name}_right_mesh_faces"].astype(np.int64)

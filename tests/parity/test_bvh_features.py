@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.character.mesh_file import read_character
+from data.character.reading import read_annotated
 from data.features.row import compute_features, split
 from data.formats.bvh import read_bvh
 from data.rig import find_hand
@@ -65,7 +65,7 @@ def test_mixamo_clip(golden, mixamo_clip, dtype):
     expected = np.load(golden / "bvh" / f"{mixamo_clip}_features.npz")
     name = str(expected["character"])
     inputs = golden / "inputs"
-    character = read_character(inputs / f"{name}_mesh_data.npz", inputs / f"{name}_finger_axis.npz")
+    hand = read_annotated(inputs / f"{name}_mesh_data.npz", inputs / f"{name}_finger_axis.npz").hand("right")
     motion = read_bvh(golden / "bvh" / f"{mixamo_clip}.bvh")
     found = find_hand(motion.joint_names, "right")
     assert found.domain == "mixamo"
@@ -74,7 +74,7 @@ def test_mixamo_clip(golden, mixamo_clip, dtype):
     local = motion.rotations(found.indices)
 
     def rows(share, dtype=torch.float64):
-        offsets, axes = (torch.from_numpy(part["right"]) for part in (character.offsets, character.axes))
+        offsets, axes = (torch.from_numpy(part) for part in (hand.rest.offsets, hand.axes))
         offsets = offsets * torch.from_numpy(share(tuple(offsets.shape)))
         return compute_features(offset_hand(offsets.to(dtype), axes.to(dtype), "right"), local * share(local.shape))
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from pytorch3d.transforms import quaternion_to_matrix
 
-from data.character.mesh_file import read_character
+from data.character.reading import read_annotated
 from model.hands import ManoHand, offset_hand
 from model.optimizer.published import optimise_frame
 from tests.helpers import relative_error, tensor
@@ -36,10 +36,11 @@ def hands(golden, reference, mano_models, mano_axes):
     """Hands by what the keys of the reference call them."""
 
     def character(name):
-        read = read_character(
+        read = read_annotated(
             golden / "inputs" / f"{name}_mesh_data.npz", golden / "inputs" / f"{name}_finger_axis.npz"
         )
-        return offset_hand(tensor(read.offsets["right"], torch.float32), _orthonormal(read.axes["right"]), "right")
+        hand = read.hand("right")
+        return offset_hand(tensor(hand.rest.offsets, torch.float32), _orthonormal(hand.axes), "right")
 
     mano = ManoHand.load(mano_models, mano_axes, "right", torch.float32)
     return {
