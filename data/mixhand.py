@@ -50,7 +50,7 @@ def expand_characters(entries: Sequence[str]) -> list[str]:
         times = _number(match["times"] or "1") if match else 0
         if not group or not all(group) or times < 1:
             raise InputError(
-                f"characters: expected NAME, NAME*3, (NAME+NAME)*3 or NAME00..11, found {entry!r}; mend that entry of "
+                f"characters: expected NAME, NAME*3, (NAME+NAME)*3 or NAME00..11, found {entry!r}; fix that entry of "
                 f"the list"
             )
         expanded = [name for each in group for name in _expand_range(each)]

@@ -68,8 +68,8 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = action.help or ""
-        told = action.default in (None, False, argparse.SUPPRESS) or "default" in text or action.required
-        return text if told else f"{text} (default: %(default)s)"
+        named = action.default in (None, False, argparse.SUPPRESS) or "default" in text or action.required
+        return text if named else f"{text} (default: %(default)s)"
 
 
 def _boolean(text: str) -> bool:

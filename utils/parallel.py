@@ -9,8 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
@@ -74,7 +77,8 @@ def map_unordered(
         with _ray_session(jobs, cluster):
             yield from _on_ray(function, items, jobs)
         return
-    calls = (joblib.delayed(_attempt)(function, item) for item in items)
+    attempt = partial(_attempt_below, os.getpid()) if backend == "loky" else _attempt
+    calls = (joblib.delayed(attempt)(function, item) for item in items)
     with _workers(backend, jobs, cluster) as count:
         # One item at a time: items are long, and whoever is free takes the next one.
         parallel = joblib.Parallel(
@@ -84,6 +88,23 @@ def map_unordered(
             yield from parallel(calls)
         except TerminatedWorkerError as error:
             raise InputError(_KILLED) from error
+
+
+_watched: set[int] = set()  # processes that this one ends with
+
+
+def _attempt_below(parent: int, function: Callable[[Item], Result], item: Item) -> Done[Item, Result]:
+    """As `_attempt`, in a process that ends when its parent has been killed."""
+    if parent not in _watched and parent != os.getpid():
+        _watched.add(parent)
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    return _attempt(function, item)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _attempt(function: Callable[[Item], Result], item: Item) -> Done[Item, Result]:

@@ -230,10 +230,10 @@ def _clips_of(description: dict) -> tuple[Clip, ...]:
     return tuple(Clip(str(c["name"]), int(c["frames"]), _frame_time(c["frame_time"])) for c in description["clips"])
 
 
-def _frame_time(told: Any) -> float | None:
-    if told is not None and not (told == 0 or is_rate(1 / told)):
-        raise ValueError(f"a frame time of {told} seconds")
-    return told
+def _frame_time(stored: Any) -> float | None:
+    if stored is not None and not (stored == 0 or is_rate(1 / stored)):
+        raise ValueError(f"a frame time of {stored} seconds")
+    return stored
 
 
 def available_characters(data_path: str | Path) -> list[str]:
@@ -271,15 +271,15 @@ def check_rows(file: FeatureFile) -> None:
     """
     _check_finite(file.rows, str(file.path), file.clips)
     try:
-        told = orjson.loads(file.path.with_suffix(".json").read_bytes()).get("sha256")
+        stored = orjson.loads(file.path.with_suffix(".json").read_bytes()).get("sha256")
     except (OSError, ValueError, AttributeError):
-        return  # published files have no description, and a damaged one has been told when the file was opened
-    if told is None:
+        return  # published files have no description, and a damaged one was reported when the file was opened
+    if stored is None:
         return
     digest = hashlib.sha256()
     for start in range(0, len(file.rows), _SCAN_ROWS):
         digest.update(np.ascontiguousarray(file.rows[start : start + _SCAN_ROWS], dtype=_DTYPE).data)
-    if digest.hexdigest() != told:
+    if digest.hexdigest() != stored:
         raise InputError(
             f"{file.path}: expected the features that were written, found others: its content has changed since; run "
             f"`{PREPROCESS_COMMAND} {file.path.parent} --force`"
@@ -401,5 +401,5 @@ def _check_finite(rows: np.ndarray, where: str, clips: Sequence[Clip], first_fra
         frame = row - sum(clip.frames for clip in clips[:clip])
         raise InputError(
             f"{where}: expected finite features, found NaN or infinite ones in frame {first_frame + frame} of "
-            f"{clips[clip].name!r}; mend the motion it comes from and preprocess again"
+            f"{clips[clip].name!r}; repair the motion it comes from and preprocess again"
         )

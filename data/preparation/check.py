@@ -253,7 +253,7 @@ def _advice(folder: MixHandFolder, characters: list[CharacterReport], mano: dict
         f"make the axes with `python -m run.calculate_mixamo_axis --mesh_data {folder.finger_data}`": having(
             "axes", MISSING, DAMAGED
         ),
-        "mend or remove the motions named above": having("motions", DAMAGED),
+        "repair or remove the motions named above": having("motions", DAMAGED),
         f"`python -m run.preprocess_mixhand --data_path {path} --force`, or fetch the archive again": (
             having("features", DAMAGED) or having("statistics", DAMAGED)
         ),

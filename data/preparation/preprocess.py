@@ -139,7 +139,7 @@ class Preprocessor:
             InputError: a file cannot be used; no feature file is written then.
         """
         if not plan.up_to_date:
-            remove_leftovers(self._folder.features(plan.character))
+            remove_leftovers(self._folder.path)
             self._write(plan, report)
         domain, clips = stored_clips(self.data_path, plan.character)
         frames = sum(clip.frames for clip in clips)

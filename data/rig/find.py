@@ -121,13 +121,13 @@ def _told_side(hand: Found, heads: np.ndarray, source: str | os.PathLike, side: 
             f"{source}: expected a {by_name} hand as the file's name says, found the joints of a {by_joints} hand; "
             "rename the file, or mirror the hand"
         )
-    told = by_joints or by_name or side
-    if told is None:
+    found_side = by_joints or by_name or side
+    if found_side is None:
         raise InputError(
             f"{source}: found one hand of which neither names nor joints say whether it is right or left; put that "
             "into the file's name, or say which with --hands"
         )
-    return told
+    return found_side
 
 
 def print_map(joint_names: Sequence[str], parents: Sequence[int] | np.ndarray | None = None, source: str = "") -> str:

@@ -172,7 +172,7 @@ def test_the_command(raw, tmp_path):
     done = subprocess.run(command[:-1], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "error: " in done.stderr and "1 of 5 characters (Aj)" in done.stderr
-    assert "a.bvh" in done.stdout and "next: mend or remove" in done.stdout
+    assert "a.bvh" in done.stdout and "next: repair or remove" in done.stdout
 
 
 def test_no_data_set(tmp_path):
