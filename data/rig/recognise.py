@@ -154,7 +154,7 @@ class Rig:
                 break
             line.insert(0, joint)
         below = self._next(deepest, number)
-        while below is not None and below not in line:
+        while below is not None and below not in (*line, wrist) and not self.read[below].is_wrist:
             line.append(below)
             below = self._next(below, number)
         return [joint for joint in line if joint in own or not self.read[joint].helper]
