@@ -14,12 +14,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 
 from data.blender import ADVICE, find_blender
@@ -31,20 +29,21 @@ from data.motion.reading import MANO_FPS, PARAMETERS, Motion, find_motions, read
 from data.motion.writing import FORMATS, Job, check_target, output_paths, skin_missing, write_motion
 from data.rig import read_rig_map
 from model.methods import CLOSING, MAIN, OPTIMUM, named, names, of_kind
-from model.retargeting import Retargeting
-from model.streaming import StreamingNetwork
 from model.topology import N_SHAPE, SIDES
-from model.transfer import SourceMotion, Transfer
 from run.evaluation.line_up import load_network
 from run.retargeting.film import Shown, write_motion_film
 from run.retargeting.plan import FILMS, Plan, formats_of, inputs_of, plan_of
 from run.retargeting.report import hand_report, print_reports, write_report
+from run.retargeting.retargeter import Retargeter
 from run.training.callbacks import say
 from utils.cli import CommandLine, guarded
-from utils.errors import InputError
+from utils.errors import InputError, spoken
 from utils.progress import progress
 from utils.safe_read import read_npy, read_npz
 from utils.video import check_format
+
+OPTIONS = {"scale": "--source_scale"}
+"""What settings are called here, where that is not ``--setting``."""
 
 
 def argument_parser() -> CommandLine:
@@ -91,43 +90,6 @@ def argument_parser() -> CommandLine:
     return parser
 
 
-@dataclass(frozen=True)
-class Retargeter:
-    """Everything that stays the same from motion to motion."""
-
-    target: Character
-    method: str
-    network: Retargeting | None
-    refine: int
-    contacts: bool
-    sides: tuple[str, ...]
-
-    def transfers(self, motion: Motion) -> dict[str, tuple[SourceMotion, Transfer]]:
-        """Side → what is to be done, for the hands that source and target both have.
-
-        Raises:
-            InputError: they have none in common.
-        """
-        sides = [side for side in self.sides if side in motion.tracks and side in self.target.hands]
-        if not sides:
-            raise InputError(
-                f"{motion.path}: expected a {' or '.join(self.sides)} hand that {self.target.name} has too, found "
-                f"the {' and '.join(motion.tracks)} hand here and the {' and '.join(self.target.sides)} hand there; "
-                f"change --hands"
-            )
-        result = {}
-        for side in sides:
-            track, hand = motion.tracks[side], self.target.hands[side]
-            network = None if self.network is None else StreamingNetwork(self.network, hand.shaped, hand.shape)
-            mask = torch.from_numpy(track.present & hand.present)
-            source = SourceMotion(track.hand.shaped, track.local, motion.frame_rate)
-            transfer = Transfer(
-                self.method, hand.shaped, mask, network, refine=self.refine, contacts=self.contacts
-            )  # fmt: skip
-            result[side] = source, transfer
-        return result
-
-
 def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Retarget what the options say; of a folder, a motion that fails does not stop the others.
 
@@ -153,14 +115,13 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     plan = plan_of(config, files, formats, into_file)
     plan.check(inputs_of(config, files, reading))
     network = load_network(config.ckpt_path, config.method) if named(config.method).kind == "network" else None
-    shape, for_target = _shape(config.shape, "--shape"), replace(reading, scale_option="--target_scale")
-    target = read_character(config.target, for_target, shape, config.target_scale)
+    shape = _shape(config.shape, "--shape")
+    target = _character("--target_scale", config.target, reading, shape, config.target_scale)
     check_target(target, formats)
     if (lacks := skin_missing(target)) and not set(FILMS).isdisjoint(formats):
         say(f"note: {target.name} is drawn as bones: {target.path} has {lacks}")
     source_shape = _shape(config.source_shape, "--source_shape")
-    unscaled = replace(reading, scale_option="")
-    own_hand = None if config.source_hand is None else read_character(config.source_hand, unscaled, source_shape)
+    own_hand = None if config.source_hand is None else _character("by", config.source_hand, reading, source_shape)
     sides = SIDES if config.hands == "both" else (config.hands,)
     open_touches = config.no_contacts and named(config.method).name == CLOSING
     method = OPTIMUM if open_touches else config.method
@@ -178,10 +139,18 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
             except InputError as error:
                 if len(files) == 1:
                     raise
-                failures[file] = str(error)
+                failures[file] = spoken(error, OPTIONS)
             advance()
     _say(reports, failures, config, len(files))
     return reports
+
+
+def _character(scale: str, *arguments: Any) -> Character:
+    """`read_character`, whose messages say what scales this file."""
+    try:
+        return read_character(*arguments)
+    except InputError as error:
+        raise InputError(spoken(error, {"scale": scale})) from None
 
 
 def _lacks_rate(path: Path) -> bool:
@@ -295,4 +264,4 @@ def _say(reports: list[dict[str, Any]], failures: dict[Path, str], config: argpa
 
 
 if __name__ == "__main__":
-    guarded(retarget)
+    guarded(retarget, OPTIONS)

@@ -228,8 +228,10 @@ def alone(folder):
     return digests(folder)
 
 
-@pytest.mark.parametrize("backend", ["loky", "dask"])
+@pytest.mark.parametrize("backend", ["loky", "dask", pytest.param("ray", marks=pytest.mark.slow)])
 def test_two_workers_write_the_same(folder, alone, backend, monkeypatch, capsys):
+    if backend == "ray":
+        pytest.importorskip("ray", reason="Ray is not installed (pip install 'ray>=2.40,<3')")
     monkeypatch.setattr(preprocess_mixhand, "SMALL", 0)  # or so little would not be handed to other processes
     run(folder, "--force", "--jobs", "2", "--backend", backend)
     assert digests(folder) == alone
@@ -243,7 +245,7 @@ def test_two_workers_write_the_same(folder, alone, backend, monkeypatch, capsys)
 
 def test_workers_that_are_not_there(folder, monkeypatch):
     monkeypatch.setattr("utils.parallel.CONNECT_SECONDS", 0.5)
-    with pytest.raises(InputError, match="--cluster tcp://127.0.0.1:9: no Dask scheduler answers"):
+    with pytest.raises(InputError, match="`cluster` tcp://127.0.0.1:9: no Dask scheduler answers"):
         run(folder, "--backend", "dask", "--cluster", "tcp://127.0.0.1:9")
     with pytest.raises(InputError, match="--jobs: expected at least 1, found 0"):
         run(folder, "--jobs", "0")
