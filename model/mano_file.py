@@ -38,8 +38,7 @@ def find_model_file(path: str | Path, side: str) -> Path:
     raise InputError(
         f"{path}: expected a MANO model here ({name}.pkl or {name}.npz, in this folder or in its folder 'mano'), "
         f"found none. Download MANO from https://mano.is.tue.mpg.de, or build the open hand with "
-        f"`python -m run.build_open_hands`, and point the option for the MANO model "
-        f"(--smplx_path or --model.smplx_model_path) to its folder 'models'."
+        f"`python -m run.build_open_hands`, and point `smplx_path` to its folder 'models'."
     )
 
 
