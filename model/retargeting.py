@@ -32,8 +32,8 @@ from model import presence
 from model.hands import ManoHand, PosedHand, ShapedHand, offset_hand
 from model.kinematics import finger_part, fingers_of, rotation_from_rows
 from model.losses import AnatomicalLoss, finger_weights, unit_rows
+from model.measures import measure
 from model.methods import Task, of_kind
-from model.metrics import joint_error, pinch_error, s_finger_ceiling, semantic_similarity
 from model.reconstruction import ReconstructionNet
 from model.semantics import SemanticMatrix, SourceDirections
 from model.topology import DOMAINS, MIDDLE, N_FINGERS, N_JOINTS, N_SHAPE, ROOTS
@@ -392,17 +392,10 @@ class Retargeting(LightningModule):
         task = Task(shaped, prepared, shared.present)
         results = {name: copy.pose(task) for name, copy in of_kind("copy").items()}
         results[self.method] = shaped.with_tbs(self.decode(output))
-        if truth:
-            recorded = own_pose(shaped, target)
+        recorded = own_pose(shaped, target).joints if truth else None
         for method, posed in results.items():
-            s_finger, s_palm = semantic_similarity(
-                shared.directions, posed.joints, posed.frames, *self.metric_masks, present=shared.present
-            )
-            error, pairs = pinch_error(source.semantic_matrix.finger, posed.joints, shared.present)
-            metrics = {"S_finger": s_finger, "S_palm": s_palm, "pinch_error": error, "pinch_pairs": pairs}
-            metrics["S_finger_ceiling"] = s_finger_ceiling(s_finger, shared.present)
-            if truth:
-                metrics["mixamo_MSE"] = joint_error(posed.joints, recorded.joints, shared.present)
+            metrics = measure(shared.directions, posed, shared.present, recorded, *self.metric_masks).by_window()
+            del metrics["frames"]  # all windows have as many
             self._record(method, direction, metrics)
             if method == self.method:
                 self._log_published(direction, metrics)

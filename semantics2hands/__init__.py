@@ -31,7 +31,7 @@ _HOMES = {
     "OptimizerSettings": "model.optimizer:OptimizerSettings",
     "optimise": "model.optimizer:optimise",
     # measure
-    "frame_quality": "model.quality:frame_quality",
+    "measure": "model.measures:measure",
     # write
     "Job": "data.motion.writing:Job",
     "output_paths": "data.motion.writing:output_paths",

@@ -14,7 +14,7 @@ from data.dataset import MixHandFolder
 from data.features.row import HandFeatures
 from data.rig.surface import HandSurface
 from model.hands import PosedHand
-from model.metrics import CLOSED
+from model.measures import CLOSED
 from model.retargeting import HandModels
 from model.skinning import skin_hand
 from model.topology import PARENTS, ROOTS, TIPS

@@ -11,9 +11,8 @@ import torch
 
 from data.character.character import CharacterHand
 from model.hands import PosedHand
+from model.measures import TIP_PAIRS, fingertip_contacts
 from model.methods import COPY, METHODS, named
-from model.metrics import TIP_PAIRS, fingertip_contacts
-from model.topology import TIPS
 from model.transfer import SourceMotion, Transfer
 from run.drawing.clip import Clip, Track
 from run.drawing.render import color_of
@@ -69,12 +68,8 @@ def _stacked(clips: list[Clip]) -> Iterator[np.ndarray]:
 
 def _clip(side: str, shown: Shown, kept: torch.Tensor, title: str, names, size: int, rate: float, note: str) -> Clip:
     source = shown.source.at(kept)
-    tips = torch.tensor([bool(shown.transfer.present[tip]) for tip in TIPS])
-    contacts = fingertip_contacts(source.semantic_matrix.finger)
-    touching = [
-        [TIP_PAIRS[pair] for pair in row.nonzero()[:, 0].tolist() if all(tips[list(TIP_PAIRS[pair])])]
-        for row in contacts
-    ]
+    contacts = fingertip_contacts(source.directions.distance, shown.transfer.present)
+    touching = [[TIP_PAIRS[pair] for pair in row.nonzero()[:, 0].tolist()] for row in contacts]
     refined = f" + {shown.transfer.refine} steps" if shown.transfer.refine else ""
     method = named(shown.transfer.method)
     columns = [
