@@ -17,12 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from smplx.body_models import MANO
-from smplx.lbs import lbs
 from torch import Tensor
 
 from model import kinematics, presence
 from model.layout import frames_first, frames_last, turn
+from model.mano_body import ManoBody
 from model.mano_file import N_BONES, FoldedSkin, load_mano
 from model.semantics import SemanticMatrix, palm_length, semantic_matrix
 from model.topology import BONES_PER_FINGER, MANO_BONES, N_FINGERS, N_SHAPE, check_side
@@ -229,7 +228,7 @@ class ManoHand:
     """The MANO hand model of one side, folded for fast joints. Load once, then :meth:`with_shape`."""
 
     side: str
-    model: MANO
+    model: ManoBody
     skin: FoldedSkin
     axes: ManoAxes | None
     bend: Tensor | None  # (11, 5, 3) from one side of a finger to the other, along its bend axis: map of the shape
@@ -285,7 +284,7 @@ class ManoHand:
     @property
     def faces(self) -> np.ndarray:
         """Triangles ``(F, 3)`` of the surface."""
-        return np.asarray(self.model.faces)
+        return self.model.faces
 
     def with_shape(self, betas: Tensor) -> ShapedHand:
         """The hand with shape components ``betas (..., 10)``; lengths in metres."""
@@ -366,7 +365,7 @@ class ManoSurface:
         return torch.cat([torch.zeros_like(bones[:1]), bones])
 
     def vertices(self, local: Tensor, joints: Tensor) -> Tensor:
-        """Posed surface ``(..., V, 3)`` through smplx's skinning, wrist at the origin.
+        """Posed surface ``(..., V, 3)`` by linear blend skinning, wrist at the origin.
 
         Args:
             local: ``(..., 5, 3, 3, 3)`` local rotations.
@@ -376,21 +375,11 @@ class ManoSurface:
         model, dtype = self.hand.model, self.hand.model.dtype
         pose = torch.eye(3, dtype=dtype, device=local.device).repeat(*batch, N_BONES, 1, 1)
         pose[..., list(MANO_BONES), :, :] = local.flatten(-4, -3).to(dtype)
-        betas = self.betas.to(dtype).expand(*batch, N_SHAPE).reshape(-1, N_SHAPE)
+        betas = self.betas.to(dtype).expand(*batch, N_SHAPE).to(local.device)
         model = model.to(local.device)
-        vertices, _ = lbs(
-            betas,
-            pose.reshape(len(betas), N_BONES, 3, 3),
-            model.v_template,
-            model.shapedirs,
-            model.posedirs,
-            model.J_regressor,
-            model.parents,
-            model.lbs_weights,
-            pose2rot=False,
-        )
-        wrist = torch.einsum("v,bvx->bx", model.J_regressor[0], vertices)
-        return (vertices - wrist[:, None]).to(local.dtype).reshape(*batch, -1, 3)
+        vertices, _ = model.vertices(betas, pose)
+        wrist = torch.einsum("v,...vx->...x", model.J_regressor[0], vertices)
+        return (vertices - wrist.unsqueeze(-2)).to(local.dtype)
 
 
 def _spread(tensor: Tensor, batch: torch.Size, own_dims: int) -> Tensor:

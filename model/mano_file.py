@@ -7,8 +7,6 @@ loaded: the joints of a pose then cost a few small products instead of 778 skinn
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -16,10 +14,9 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse
 import torch
-from smplx.body_models import MANO
-from smplx.utils import Struct
 from torch import Tensor
 
+from model.mano_body import ManoBody
 from model.topology import MANO_BONES, MANO_TIP_VERTICES, MANO_TO_HAND, N_SHAPE, PARENTS, WRIST, check_side
 from utils.errors import InputError
 from utils.safe_read import read_npz, read_pickle
@@ -41,8 +38,7 @@ def find_model_file(path: str | Path, side: str) -> Path:
     raise InputError(
         f"{path}: expected a MANO model here ({name}.pkl or {name}.npz, in this folder or in its folder 'mano'), "
         f"found none. Download MANO from https://mano.is.tue.mpg.de, or build the open hand with "
-        f"`python -m run.build_open_hands`, and point the option for the MANO model "
-        f"(--smplx_path or --model.smplx_model_path) to its folder 'models'."
+        f"`python -m run.build_open_hands`, and point `smplx_path` to its folder 'models'."
     )
 
 
@@ -111,8 +107,8 @@ def _check_shapes(path: Path, arrays: dict[str, np.ndarray]) -> None:
         raise InputError(f"{path}: kintree_table: every bone must come after its parent; found {parents.tolist()}.")
 
 
-def load_mano(path: str | Path, side: str) -> tuple[MANO, np.ndarray]:
-    """Load a side's model into :class:`smplx.body_models.MANO`, in float64, without running anything from the file.
+def load_mano(path: str | Path, side: str) -> tuple[ManoBody, np.ndarray]:
+    """Load a side's model in float64, without running anything from the file.
 
     The distributed left model's shape directions are not mirrored along x as its other arrays are; they are
     recognised by being (nearly) equal to the right model's, and their x-part is then negated (mathematics §3). The
@@ -130,22 +126,7 @@ def load_mano(path: str | Path, side: str) -> tuple[MANO, np.ndarray]:
             left = arrays["shapedirs"]
             if left.shape == right.shape and np.abs(left[:, 0] - right[:, 0]).sum() < 1:
                 left[:, 0] *= -1
-    # smplx picks the (unused) extra joints of the body family when it is built; ours come from `tip_vertices`. It also
-    # prints a remark on every model of ten shape components, which MANO's are.
-    with contextlib.redirect_stdout(io.StringIO()):
-        model = MANO(
-            model_path=str(file),
-            is_rhand=side == "right",
-            data_struct=Struct(**arrays, J=arrays["J_regressor"] @ arrays["v_template"]),
-            create_hand_pose=False,
-            create_global_orient=False,
-            create_betas=False,
-            create_transl=False,
-            use_pca=False,
-            flat_hand_mean=True,
-            dtype=torch.float64,
-        )
-    return model.requires_grad_(False), arrays["tip_vertices"]
+    return ManoBody.of(arrays), arrays["tip_vertices"]
 
 
 @dataclass(frozen=True)
@@ -168,9 +149,9 @@ class FoldedSkin:
     anchored: Tensor  # (11, P, 3) Σ_v regressor × weight × vertex − mass × beginning of the bone
 
     @staticmethod
-    def of(model: MANO, tip_vertices: np.ndarray) -> FoldedSkin:
+    def of(model: ManoBody, tip_vertices: np.ndarray) -> FoldedSkin:
         """Fold ``model``; one pass over its vertices."""
-        tips = torch.eye(model.get_num_verts(), dtype=model.dtype)[tip_vertices]
+        tips = torch.eye(len(model.v_template), dtype=model.dtype)[tip_vertices]
         regressor = torch.cat([model.J_regressor, tips])[list(MANO_TO_HAND)]
         weights = model.lbs_weights[:, [0, *MANO_BONES]]
         touched = (regressor != 0).to(weights) @ (weights != 0).to(weights) > 0
@@ -184,7 +165,7 @@ class FoldedSkin:
         bones = regressor @ vertices
         bones[:, WRIST] = 0
         bone_joints = torch.tensor([WRIST, *(1 + 4 * (i // 3) + i % 3 for i in range(N_BONES - 1))])
-        # smplx keeps pose directions as (135, V * 3), bones in MANO's order.
+        # Pose directions lie as (135, V * 3), bones in MANO's order.
         posedirs = model.posedirs.reshape(N_BONES - 1, 9, -1, 3)[[b - 1 for b in MANO_BONES]].flatten(0, 1)
         parents = [max(parent, WRIST) for parent in PARENTS]
         return FoldedSkin(

@@ -31,6 +31,7 @@ from run.evaluation.scores import DirectionScores, score
 from run.evaluation.tables import DIRECTIONS
 from run.training.callbacks import say
 from run.training.checkpoints import display_path
+from run.training.command_line import OPTIONS
 from run.training.loading import LoadedRun, load_run
 from utils.cli import CommandLine, guarded, processors
 from utils.errors import InputError
@@ -125,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             jobs = [pool.submit(draw, film, look, advance) for film in films]
             written += [job.result() for job in as_completed(jobs)]
     if surfaces.without_mesh:
-        say(f"note: drawn as bones, because {display_path(surfaces.folder)} has no mesh of them: "
+        say(f"note: drawn as bones, because {display_path(surfaces.folder.finger_data)} has no mesh of them: "
             f"{', '.join(surfaces.without_mesh)}")  # fmt: skip
     print(f"Written: {len(written)} files in {display_path(options.output_dir)}", flush=True)
 
@@ -265,4 +266,4 @@ def draw(film: Film, look: Look, advance) -> Path:
 
 
 if __name__ == "__main__":
-    guarded(main)
+    guarded(main, OPTIONS)

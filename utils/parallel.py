@@ -26,7 +26,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _KILLED = (
-    "a worker process was killed, most likely because memory ran out; use fewer --jobs and run again: "
+    "a worker process was killed, most likely because memory ran out; use fewer `jobs` and run again: "
     "what is finished will not be done again"
 )
 BACKENDS = ("loky", "dask", "ray")
@@ -67,9 +67,9 @@ def map_unordered(
         InputError: the backend is not known or not installed, its cluster cannot be reached, or a worker was killed.
     """
     if backend not in BACKENDS:
-        raise InputError(f"--backend: expected one of {', '.join(BACKENDS)}, found {backend!r}")
+        raise InputError(f"`backend`: expected one of {', '.join(BACKENDS)}, found {backend!r}")
     if jobs < 1:
-        raise InputError(f"--jobs: expected at least 1, found {jobs}")
+        raise InputError(f"`jobs`: expected at least 1, found {jobs}")
     if backend == "loky" and jobs == 1:
         yield from (_attempt(function, item) for item in items)
         return
@@ -132,7 +132,7 @@ def _dask_client(jobs: int, address: str | None) -> Iterator[None]:
         from distributed import Client
     except ImportError as error:
         raise InputError(
-            "--backend dask: Dask is not installed here; run `pip install 'dask[distributed]'` or use --backend loky"
+            "`backend` dask: Dask is not installed here; run `pip install 'dask[distributed]'` or use `backend` loky"
         ) from error
     address = address or dask.config.get("scheduler-address", None)
     new = {"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
@@ -140,7 +140,7 @@ def _dask_client(jobs: int, address: str | None) -> Iterator[None]:
         client = Client(address, timeout=CONNECT_SECONDS) if address else Client(**new)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"--cluster {address}: no Dask scheduler answers there ({error}); check the address"
+            f"`cluster` {address}: no Dask scheduler answers there ({error}); check the address"
         ) from error
     with client:
         yield
@@ -152,7 +152,7 @@ def _ray_session(jobs: int, address: str | None) -> Iterator[None]:
         import ray
     except ImportError as error:
         raise InputError(
-            "--backend ray: Ray is not installed here; run `pip install ray` or use --backend loky or dask"
+            "`backend` ray: Ray is not installed here; run `pip install ray` or use `backend` loky or dask"
         ) from error
     started = not ray.is_initialized()
     if started:
@@ -164,7 +164,7 @@ def _ray_session(jobs: int, address: str | None) -> Iterator[None]:
         try:
             ray.init(**where, **here, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError) as error:
-            raise InputError(f"--cluster {address}: no Ray cluster answers there ({error}); check it") from error
+            raise InputError(f"`cluster` {address}: no Ray cluster answers there ({error}); check it") from error
     try:
         yield
     finally:

@@ -176,7 +176,7 @@ def _from_mesh(hand: BareHand, preset: np.ndarray | None) -> tuple[FingerEstimat
         if found is None:
             raise InputError(
                 f"{hand.name}: the mesh is open round the last joint of the {hand.side} {FINGERS[finger]} finger, so "
-                f"its shape tells no axis; use --method combined"
+                f"its shape tells no axis; use `method` combined"
             )
         splay = found.splay if preset is None else found.closest(preset[finger, 2, 2])
         bend = np.cross(splay, twist)

@@ -32,7 +32,6 @@ PUBLISHED_FORMAT = "published-mixhand-features"
 FORMATS = {"ours": FORMAT, "published": PUBLISHED_FORMAT}
 """What a layout is called on the command line, and in the description beside a file."""
 VERSION = 1
-PREPROCESS_COMMAND = "python -m run.preprocess_mixhand --data_path"
 
 _NAMED = 12  # characters that an error message lists
 _SCAN_ROWS = 2048
@@ -281,30 +280,30 @@ def check_rows(file: FeatureFile) -> None:
         digest.update(np.ascontiguousarray(file.rows[start : start + _SCAN_ROWS], dtype=_DTYPE).data)
     if digest.hexdigest() != stored:
         raise InputError(
-            f"{file.path}: expected the features that were written, found others: its content has changed since; run "
-            f"`{PREPROCESS_COMMAND} {file.path.parent} --force`"
+            f"{file.path}: expected the features that were written, found others: its content has changed since; "
+            f"preprocess {file.path.parent} again (run.preprocess_mixhand with `force`)"
         )
 
 
 def _missing(data_path: Path, character: str) -> str:
     if not data_path.is_dir():
-        return f"{data_path}: expected the folder of the data set, found no folder; set --data.data_path"
+        return f"{data_path}: expected the folder of the data set, found no folder; set `data_path`"
     names = available_characters(data_path)
     found = ", ".join([*names[:_NAMED], *(["…"] if len(names) > _NAMED else [])]) or "none"
     found += f" ({len(names)} in all)" if len(names) > _NAMED else ""
     if any((data_path / character).glob("*.bvh")):
-        hint = f"its motions are there, so run `{PREPROCESS_COMMAND} {data_path}`"
+        hint = f"its motions are there, so preprocess {data_path} (run.preprocess_mixhand)"
     else:
         hint = (
-            f"choose others with --data.train_characters and the like, or put BVH files into "
-            f"{data_path / character} and run `{PREPROCESS_COMMAND} {data_path}`"
+            f"choose others with `train_characters` and the like, or put BVH files into "
+            f"{data_path / character} and preprocess it (run.preprocess_mixhand)"
         )
     return f"{data_path / character}.npy: expected the features of {character}, found only those of: {found}; {hint}"
 
 
 def _from_ours(path: Path, character: str, mixamo_stride: int, rows: np.ndarray) -> FeatureFile:
     beside = path.with_suffix(".json")
-    again = f"run `{PREPROCESS_COMMAND} {path.parent} --force true`"
+    again = f"preprocess {path.parent} again (run.preprocess_mixhand with `force`)"
     if not beside.is_file():
         raise InputError(f"{path}: expected its description in {beside.name} beside it, found none; {again}")
     try:

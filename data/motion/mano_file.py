@@ -62,7 +62,7 @@ def frame_rate(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> flo
         rate = float(stored)
     except (TypeError, ValueError):
         raise InputError(f"{path}: expected a number of frames per second, found {str(stored)[:40]!r}") from None
-    return check_rate(rate, str(path), "correct it or give --fps")
+    return check_rate(rate, str(path), "correct it or give `fps`")
 
 
 def read_mano_motion(path: str | os.PathLike, hands_mean: np.ndarray | None = None) -> ManoMotion:
@@ -78,7 +78,7 @@ def read_mano_motion(path: str | os.PathLike, hands_mean: np.ndarray | None = No
 
     def models(_side: str) -> Model:
         if hands_mean is None:
-            raise InputError("its poses are relative to MANO's mean pose; give the model with --smplx_path")
+            raise InputError("its poses are relative to MANO's mean pose; give the model with `smplx_path`")
         return Model(hands_mean, np.eye(45))
 
     return next(iter(read_mano_motions(path, models).values()))

@@ -87,13 +87,13 @@ class Preprocessor:
 
     def __post_init__(self) -> None:
         if self.layout not in FORMATS:
-            raise InputError(f"--format: expected one of {', '.join(FORMATS)}, found {self.layout!r}")
+            raise InputError(f"`format`: expected one of {', '.join(FORMATS)}, found {self.layout!r}")
 
     def characters(self) -> list[str]:
         """Names of the folders that hold BVH files, sorted. Raises InputError if there are none."""
         if not self.data_path.is_dir():
             raise InputError(
-                f"{self.data_path}: expected the folder of the data set, found no folder; set --data_path"
+                f"{self.data_path}: expected the folder of the data set, found no folder; set `data_path`"
             )
         names = self._folder.moving()
         if not names:
@@ -173,8 +173,8 @@ class Preprocessor:
         missing = () if of is None else of.missing
         if missing and self.layout == "published":
             raise InputError(
-                f"{character}: expected a hand with all joints for --format published, which cannot say which are "
-                f"missing; found {len(missing)} missing; write it with --format ours"
+                f"{character}: expected a hand with all joints for `format` published, which cannot say which are "
+                f"missing; found {len(missing)} missing; write it with `format` ours"
             )
         stride = MIXAMO_STRIDE if domain == "mixamo" else 1
         moments = WindowMoments()
@@ -201,7 +201,7 @@ class Preprocessor:
         if self.side not in character.sides:
             raise InputError(
                 f"{mesh}: expected a {self.side} hand with axes in {axes.name}, found only the "
-                f"{' and '.join(character.sides)} hand; change --is_rhand or complete the files"
+                f"{' and '.join(character.sides)} hand; change `is_rhand` or complete the files"
             )
         return character.hands[self.side]
 

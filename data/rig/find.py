@@ -125,7 +125,7 @@ def _told_side(hand: Found, heads: np.ndarray, source: str | os.PathLike, side: 
     if found_side is None:
         raise InputError(
             f"{source}: found one hand of which neither names nor joints say whether it is right or left; put that "
-            "into the file's name, or say which with --hands"
+            "into the file's name, or say which with `hands`"
         )
     return found_side
 
@@ -165,7 +165,7 @@ def _complaint(rig: Rig, side: str | None, source: str, attempts: list[Found]) -
     where = f"{source}: " if source else ""
     hand = f"a {side} hand" if side else "a hand"
     best = max(attempts, key=lambda found: (len(found.fingers), found.wrist is not None))
-    remedy = "or say which joints they are with --rig_map (--print_map writes a start)"
+    remedy = "or say which joints they are with `rig_map` (`print_map` writes a start)"
     if best.usable:
         return f"{where}found a hand whose joints' names do not say whether it is right or left; say which"
     if best.gaps:

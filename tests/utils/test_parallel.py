@@ -40,13 +40,13 @@ def test_defects_are_not_hidden():
 
 
 def test_a_worker_that_is_killed():
-    with pytest.raises(InputError, match="worker process was killed.*fewer --jobs"):
+    with pytest.raises(InputError, match="worker process was killed.*fewer `jobs`"):
         list(map_unordered(work, [1, 60, 2, 4], 2))
 
 
 @pytest.mark.parametrize(
     ("options", "reason"),
-    [({"jobs": 0}, "--jobs"), ({"jobs": 2, "backend": "smoke"}, "--backend: expected one of loky, dask, ray")],
+    [({"jobs": 0}, "`jobs`"), ({"jobs": 2, "backend": "smoke"}, "`backend`: expected one of loky, dask, ray")],
 )
 def test_options(options, reason):
     with pytest.raises(InputError, match=reason):
@@ -56,7 +56,7 @@ def test_options(options, reason):
 @pytest.mark.parametrize(("backend", "module"), [("dask", "distributed"), ("ray", "ray")])
 def test_a_backend_that_is_not_installed(backend, module, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(InputError, match=f"--backend {backend}: {backend.capitalize()} is not installed.*pip install"):
+    with pytest.raises(InputError, match=f"`backend` {backend}: {backend.capitalize()} is not installed.*pip install"):
         list(map_unordered(work, [1], 2, backend))
 
 
