@@ -9,8 +9,8 @@ from torch import Tensor
 
 from model import presence
 from model.hands import PosedHand
-from model.losses import unit_or_zero
 from model.retargeting import Retargeting, Source
+from model.rotations import unit_or_zero
 from model.topology import N_ANCHORS, N_FINGER_JOINTS
 
 

@@ -24,6 +24,7 @@ from torch import Tensor
 from model import kinematics, presence
 from model.layout import frames_first, frames_last, turn
 from model.mano_file import N_BONES, FoldedSkin, load_mano
+from model.rotations import unit
 from model.semantics import SemanticMatrix, palm_length, semantic_matrix
 from model.topology import BONES_PER_FINGER, MANO_BONES, N_FINGERS, N_SHAPE, check_side
 from utils.errors import InputError
@@ -305,9 +306,9 @@ class ManoHand:
             rows = self.axes.rows.unsqueeze(-3)
             return rows.expand(*betas.shape[:-1], N_FINGERS, BONES_PER_FINGER + 1, 3, 3)
         bones = kinematics.fingers_of(offsets)[..., 1:, :]
-        twist = kinematics.unit(torch.cat([bones, bones[..., -1:, :]], dim=-2))
-        bend = kinematics.unit(_of_shape(self.bend, betas)).unsqueeze(-2)
-        bend = kinematics.unit(bend - (bend * twist).sum(-1, keepdim=True) * twist)
+        twist = unit(torch.cat([bones, bones[..., -1:, :]], dim=-2))
+        bend = unit(_of_shape(self.bend, betas)).unsqueeze(-2)
+        bend = unit(bend - (bend * twist).sum(-1, keepdim=True) * twist)
         splay = torch.linalg.cross(twist, bend, dim=-1)
         splay = torch.where(splay[..., 1:2] < 0, -splay, splay)  # splay points out of the back of the hand
         bend = torch.linalg.cross(splay, twist, dim=-1)

@@ -30,11 +30,12 @@ from torch import Tensor, nn
 
 from model import presence
 from model.hands import ManoHand, PosedHand, ShapedHand, offset_hand
-from model.kinematics import finger_part, fingers_of, rotation_from_rows
+from model.kinematics import finger_part, fingers_of
 from model.losses import AnatomicalLoss, finger_weights, unit_rows
 from model.metrics import joint_error, pinch_error, s_finger_ceiling, semantic_similarity
 from model.optimizer import OptimizerSettings, optimise_hands
 from model.reconstruction import ReconstructionNet
+from model.rotations import rotation_from_rows
 from model.semantics import SemanticMatrix, SourceDirections
 from model.topology import DOMAINS, MIDDLE, N_FINGERS, N_JOINTS, N_SHAPE, ROOTS
 from utils.errors import InputError

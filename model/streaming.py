@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from model.hands import PosedHand, ShapedHand
-from model.kinematics import rotation_from_rows
 from model.mirror import mirror_axes, mirror_matrix, mirror_points, mirror_tbs
 from model.reconstruction import OneWindow
 from model.retargeting import Retargeting, Source, static_features
+from model.rotations import orthonormal, rotation_from_rows
 from model.semantics import SemanticMatrix
 from model.topology import BONES_PER_FINGER, DOMAINS, N_FINGERS
 
@@ -151,15 +151,6 @@ class Windows:
         first, second = (rotations[place[:, 0], place[:, 1]] for place in (self.first, self.second))
         weight = self.weight.to(rotations).view(-1, *[1] * (first.ndim - 1))
         return orthonormal(torch.lerp(second, first, weight))
-
-
-def orthonormal(matrices: Tensor) -> Tensor:
-    """Rotations ``(..., 3, 3)`` nearest to averages of rotations.
-
-    A step of Newton's iteration for the polar factor comes first: Gram–Schmidt alone favours the first rows.
-    """
-    matrices = 1.5 * matrices - 0.5 * matrices @ (matrices.transpose(-1, -2) @ matrices)
-    return rotation_from_rows(matrices[..., :2, :].flatten(-2))
 
 
 @dataclass(frozen=True)

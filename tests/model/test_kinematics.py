@@ -6,7 +6,6 @@ from pytorch3d.transforms import axis_angle_to_matrix, matrix_to_quaternion, qua
 from torch.autograd import gradcheck
 
 from model.kinematics import (
-    align,
     finger_chain,
     finger_part,
     finger_positions,
@@ -17,11 +16,11 @@ from model.kinematics import (
     tbs_angles,
     tbs_from_angles,
     tbs_from_local,
-    unit,
     with_tips,
     with_wrist,
     with_wrist_and_tips,
 )
+from model.rotations import unit
 from model.topology import N_JOINTS, PARENTS, ROOTS, SIDES
 from tests.helpers import DEVICES, assert_close, plausible_offsets, rotations
 
@@ -135,25 +134,6 @@ class TestRestPose:
     def test_gradients(self):
         offsets = plausible_offsets(3).requires_grad_()
         assert gradcheck(lambda offsets: rest_pose(offsets), offsets, fast_mode=True)
-
-
-class TestAlign:
-    @pytest.mark.parametrize("angle", [0.0, 1e-9, 1e-4, 1.0, pi / 2, 2.5, pi - 1e-2])
-    def test_any_angle(self, angle):
-        source, axis = unit(torch.tensor([[1.0, 2, -1]]).double()), torch.tensor([[0.0, 1, 2]]).double()
-        axis = unit(axis)
-        assert (source * axis).sum().abs() < 1e-15
-        expected = axis_angle_to_matrix(axis * angle)
-        target = (expected @ source.unsqueeze(-1)).squeeze(-1)
-        assert_close(align(source, target, axis), expected, 1e-10)
-
-    def test_opposite_vectors_are_turned_half_around_the_given_axis(self):
-        source, axis = torch.tensor([[1.0, 0, 0]]).double(), torch.tensor([[0.0, 0, 1]]).double()
-        source.requires_grad_()
-        turn = align(source, -source.detach(), axis)
-        assert torch.equal(turn.detach()[0], torch.diag(torch.tensor([-1.0, -1, 1])).double())
-        (gradient,) = torch.autograd.grad(turn.sum(), source)
-        assert gradient.isfinite().all()
 
 
 class TestTwistBendSplay:

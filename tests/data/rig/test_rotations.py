@@ -17,7 +17,7 @@ from data.rig import find_hand
 from data.rig.rest import rest_hand
 from data.rig.rotations import hand_rotations, recognised
 from model.asrn import ASRN
-from model.kinematics import unit
+from model.rotations import unit
 from model.topology import TIPS
 from run.preprocess_mixhand import preprocess
 from tests.data.rig.schemes import SCHEMES, WEBXR, made
