@@ -29,9 +29,10 @@ from pytorch_lightning.cli import instantiate_class
 from torch import Tensor, nn
 
 from model import presence
-from model.hands import ManoHand, PosedHand, ShapedHand, offset_hand
+from model.hands import PosedHand, ShapedHand, offset_hand
 from model.kinematics import finger_part, fingers_of
 from model.losses import AnatomicalLoss, finger_weights, unit_rows
+from model.mano import ManoHand
 from model.metrics import joint_error, pinch_error, s_finger_ceiling, semantic_similarity
 from model.optimizer import OptimizerSettings, optimise_hands
 from model.reconstruction import ReconstructionNet

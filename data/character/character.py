@@ -13,7 +13,8 @@ from torch import Tensor
 
 from data.character.mesh_file import HAND_WEIGHT_LIMIT
 from data.rig.hand_rig import HandRig, Skeleton
-from model.hands import ManoHand, ShapedHand, offset_hand
+from model.hands import ShapedHand, offset_hand
+from model.mano import ManoHand
 from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, N_FINGERS, N_JOINTS, hand_joint_names
 from utils.errors import InputError
 

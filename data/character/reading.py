@@ -18,7 +18,7 @@ from data.formats.bvh import Bvh, read_bvh
 from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
 from data.rig import RigMap, find_hand, hand_sides
 from data.rig.hand_rig import HandRig, Skeleton, hand_rig
-from model.hands import ManoHand
+from model.mano import ManoHand
 from model.mano_file import find_model_file, read_mano_arrays
 from model.topology import N_SHAPE, SIDES
 from utils.errors import InputError

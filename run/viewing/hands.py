@@ -18,7 +18,8 @@ from data.character.reading import Reading, read_avatar
 from data.dataset import MixHandFolder
 from data.motion.reading import read_motions
 from data.splits import read_sides
-from model.hands import ManoHand, PosedHand, ShapedHand
+from model.hands import PosedHand, ShapedHand
+from model.mano import ManoHand
 from model.mano_file import find_model_file
 from model.proportions import Proportions, stretch_offsets, stretch_surface
 from model.semantics import palm_length

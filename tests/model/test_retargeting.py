@@ -11,9 +11,10 @@ from pytorch_lightning import Callback, Trainer
 from model import retargeting
 from model.asrn import ASRN
 from model.dm import DM
-from model.hands import ManoHand, offset_hand
+from model.hands import offset_hand
 from model.kinematics import finger_part
 from model.losses import AnatomicalLoss
+from model.mano import ManoHand
 from model.retargeting import Source, static_features
 from tests.helpers import DEVICES, SMALL, assert_close, collect_logs, loss_features, pair
 

@@ -10,7 +10,7 @@ from data.axes.hand import character_hand, mano_hand
 from data.axes.mano import mano_arrays, upright
 from data.axes.mesh_shape import DIRECTIONS, directions_round, propose_splay
 from data.character.mesh_file import read_character
-from model.hands import ManoHand
+from model.mano import ManoHand
 from model.topology import N_FINGERS, SIDES
 
 CHARACTERS = ("Aj", "BigVegas")

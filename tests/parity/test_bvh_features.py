@@ -8,7 +8,8 @@ from data.character.mesh_file import read_character
 from data.features.row import compute_features, split
 from data.formats.bvh import read_bvh
 from data.rig import find_hand
-from model.hands import ManoHand, offset_hand
+from model.hands import offset_hand
+from model.mano import ManoHand
 
 CLIPS = ("mixamo_clip_a", "mixamo_clip_b", "mixamo_clip_c")
 TOLERANCE = {"rtol": 1e-5, "atol": 3e-6}

@@ -5,8 +5,8 @@ import pytest
 import torch
 from pytorch3d.transforms import quaternion_to_matrix
 
-from model.hands import ManoHand
 from model.kinematics import finger_part, fingers_of, forward_kinematics, rest_pose, with_wrist_and_tips
+from model.mano import ManoHand
 from model.topology import SIDES
 from tests.helpers import tensor
 

@@ -17,7 +17,7 @@ from PIL import Image
 from data.axes.estimate import estimate_axes
 from data.axes.hand import character_hand
 from data.character.mesh_file import read_character, read_finger_axes
-from model.hands import ManoHand
+from model.mano import ManoHand
 from model.topology import FINGERS
 from run import calculate_mano_axis, calculate_mixamo_axis
 from utils.errors import InputError

@@ -22,7 +22,7 @@ from data.motion.glb import write_into_gltf
 from data.motion.mano_file import read_mano_motion
 from data.motion.reading import Motion, read_motions
 from data.motion.writing import Job, check_target, output_paths, write_motion
-from model.hands import ManoHand
+from model.mano import ManoHand
 from tests.data.rig.rigs import avatar, skeleton
 from tests.helpers import rotations
 from utils.errors import InputError
