@@ -90,25 +90,6 @@ def finger_positions(rotations: Tensor, offsets: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(fingers[..., :1, :]), fingers], dim=-2)
 
 
-def forward_kinematics(local: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
-    """Global rotations and positions of all joints: ``G_j = G_p L_j``, ``P_j = P_p + G_p o_j``.
-
-    Args:
-        local: ``(..., 21, 3, 3)`` local rotations; a wrist rotation turns the whole hand.
-        offsets: ``(..., 21, 3)`` bone vectors; any unit. Leading dimensions broadcast.
-
-    Returns:
-        Global rotations ``(..., 21, 3, 3)`` and positions ``(..., 21, 3)``, wrist at the origin.
-    """
-    wrist = local[..., 0, :, :]
-    fingers = finger_chain(finger_part(local))
-    positions = finger_positions(fingers, offsets)
-    tips = fingers[..., -1:, :, :] @ local[..., 1:, :, :].unflatten(-3, (N_FINGERS, 4))[..., 3:, :, :]
-    fingers = torch.cat([fingers, tips], dim=-3).flatten(-4, -3)
-    rotations = torch.cat([wrist.unsqueeze(-3), wrist.unsqueeze(-3) @ fingers], dim=-3)
-    return rotations, (wrist.unsqueeze(-3) @ positions.unsqueeze(-1)).squeeze(-1)
-
-
 def rest_pose(offsets: Tensor) -> Tensor:
     """Rotations R that bring a hand into its canonical rest pose: fingers straight, flat, parallel (SPEC §2).
 

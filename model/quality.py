@@ -11,8 +11,8 @@ from model.hands import PosedHand
 from model.kinematics import tbs_from_angles
 from model.limits import JointLimits
 from model.metrics import TIP_PAIRS, fingertip_contacts, fingertip_gaps
+from model.motion import SourceMotion
 from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, N_FINGERS, PALM_ANCHORS, TIPS
-from model.transfer import SourceMotion
 
 VIOLATION = 2.0
 """Degrees beyond its limits from which on a joint counts."""

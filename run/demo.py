@@ -29,10 +29,11 @@ from model.asrn import ASRN
 from model.dm import DM
 from run.evaluate import Settings, evaluate, open_groups
 from run.evaluation.comparison import draw_comparison
-from run.evaluation.line_up import LineUp, load_network
+from run.evaluation.line_up import LineUp
 from run.evaluation.report import print_tables, write_report
 from run.training.checkpoints import CHECKPOINT_FOLDER, LAST, display_path, last_training
 from run.training.command_line import LOGS
+from run.training.trained import load_network
 from utils.cli import guarded, processors
 from utils.errors import InputError
 from utils.files import atomic_write, content_hash

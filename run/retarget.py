@@ -29,15 +29,15 @@ from data.motion.mano_file import frame_rate
 from data.motion.reading import MANO_FPS, Motion, find_motions, read_motions
 from data.motion.writing import FORMATS, Job, check_target, output_paths, skin_missing, write_motion
 from data.rig import read_rig_map
-from model.retargeting import Retargeting
+from model.motion import METHODS, NETWORKS, MotionRetargeting, SourceMotion
+from model.network import RetargetingNetwork
 from model.streaming import StreamingNetwork
 from model.topology import N_SHAPE, SIDES
-from model.transfer import METHODS, NETWORKS, SourceMotion, Transfer
-from run.evaluation.line_up import load_network
 from run.retargeting.film import Shown, write_motion_film
 from run.retargeting.plan import FILMS, Plan, formats_of, inputs_of, plan_of
 from run.retargeting.report import hand_report, print_reports, write_report
 from run.training.callbacks import say
+from run.training.trained import load_network
 from utils.cli import guarded
 from utils.errors import InputError
 from utils.progress import progress
@@ -98,12 +98,12 @@ class Retargeter:
 
     target: Avatar
     method: str
-    network: Retargeting | None
+    network: RetargetingNetwork | None
     refine: int
     contacts: bool
     sides: tuple[str, ...]
 
-    def transfers(self, motion: Motion) -> dict[str, tuple[SourceMotion, Transfer]]:
+    def retargetings(self, motion: Motion) -> dict[str, tuple[SourceMotion, MotionRetargeting]]:
         """Side → what is to be done, for the hands that source and target both have.
 
         Raises:
@@ -122,10 +122,10 @@ class Retargeter:
             network = None if self.network is None else StreamingNetwork(self.network, hand.shaped, hand.shape)
             mask = torch.from_numpy(track.hand.present & hand.present)
             source = SourceMotion(track.hand.shaped, track.local, motion.frame_rate)
-            transfer = Transfer(
+            retargeting = MotionRetargeting(
                 self.method, hand.shaped, mask, network, refine=self.refine, contacts=self.contacts
             )  # fmt: skip
-            result[side] = source, transfer
+            result[side] = source, retargeting
         return result
 
 
@@ -191,16 +191,16 @@ def _lacks_rate(path: Path) -> bool:
 def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config) -> dict[str, Any]:
     """Retarget one motion and write its files; its report."""
     formats, into_file = plan.formats, plan.into_file
-    work = retargeter.transfers(motion)
-    results = {side: transfer(source) for side, (source, transfer) in work.items()}
+    work = retargeter.retargetings(motion)
+    results = {side: retargeting(source) for side, (source, retargeting) in work.items()}
     poses = {side: result.local.double().numpy() for side, result in results.items()}
     job = Job(motion, retargeter.target, poses, config.blender)
     written, kept = write_motion(job, output_paths(retargeter.target, tuple(poses), base, formats, into_file))
     for kind in (kind for kind in formats if kind in FILMS):
         path = base if into_file else base.with_name(f"{base.name}.{kind}")
         shown = {
-            side: Shown(source, motion.tracks[side].hand, results[side], retargeter.target.hands[side], transfer)
-            for side, (source, transfer) in work.items()
+            side: Shown(source, motion.tracks[side].hand, results[side], retargeter.target.hands[side], retargeting)
+            for side, (source, retargeting) in work.items()
         }
         names = motion.avatar.name, retargeter.target.name
         write_motion_film(path, shown, motion.name, names, config.film_size)
@@ -217,7 +217,7 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
     }
     if config.report:
         report["hands"] = {
-            side: hand_report(source, results[side], transfer) for side, (source, transfer) in work.items()
+            side: hand_report(source, results[side], retargeting) for side, (source, retargeting) in work.items()
         }
         path = base.with_name(f"{base.stem if into_file else base.name}_report.json")
         write_report(path, report)

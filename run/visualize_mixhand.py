@@ -25,12 +25,13 @@ from run.drawing.clip import Clip, Track
 from run.drawing.render import COLORS
 from run.drawing.surfaces import TOUCH_NOTE, Surfaces, hand_cells
 from run.evaluation.comparison import caption, contact_pairs, window_names
-from run.evaluation.line_up import METHODS, NETWORKS, LineUp, available, check_side, load_network
+from run.evaluation.line_up import METHODS, NETWORKS, LineUp, available
 from run.evaluation.scores import DirectionScores, score
 from run.evaluation.tables import DIRECTIONS
 from run.training.callbacks import say
 from run.training.checkpoints import display_path
 from run.training.loading import LoadedRun, load_run
+from run.training.trained import check_side, load_network
 from utils.cli import guarded, processors
 from utils.errors import InputError
 from utils.files import check_writable

@@ -182,17 +182,8 @@ def optimise(
         return hand.with_tbs(tbs.clone())  # what is made outside can be used with gradients again
 
 
-def table_methods() -> dict[str, OptimizerSettings]:
-    """The optimiser's rows of a table, see :attr:`model.retargeting.Retargeting.optimised`: the optimum by the
-    semantic matrix alone, which ``gap closed`` refers to, and the optimum that closes the source's touches."""
-    return {
-        "optimizer": OptimizerSettings.converged(),
-        "optimizer_contact": OptimizerSettings.converged(contact_weight=CONTACT_WEIGHT),
-    }
-
-
 class MotionFeatures(Protocol):
-    """What is needed of a source: named features ``(batch, time, …)``, see :class:`model.retargeting.Hands`."""
+    """What is needed of a source: named features ``(batch, time, …)``, see :class:`model.batch.Hands`."""
 
     semantic_matrix: SemanticMatrix
     tbs: Tensor
@@ -208,7 +199,7 @@ def optimise_hands(
     """The hands of ``target`` in poses that mean what ``source`` means, ``(batch, time, …)``.
 
     Args:
-        target: proportions, as :meth:`model.retargeting.Retargeting.shaped_hand` gives them.
+        target: proportions, as :meth:`model.batch.HandModels.shaped_hand` gives them.
         source: features of the motion.
         settings: see :class:`OptimizerSettings`.
         start: poses to refine, for instance a network's; None: a copy of the source's twist-bend-splay rotations.
@@ -347,7 +338,7 @@ class _Part:
         settings: OptimizerSettings,
     ) -> None:
         self.hand, self.pairs, self.settings, self.frames = hand, pairs, settings, frames
-        self.all_start, self.all_angles = start, angles
+        self.all_angles = angles
         moving = settings.moving
         self.per_joint = tuple(moving.sum(1).tolist())
         self.unknowns = moving.expand(N_FINGERS, -1, -1).flatten().nonzero()[:, 0].to(angles.device)

@@ -11,8 +11,8 @@ from torch import Tensor
 from data.character.mesh_file import HandMesh, hand_mesh, read_character
 from data.dataset import MixHandFolder
 from data.features.row import HandFeatures
+from model.batch import HandModels
 from model.hands import PosedHand
-from model.retargeting import HandModels
 from model.skinning import skin_hand
 from model.topology import PARENTS, ROOTS, TIPS
 from run.drawing.bones import bone_mesh

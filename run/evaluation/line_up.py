@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import torch
 
 from data.features.row import HandFeatures
-from model.asrn import ASRN
-from model.dm import DM
+from model.batch import HandModels, Source, copied_poses
 from model.hands import PosedHand
+from model.network import RetargetingNetwork
 from model.optimizer import OptimizerSettings, optimise_hands
-from model.retargeting import HandModels, Retargeting, Source, copied_poses
-from run.training.checkpoints import METHOD_MARKS, fit_to_model
 from utils.errors import InputError
-from utils.safe_read import load_checkpoint
 
 METHODS = {
     "rotation_copy": "Rotation copy", "tbs_copy": "Twist-bend-splay copy", "dm": "DM", "asrn": "ASRN",
@@ -28,7 +22,7 @@ COPIES = ("rotation_copy", "tbs_copy")
 _OPTIMIZER_CHANGES = {"optimizer": {}, "optimizer_contacts": {"contact_weight": 1000.0}}
 OPTIMIZERS = {name: OptimizerSettings.converged(**changes) for name, changes in _OPTIMIZER_CHANGES.items()}
 """The training-free methods, run until nothing changes; the second one also closes the contacts of the source."""
-NETWORKS: dict[str, type[Retargeting]] = {"dm": DM, "asrn": ASRN}
+NETWORKS = ("dm", "asrn")
 
 
 def available(networks: Iterable[str] = NETWORKS) -> list[str]:
@@ -49,7 +43,7 @@ class LineUp:
         InputError: a name is unknown, or there is no checkpoint for it.
     """
 
-    def __init__(self, names: Sequence[str], networks: Mapping[str, Retargeting], hands: HandModels) -> None:
+    def __init__(self, names: Sequence[str], networks: Mapping[str, RetargetingNetwork], hands: HandModels) -> None:
         self.names, self.networks, self.hands = list(dict.fromkeys(names)), networks, hands
         can = available(networks)
         for name in self.names:
@@ -79,50 +73,3 @@ class LineUp:
                 elif name in OPTIMIZERS:
                     posed[name] = optimise_hands(shaped, source, OPTIMIZERS[name], present=present)
         return {name: posed[name] for name in self.names}
-
-
-def method_of(checkpoint: Mapping[str, Any], path: str | Path) -> str:
-    """ "asrn" or "dm", from what a checkpoint says of its network. Raises InputError if it does not say."""
-    given = checkpoint.get("hyper_parameters") or {}
-    found = [title.lower() for mark, (title, _) in METHOD_MARKS.items() if mark in given]
-    if len(found) != 1 or not checkpoint.get("state_dict"):
-        raise InputError(
-            f"{path}: expected a checkpoint with hyper_parameters and state_dict; train one, or give --config"
-        )
-    return found[0]
-
-
-def load_network(path: str | Path, method: str | None = None, **overrides: Any) -> Retargeting:
-    """A trained network from its checkpoint alone, ready to retarget.
-
-    Args:
-        path: a checkpoint, of this program or a published one.
-        method: "asrn" or "dm", if it must be this one.
-        overrides: arguments of the network that replace those of the checkpoint (``smplx_model_path``, …).
-
-    Raises:
-        InputError: the file is missing or damaged, is of another method or hand, or does not say how its network was
-            built.
-    """
-    content = load_checkpoint(path)
-    found = method_of(content, path)
-    if method not in (None, found):
-        raise InputError(f"{path}: expected a checkpoint of {METHODS[method]}, found one of {METHODS[found]}; "
-                         f"give it to --{found}, or use --method {found} (run.retarget)")  # fmt: skip
-    cls = NETWORKS[found]
-    known = inspect.signature(cls.__init__).parameters
-    arguments = {name: value for name, value in content["hyper_parameters"].items() if name in known}
-    network = cls(**{**arguments, **overrides})
-    network.load_state_dict(fit_to_model(content, str(path), network, None)["state_dict"])
-    return network.eval()
-
-
-def check_side(networks: Mapping[str, Retargeting], side: str, where: str | Path) -> None:
-    """Raise InputError if a network was trained for the other hand than the features in `where` show."""
-    for method, network in networks.items():
-        if network.side != side:
-            raise InputError(
-                f"{METHODS[method]}: expected a checkpoint of the {side} hand, as {where} has it, found one of the "
-                f"{network.side} hand; give another checkpoint, or data preprocessed with --is_rhand "
-                f"{str(network.side == 'right').lower()}"
-            )

@@ -12,9 +12,9 @@ import torch
 from data.character.character import Hand
 from model.hands import PosedHand
 from model.metrics import TIP_PAIRS, fingertip_contacts
+from model.motion import MotionRetargeting, SourceMotion
 from model.skinning import skin_hand
 from model.topology import TIPS
-from model.transfer import SourceMotion, Transfer
 from run.drawing.clip import Clip, Track
 from run.drawing.render import COLORS
 from run.drawing.surfaces import TOUCH_NOTE, bone_hand, hand_cells
@@ -37,7 +37,7 @@ class Shown:
     source_hand: Hand
     result: PosedHand
     target_hand: Hand
-    transfer: Transfer
+    retargeting: MotionRetargeting
 
 
 def write_motion_film(path: Path, hands: Mapping[str, Shown], title: str, names: tuple[str, str], size: int) -> None:
@@ -73,20 +73,20 @@ def _stacked(clips: list[Clip]) -> Iterator[np.ndarray]:
 
 def _clip(side: str, shown: Shown, kept: torch.Tensor, title: str, names, size: int, rate: float, note: str) -> Clip:
     source = shown.source.at(kept)
-    tips = torch.tensor([bool(shown.transfer.present[tip]) for tip in TIPS])
+    tips = torch.tensor([bool(shown.retargeting.present[tip]) for tip in TIPS])
     contacts = fingertip_contacts(source.semantic_matrix.finger)
     touching = [
         [TIP_PAIRS[pair] for pair in row.nonzero()[:, 0].tolist() if all(tips[list(TIP_PAIRS[pair])])]
         for row in contacts
     ]
-    refined = f" + {shown.transfer.refine} steps" if shown.transfer.refine else ""
-    method = shown.transfer.method
+    refined = f" + {shown.retargeting.refine} steps" if shown.retargeting.refine else ""
+    method = shown.retargeting.method
     columns = [
         (names[0], "source", source.posed, shown.source_hand, COLORS["source"]),
         (TITLES[method] + refined, names[1], shown.result[kept], shown.target_hand, _color(method)),
     ]
     if method != "tbs_copy":
-        copied = replace(shown.transfer, method="tbs_copy", network=None)(source)
+        copied = replace(shown.retargeting, method="tbs_copy", network=None)(source)
         columns.insert(1, (TITLES["tbs_copy"], names[1], copied, shown.target_hand, COLORS["tbs_copy"]))
     tracks = []
     for title_, subtitle, posed, hand, color in columns:

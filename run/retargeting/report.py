@@ -17,9 +17,9 @@ from torch import Tensor
 
 from model.hands import PosedHand
 from model.metrics import CONTACT
+from model.motion import NETWORKS, MotionRetargeting, SourceMotion, optimum
 from model.quality import VIOLATION, FrameQuality, frame_quality, jerk
 from model.topology import BONES_PER_FINGER, FINGERS
-from model.transfer import NETWORKS, SourceMotion, Transfer, optimum
 from utils.files import atomic_write
 
 OPTIMUM_FRAMES = 500
@@ -32,17 +32,17 @@ _APART = 0.5  # seconds between two of them
 _LEAST_ROOM = 5e-3  # S_finger between copy and optimum below which a share of it says nothing
 
 
-def hand_report(source: SourceMotion, result: PosedHand, transfer: Transfer) -> dict[str, Any]:
+def hand_report(source: SourceMotion, result: PosedHand, retargeting: MotionRetargeting) -> dict[str, Any]:
     """What one hand's result is worth; numbers that do not apply are None.
 
     Args:
         source: the motion.
         result: the target in its poses.
-        transfer: how it was made.
+        retargeting: how it was made.
     """
-    mask = transfer.present
+    mask = retargeting.present
     quality = frame_quality(source, result, mask)
-    copy = Transfer("tbs_copy", transfer.target, mask)(source)
+    copy = MotionRetargeting("tbs_copy", retargeting.target, mask)(source)
     copied = frame_quality(source, copy, mask)
     before = jerk(source.local, mask)
     beyond = quality.excess > VIOLATION
@@ -53,7 +53,7 @@ def hand_report(source: SourceMotion, result: PosedHand, transfer: Transfer) -> 
         "S_palm": _mean(quality.s_palm),
         "S_finger_tbs_copy": _mean(copied.s_finger),
         "S_palm_tbs_copy": _mean(copied.s_palm),
-        **_gap_closed(source, quality, copied, transfer),
+        **_gap_closed(source, quality, copied, retargeting),
         "pinch_error": _mean(quality.pinch),
         "pinch_error_tbs_copy": _mean(copied.pinch),
         "frames_with_touch": touches,
@@ -65,12 +65,14 @@ def hand_report(source: SourceMotion, result: PosedHand, transfer: Transfer) -> 
     }
 
 
-def _gap_closed(source: SourceMotion, quality: FrameQuality, copied: FrameQuality, transfer: Transfer) -> dict:
+def _gap_closed(
+    source: SourceMotion, quality: FrameQuality, copied: FrameQuality, retargeting: MotionRetargeting
+) -> dict:
     """(method − copy) / (optimum − copy) of S_finger and S_palm, on frames spread over the motion."""
     count = min(OPTIMUM_FRAMES, len(source.local))
     some = torch.linspace(0, len(source.local) - 1, count).round().long()
     part = source.at(some)
-    best = frame_quality(part, optimum(transfer.target, part, transfer.present), transfer.present)
+    best = frame_quality(part, optimum(retargeting.target, part, retargeting.present), retargeting.present)
     result: dict[str, float | None] = {}
     for name, field in (("S_finger", "s_finger"), ("S_palm", "s_palm")):
         reached, copy = (_mean(getattr(each, field)[some]) for each in (quality, copied))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +9,19 @@ from typing import Any
 
 import torch
 
-from run.evaluation.line_up import METHODS, NETWORKS, method_of
+from model.asrn import ASRN
+from model.dm import DM
+from model.retargeting import Retargeting
 from run.training.callbacks import quiet_lightning
 from run.training.checkpoints import SPECIAL_PATHS
 from run.training.command_line import RetargetingCLI
 from run.training.published_config import read_config
+from run.training.trained import method_of
 from utils.errors import InputError
+from utils.parameters import init_parameters
 from utils.safe_read import load_checkpoint
+
+NETWORKS: dict[str, type[Retargeting]] = {"dm": DM, "asrn": ASRN}
 
 
 class LoadedRun(RetargetingCLI):
@@ -61,16 +66,16 @@ def _method(config: str | Path, checkpoint: str) -> str:
     """Of which method a run is: its checkpoint says so, or arguments in its configuration that only one method has."""
     content, _ = read_config(config)
     given = set(content.get("model") or {})
-    known = {name: set(inspect.signature(cls.__init__).parameters) for name, cls in NETWORKS.items()}
+    known = {name: set(init_parameters(cls)) for name, cls in NETWORKS.items()}
     if checkpoint not in SPECIAL_PATHS:
         found = method_of(load_checkpoint(checkpoint), checkpoint)
         strange = given - known[found]
         other = next((name for name in NETWORKS if strange and strange <= known[name]), None)
         if other is not None:
             raise InputError(
-                f"{checkpoint}: expected a checkpoint of {METHODS[other]}, as the configuration {config} is of it, "
-                f"found one of {METHODS[found]}; give the configuration of its training, such as "
-                f"--config config/{METHODS[found]}.yaml (open data: config/open/{METHODS[found]}.yaml)"
+                f"{checkpoint}: expected a checkpoint of {other.upper()}, as the configuration {config} is of it, "
+                f"found one of {found.upper()}; give the configuration of its training, such as "
+                f"--config config/{found.upper()}.yaml (open data: config/open/{found.upper()}.yaml)"
             )
         return found
     fitting = [name for name in NETWORKS if given <= known[name]]

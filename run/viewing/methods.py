@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 
 from model.hands import PosedHand
-from model.retargeting import Retargeting
+from model.motion import MotionRetargeting, SourceMotion
+from model.network import RetargetingNetwork
 from model.streaming import StreamingNetwork
-from model.transfer import SourceMotion, Transfer
-from run.evaluation.line_up import METHODS, NETWORKS, check_side, load_network
+from run.evaluation.line_up import METHODS, NETWORKS
+from run.training.trained import check_side, load_network
 from run.viewing.hands import Hand
 from utils.errors import InputError
 
@@ -27,7 +28,7 @@ class Methods:
         networks: trained networks by their short names; those that are missing are not offered.
     """
 
-    def __init__(self, networks: Mapping[str, Retargeting]) -> None:
+    def __init__(self, networks: Mapping[str, RetargetingNetwork]) -> None:
         self._networks = dict(networks)
         self.names = [name for name in METHODS if name in networks or name not in NETWORKS]
 
@@ -50,7 +51,7 @@ class Methods:
             network = StreamingNetwork(self._networks[method], hand.shaped, hand.own.shape)
         name = "optimize" if method.startswith("optimizer") else method
         contacts = method != "optimizer"
-        return Transfer(name, hand.shaped, present, network, contacts=contacts)(source)
+        return MotionRetargeting(name, hand.shaped, present, network, contacts=contacts)(source)
 
 
 def demo_checkpoints(folder: Path) -> dict[str, Path]:

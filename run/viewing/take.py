@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from model.metrics import CONTACT, TIP_PAIRS, fingertip_contacts, fingertip_gaps
+from model.motion import SourceMotion
 from model.quality import frame_quality
 from model.topology import TIPS
-from model.transfer import SourceMotion
 from run.viewing.hands import Hand
 from run.viewing.methods import Methods
 from run.viewing.motions import HandMotion

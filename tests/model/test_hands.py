@@ -6,19 +6,19 @@ from torch.autograd import gradcheck
 
 import model.hands
 from model.hands import offset_hand
-from model.kinematics import fingers_of, forward_kinematics
+from model.kinematics import fingers_of
 from model.mano import ManoHand
 from model.topology import TIPS
-from tests.helpers import assert_close, plausible_offsets, rotations
+from tests.helpers import assert_close, plausible_offsets, rotations, walk_the_tree
 
 EYE = torch.eye(3, dtype=torch.float64)
 
 
 class TestOffsetHand:
-    def test_joints_are_forward_kinematics(self):
+    def test_joints_are_walk_the_tree(self):
         offsets, axes, tbs = plausible_offsets(2, 1), rotations(2, 1, 5, 4), rotations(2, 4, 5, 3)
         posed = offset_hand(offsets, axes, "right").with_tbs(tbs)
-        turns, places = forward_kinematics(posed.local_all, offsets)
+        turns, places = walk_the_tree(posed.local_all, offsets)
         assert_close(posed.joints, places, 1e-14)
         assert_close(posed.global_rotations, turns, 1e-14)
         assert_close(posed.tbs, tbs, 1e-13)

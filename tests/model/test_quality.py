@@ -7,9 +7,9 @@ import torch
 
 from model.hands import offset_hand
 from model.kinematics import tbs_from_angles
+from model.motion import MotionRetargeting, SourceMotion, optimum
 from model.quality import frame_quality, jerk
 from model.topology import ROOTS
-from model.transfer import SourceMotion, Transfer, optimum
 from tests.helpers import plausible_offsets
 
 ALL = torch.ones(21, dtype=torch.bool)
@@ -29,7 +29,7 @@ def motion(frames: int = 12) -> SourceMotion:
 @pytest.mark.parametrize("method", ["rotation_copy", "tbs_copy", "optimize"])
 def test_the_same_hand_reaches_the_ceiling(method):
     source = motion()
-    result = Transfer(method, source.hand, ALL)(source)
+    result = MotionRetargeting(method, source.hand, ALL)(source)
     quality = frame_quality(source, result, ALL)
     assert torch.allclose(quality.s_finger, torch.full((12,), 0.95, dtype=torch.float64), atol=1e-6)
     assert torch.allclose(quality.s_palm, torch.ones(12, dtype=torch.float64), atol=1e-6)
@@ -42,8 +42,8 @@ def test_the_optimum_is_above_the_copy_and_the_optimiser_between():
     scores = [
         float(frame_quality(source, result, ALL).s_finger.mean())
         for result in (
-            Transfer("tbs_copy", target, ALL)(source),
-            Transfer("optimize", target, ALL)(source),
+            MotionRetargeting("tbs_copy", target, ALL)(source),
+            MotionRetargeting("optimize", target, ALL)(source),
             optimum(target, source, ALL),
         )
     ]
@@ -53,7 +53,7 @@ def test_the_optimum_is_above_the_copy_and_the_optimiser_between():
 def test_missing_fingers_do_not_count():
     source, target, mask = motion(), hand(5), ALL.clone()
     mask[ROOTS[2] : ROOTS[2] + 4] = False
-    first = Transfer("tbs_copy", target, mask)(source)
+    first = MotionRetargeting("tbs_copy", target, mask)(source)
     wild = first.local.clone()
     wild[:, 2] = wild[:, 2] @ wild[:, 0] @ wild[:, 0]
     second = target.with_local_rotations(wild)

@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from data.splits import each_with_the_others
-from run.evaluation.line_up import available, load_network
+from run.evaluation.line_up import available
+from run.training.trained import load_network
 from tests.run import published
 from tests.run.conftest import only
 from utils.errors import InputError

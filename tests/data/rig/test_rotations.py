@@ -177,8 +177,8 @@ def test_and_to_training(golden_motion, golden, mano_models, mano_axes, tmp_path
     )  # fmt: skip
     data.setup("fit")
     batch = next(iter(data.train_dataloader()))
-    assert batch.mixamo.present.shape == (3, 4, 21) and batch.mano.present is None
-    assert (~batch.mixamo.present).nonzero()[:, -1].unique().tolist() == [9, 10, 11, 12]
+    assert batch.first.present.shape == (3, 4, 21) and batch.second.present is None
+    assert (~batch.first.present).nonzero()[:, -1].unique().tolist() == [9, 10, 11, 12]
     model = ASRN(**SMALL, smplx_model_path=str(mano_models), mano_axis_path=str(mano_axes))
     set_weights(model, 1)
     totals, _ = model._step(batch, semi=True)

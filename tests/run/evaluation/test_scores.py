@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from data.features.windows import BatchRequest
+from model.batch import HandModels, Source
 from model.metrics import TIP_PAIRS, pinch_error, semantic_similarity
-from model.retargeting import HandModels, Source
 from model.topology import INDEX, MIDDLE, PINKY, RING, THUMB
 from run.evaluate import Group, Settings, module_of
 from run.evaluation.line_up import LineUp
