@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import measure, row
-from data.character.mesh_file import read_character
+from data.character.reading import read_annotated
 from model.hands import PosedHand, ShapedHand, offset_hand
 from model.kinematics import tbs_from_angles
 from model.limits import BEND, SPLAY, JointLimits
@@ -34,8 +34,8 @@ SMOOTH = OptimizerSettings(contact_weight=CONTACT_WEIGHT, smoothness=SMOOTHNESS)
 
 
 def _hand(name: str) -> ShapedHand:
-    character = read_character(INPUTS / f"{name}_mesh_data.npz", INPUTS / f"{name}_finger_axis.npz")
-    offsets, axes = (torch.from_numpy(part["right"])[None].float() for part in (character.offsets, character.axes))
+    hand = read_annotated(INPUTS / f"{name}_mesh_data.npz", INPUTS / f"{name}_finger_axis.npz").hand("right")
+    offsets, axes = (torch.from_numpy(part)[None].float() for part in (hand.rest.offsets, hand.axes))
     return offset_hand(offsets, axes, "right")
 
 

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from benchmarks.timing import measure, row
-from data.character.reading import Reading, read_avatar
+from data.character.reading import Reading, read_character
 from data.formats.bvh import Bvh, write_bvh
 from data.motion.reading import read_motions
 from data.motion.writing import Job, output_paths, write_motion
-from data.rig import find_hand
+from data.rig.rotations import file_rotations
 from model.asrn import ASRN
 from model.kinematics import tbs_from_angles
 from model.motion import MotionRetargeting
@@ -33,22 +33,21 @@ FRAMES, RATE, LIVE = 10_000, 60.0, 20
 
 def make_motion(path: Path, reading: Reading, frames: int) -> None:
     """Write a body with 67 joints whose fingers bend and spread, each at its own pace."""
-    avatar = read_avatar(str(INPUTS / "Aj_mesh_data.npz"), reading)
-    skeleton = avatar.skeletons["right"]
+    character = read_character(str(INPUTS / "Aj_mesh_data.npz"), reading)
+    skeleton = character.skeleton
     time_ = np.arange(frames)[:, None] / RATE
     random = np.random.default_rng(0)
     turns = np.radians(5 * np.sin(time_ + random.uniform(0, 6, len(skeleton.names))))
     rotations = np.array(tbs_from_angles(torch.from_numpy(np.stack([turns, turns, turns], axis=-1))))
     for side in SIDES:
-        hand, rig = avatar.hands[side], find_hand(skeleton.names, side, "", skeleton.parents)
+        hand = character.hands[side]
         angles = np.zeros((frames, 5, 3, 3))
         pace = random.uniform(0.5, 1.5, (5, 3))
         angles[..., 1] = 0.7 + 0.7 * np.sin(time_[..., None] * pace + random.uniform(0, 6, (5, 3)))
         angles[:, :, 0, 2] = 0.2 * np.sin(time_ * pace[:, 0])
         local = hand.shaped.with_tbs(tbs_from_angles(torch.from_numpy(angles).float())).local.double().numpy()
-        for joint, turned in hand.rig.file_rotations(local).items():
+        for joint, turned in file_rotations(hand.map, hand.rest, local).items():
             rotations[:, joint] = turned
-        assert rig.side == side
     places = np.broadcast_to(skeleton.heads[0], (frames, 3))
     write_bvh(path, Bvh.from_rotations(skeleton.names, skeleton.parents, skeleton.offsets, rotations,
                                        frame_time=1 / RATE, order="XYZ", root_positions=places))  # fmt: skip
@@ -59,8 +58,8 @@ def run() -> list[dict]:
     torch.manual_seed(0)
     reading = Reading(Path("."))
     network = ASRN(distance_weighted=True, tbs_input_normalization=False).eval()
-    source = read_avatar(str(INPUTS / "Aj_mesh_data.npz"), reading)
-    target = read_avatar(str(INPUTS / "Kaya_mesh_data.npz"), reading)
+    source = read_character(str(INPUTS / "Aj_mesh_data.npz"), reading)
+    target = read_character(str(INPUTS / "Kaya_mesh_data.npz"), reading)
     net = network.recon_nets[0]
     x, static = torch.randn(64, 8, net.res_blocks[0].moving), torch.randn(64, 243)
 

@@ -46,7 +46,7 @@ def _animate(scene: Scene, motion: dict, name: str) -> None:
     """Key every bone of the motion in every frame, in an action of its own; other actions are removed."""
     thing = scene.object
     places = {bone: number for number, bone in enumerate(motion["names"].tolist())}
-    given_names = dict(zip(scene.bone_names, scene.armature.names))  # noqa: B905
+    given_names = dict(zip(scene.bone_names, scene.skeleton.names))  # noqa: B905
     to_character = nearest_rotations(scene._to_character[:3, :3])
     size = np.cbrt(abs(np.linalg.det(scene._to_character[:3, :3])))  # centimetres in one unit of the armature
     for armature in bpy.data.armatures:

@@ -44,11 +44,11 @@ def main() -> None:
         scene = Scene(source, options.armature)
         if scene.skin is None or not len(scene.skin.faces):
             raise InputError(f"{source}: expected a mesh with skin, found none; export the skin too")
-        armature = centred(scene.armature, scene.skin) if options.adjust_bone else scene.armature
+        skeleton = centred(scene.skeleton, scene.skin) if options.adjust_bone else scene.skeleton
         target = target if target.suffix == ".npz" else target.with_name(target.name + ".npz")
-        write_mesh(target, armature, scene.skin)
-        told = [f"{len(scene.skin.vertices)} vertices, {len(armature.names)} bones"] + scene.notes
-        return "; ".join(told + [text for text in [size_warning(armature, scene.skin)] if text])
+        write_mesh(target, skeleton, scene.skin)
+        told = [f"{len(scene.skin.vertices)} vertices, {len(skeleton.names)} bones"] + scene.notes
+        return "; ".join(told + [text for text in [size_warning(skeleton, scene.skin)] if text])
 
     convert_all(files_of(options.input, options.output, MESH_END), convert, options.force)
 

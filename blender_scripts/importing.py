@@ -22,7 +22,7 @@ if str(ROOT) not in sys.path:
 
 from data.formats.character_files import GLTF_FPS, GLTF_SUFFIXES, SUFFIXES, check_kind, frame_count, up_to_date  # noqa: E402
 from data.formats.gltf import read_gltf  # noqa: E402
-from data.formats.skeleton import ORDER, Armature, Skin, as_bvh, merged, nearest_rotations, unique_names, welded  # noqa: E402
+from data.formats.skeleton import ORDER, Skeleton, Skin, as_bvh, merged, nearest_rotations, unique_names, welded  # noqa: E402
 from utils.errors import InputError  # noqa: E402
 
 try:
@@ -156,11 +156,11 @@ class Scene:
         self._clips = self._find_clips()
         self.clips = unique_names([clip.name for clip in self._clips])
         self._rest()
-        self.armature = self._read_armature()
+        self.skeleton = self._read_skeleton()
         self.skin = self._read_skin()
 
     # ------------------------------------------------------------------------------------------------
-    # Armature
+    # Skeleton
     # ------------------------------------------------------------------------------------------------
 
     def _choose(self, wanted):
@@ -197,7 +197,7 @@ class Scene:
                 thing.data.pose_position = "REST"
         bpy.context.view_layer.update()
 
-    def _read_armature(self) -> Armature:
+    def _read_skeleton(self) -> Skeleton:
         bones = list(self.object.data.bones)
         order = []
         waiting = [bone for bone in bones if bone.parent is None][::-1]
@@ -211,7 +211,7 @@ class Scene:
         if self.is_gltf:
             self._to_character = self._stand(order[0])
         rest = self._to_character @ np.array([_array(bone.matrix_local) for bone in order])
-        return Armature(unique_names(self.bone_names), np.array(parents, np.int64), rest)
+        return Skeleton.of_rest(unique_names(self.bone_names), np.array(parents, np.int64), rest)
 
     def _stand(self, root) -> np.ndarray:
         """Armature space → character, so that the topmost bone rests where its node stands in the file.
@@ -347,7 +347,7 @@ class Scene:
             whole = int(np.floor(time + 1e-6))
             scene.frame_set(whole, subframe=float(min(max(time - whole, 0.0), 0.999999)))
             poser.read(angles[frame], positions[frame])
-        return as_bvh(self.armature, np.degrees(angles), positions, 1.0 / fps, self.skin)
+        return as_bvh(self.skeleton, np.degrees(angles), positions, 1.0 / fps, self.skin)
 
     def _without_meshes(self) -> None:
         """Frames are set several times faster when no skin follows."""

@@ -1,4 +1,4 @@
-"""MixHand and data sets of its layout, for training and testing: splits, protocol and loaders (SPEC §5)."""
+"""MixHand and data sets of its layout, for training and testing: splits, protocol and loaders (mathematics §5)."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ INTRA_TARGET = ["Kaya"]
 INTRA_SOURCE = ["SportyGranny"]
 
 _SIMILAR_RATES = 1.5
+_MOST_CHARACTERS, _LONGEST_ENTRY = 100_000, 100_000
+_TOO_MANY = f"expected at most {_MOST_CHARACTERS} characters; write smaller numbers"
 
 
 def expand_characters(entries: Sequence[str]) -> list[str]:
@@ -40,23 +42,37 @@ def expand_characters(entries: Sequence[str]) -> list[str]:
     """
     names = []
     for entry in entries:
+        if len(entry) > _LONGEST_ENTRY:
+            raise InputError(f"characters: expected entries of at most {_LONGEST_ENTRY} letters, found {len(entry)}")
         match = re.fullmatch(r"\s*(?:\((?P<several>[^()*]+)\)|(?P<one>[^()*]+?))\s*(?:\*\s*(?P<times>\d+))?\s*", entry)
         group = [] if match is None else (match["several"].split("+") if match["several"] else [match["one"]])
         group = [name.strip() for name in group]
-        if not group or not all(group) or int(match["times"] or 1) < 1:
+        times = _number(match["times"] or "1") if match else 0
+        if not group or not all(group) or times < 1:
             raise InputError(
                 f"characters: expected NAME, NAME*3, (NAME+NAME)*3 or NAME00..11, found {entry!r}; mend that entry of "
                 f"the list"
             )
-        names += [name for each in group for name in _expand_range(each)] * int(match["times"] or 1)
+        expanded = [name for each in group for name in _expand_range(each)]
+        if len(names) + len(expanded) * times > _MOST_CHARACTERS:
+            raise InputError(f"characters: {entry[:60]!r}: {_TOO_MANY}")
+        names += expanded * times
     return names
+
+
+def _number(digits: str) -> int:
+    """A number of any length; those of more than 18 digits are all the same here, too large."""
+    return int(digits.lstrip("0")[:18] or 0)
 
 
 def _expand_range(name: str) -> list[str]:
     match = re.fullmatch(r"(?P<stem>.*?)(?P<first>\d+)\.\.(?P<last>\d+)", name)
     if match is None:
         return [name]
-    numbers = range(int(match["first"]), int(match["last"]) + 1)
+    first, last = _number(match["first"]), _number(match["last"])
+    numbers = range(first, last + 1)
+    if last - first >= _MOST_CHARACTERS:
+        raise InputError(f"characters: {name[:60]!r}: {_TOO_MANY}")
     if not numbers:
         raise InputError(f"characters: {name!r} counts downwards; write the smaller number first")
     return [f"{match['stem']}{number:0{len(match['first'])}}" for number in numbers]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from data.dataset import MixHandFolder
 from utils.errors import InputError
+from utils.safe_yaml import read_yaml
 
 SPLITS = {"methods": "test_outside", "methods_inside": "test_inside"}
 """Group of results.json -> split of the open data set."""
@@ -24,9 +23,9 @@ def read_sides(data: Path) -> dict[str, dict[str, list[str]]]:
     """
     path = MixHandFolder(data).splits
     try:
-        splits = yaml.safe_load(path.read_text(encoding="utf-8"))
+        splits = read_yaml(path)
         return {name: {side: list(sides[side]) for side in ("mixamo", "mano")} for name, sides in splits.items()}
-    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+    except (InputError, AttributeError, KeyError, TypeError) as error:
         raise InputError(f"{path}: expected the splits of run.build_open_hands ({error}); build again") from None
 
 

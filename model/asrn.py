@@ -1,4 +1,4 @@
-"""ASRN, the anatomy-based semantic reconstruction network: it sees and compares semantic matrices (SPEC §6)."""
+"""ASRN, the anatomy-based semantic reconstruction network: it sees and compares semantic matrices (mathematics §6)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ASRN(Retargeting):
         kwargs: of :class:`model.retargeting.Retargeting`.
     """
 
-    method = "asrn"
+    method = limits = "asrn"
 
     def __init__(
         self,

@@ -102,6 +102,11 @@ class Source:
         """``(batch, time, 5, 3, 3, 3)`` twist-bend-splay rotations."""
         return quaternion_to_matrix(self.hands.tbs)
 
+    @cached_property
+    def local(self) -> Tensor:
+        """``(batch, time, 5, 3, 3, 3)`` local rotations."""
+        return finger_part(quaternion_to_matrix(self.hands.local_rotations))
+
 
 class HandModels:
     """Makes hands of named features: a character's from its offsets, MANO hands from the model's files.
@@ -141,11 +146,6 @@ class HandModels:
 def own_pose(shaped: ShapedHand, hands: Hands) -> PosedHand:
     """Hands as they were recorded."""
     return shaped.with_local_rotations(finger_part(quaternion_to_matrix(hands.local_rotations)))
-
-
-def copied_poses(shaped: ShapedHand, source: Source) -> dict[str, PosedHand]:
-    """The baselines: the source's local or twist-bend-splay rotations on hands of other proportions."""
-    return {"rotation_copy": own_pose(shaped, source.hands), "tbs_copy": shaped.with_tbs(source.tbs)}
 
 
 def static_features(target: Hands) -> Tensor:

@@ -1,4 +1,4 @@
-"""DM, the distance-matrix baseline: it sees and compares distances between finger joints only (SPEC §6)."""
+"""DM, the distance-matrix baseline: it sees and compares distances between finger joints only (mathematics §6)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DM(Retargeting):
         kwargs: of :class:`model.retargeting.Retargeting`.
     """
 
-    method = "dm"
+    method = limits = "dm"
 
     def __init__(self, lambda_dm: float = 1.0, lambda_semi_dm: float = 1.0, **kwargs: Any) -> None:
         super().__init__(DistanceInput(), **kwargs)

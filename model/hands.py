@@ -1,4 +1,4 @@
-"""Hands in immutable stages: load → shape → pose → joints, frames, vertices (SPEC §2, §3, §7).
+"""Hands in immutable stages: load → shape → pose → joints, frames, vertices (mathematics §2, §3, §7).
 
 Two kinds of hand share one interface. A character's hand is driven by its bone offsets (:func:`offset_hand`); a
 MANO hand by ten shape components (:class:`model.mano.ManoHand`). Both become a :class:`ShapedHand`, which takes poses.
@@ -89,7 +89,7 @@ class PosedHand:
         return palm_length(self.joints)
 
     def semantic_matrix(self, normalise: bool = True) -> SemanticMatrix:
-        """What the pose means (SPEC §4); zero where a joint is missing."""
+        """What the pose means (mathematics §4); zero where a joint is missing."""
         return semantic_matrix(self.joints, self.frames, normalise).masked(self.shaped.present)
 
     def vertices(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""Forward kinematics, the canonical rest pose, and twist-bend-splay rotations both ways (SPEC §2).
+"""Forward kinematics, the canonical rest pose, and twist-bend-splay rotations both ways (mathematics §2).
 
 Everything works on rotation matrices acting on column vectors, with any leading batch dimensions. The five
 fingers are handled side by side: only the three steps along a finger are sequential.
@@ -91,7 +91,7 @@ def finger_positions(rotations: Tensor, offsets: Tensor) -> Tensor:
 
 
 def rest_pose(offsets: Tensor) -> Tensor:
-    """Rotations R that bring a hand into its canonical rest pose: fingers straight, flat, parallel (SPEC §2).
+    """Rotations R that bring a hand into its canonical rest pose: fingers straight, flat, parallel (mathematics §2).
 
     The palm plane goes through the wrist and the roots of index and pinky. Every bone is turned into it; all but
     the thumb's are then turned along the direction of the middle finger's root. Which side of the plane is up makes no
@@ -123,7 +123,7 @@ def rest_pose(offsets: Tensor) -> Tensor:
 
 
 def local_from_tbs(tbs: Tensor, axes: Tensor, rest: Tensor) -> Tensor:
-    """Local rotations ``F = R Q S Qᵀ`` of twist-bend-splay rotations S (SPEC §2).
+    """Local rotations ``F = R Q S Qᵀ`` of twist-bend-splay rotations S (mathematics §2).
 
     Args:
         tbs: ``(..., 5, 3, 3, 3)`` twist-bend-splay rotations.

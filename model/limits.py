@@ -1,7 +1,7 @@
 """How far the joints of a hand turn, as twist, bend and splay angles, and the angles nearest to a rotation.
 
-``S = Rx(twist) Ry(bend) Rz(splay)`` of SPEC §2. Bends may pass 90°, where twist and splay turn about one and the same
-axis and only their sum is seen; angles are therefore searched within the limits, not read from the matrix alone.
+``S = Rx(twist) Ry(bend) Rz(splay)`` of mathematics §2. Bends may pass 90°, where twist and splay turn about one and
+the same axis and only their sum is seen; angles are therefore searched within the limits, not read from the matrix.
 """
 
 from __future__ import annotations

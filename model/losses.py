@@ -1,4 +1,4 @@
-"""Training losses (SPEC §6): reconstruction, direction and distance terms, anatomical penalties.
+"""Training losses (mathematics §6): reconstruction, direction and distance terms, anatomical penalties.
 
 All are means over batch and time of per-frame values unless said otherwise.
 """
@@ -17,7 +17,7 @@ from model.semantics import pairwise_distances
 from model.topology import INDEX, MIDDLE, N_FINGER_JOINTS, PINKY, RING, THUMB
 
 FOUR_FINGERS = [MIDDLE, RING, PINKY, INDEX]
-METHODS = ("asrn", "dm")
+PUBLISHED_LIMITS = ("asrn", "dm")
 _TINY = 1e-24
 
 
@@ -62,7 +62,7 @@ def unit_rows(distances: Tensor, present: Tensor | None = None) -> Tensor:
 
 
 def distance_term(joints: Tensor, source_rows: Tensor, present: Tensor | None = None) -> Tensor:
-    """Mean squared difference of two distance matrices whose rows are scaled to unit length (SPEC §6, DM).
+    """Mean squared difference of two distance matrices whose rows are scaled to unit length (mathematics §6, DM).
 
     Args:
         joints: ``(..., 20, 3)`` finger joints of the result; their scale does not matter.
@@ -79,7 +79,7 @@ def distance_term(joints: Tensor, source_rows: Tensor, present: Tensor | None = 
 
 @dataclass(frozen=True)
 class AnatomicalLoss:
-    """Penalties for twists, splays and bends that a hand cannot make (SPEC §6.1).
+    """Penalties for twists, splays and bends that a hand cannot make (mathematics §6.1).
 
     Attributes:
         kind: ``"euler"`` (angles of twist, bend, splay) or ``"axis"`` (rotation axis and angle).
@@ -96,8 +96,8 @@ class AnatomicalLoss:
     def __post_init__(self) -> None:
         if self.kind not in ("euler", "axis"):
             raise ValueError(f"`anatomical_loss_type` must be 'euler' or 'axis'; got {self.kind!r}")
-        if self.method not in METHODS:
-            raise ValueError(f"`method` must be one of {METHODS}; got {self.method!r}")
+        if self.method not in PUBLISHED_LIMITS:
+            raise ValueError(f"`method` must be one of {PUBLISHED_LIMITS}; got {self.method!r}")
 
     def __call__(self, tbs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Twist, splay and bend penalty (scalars, rad² or unitless) of ``tbs (..., 5, 3, 3, 3)``."""

@@ -1,4 +1,4 @@
-"""The MANO hand: joints of a pose without its surface, a shape's axes, and the surface itself (SPEC §3, §7).
+"""The MANO hand: joints of a pose without its surface, a shape's axes, and the surface itself (mathematics §3, §7).
 
 The joints of a posed MANO hand are regressed from its posed surface. Regressor and skinning are both linear in the
 vertices, so the sum over vertices of regressor × skinning weight × vertex can be taken once, when the model is
@@ -96,7 +96,7 @@ class ManoHand:
         return ShapedHand(self.side, _of_shape(self.skin.offsets, betas), None, ManoSurface.of(self, betas))
 
     def axes_of(self, betas: Tensor, offsets: Tensor) -> Tensor:
-        """Anatomical axes ``(..., 5, 4, 3, 3)`` of the shape ``betas (..., 10)`` with rest ``offsets`` (SPEC §7).
+        """Anatomical axes ``(..., 5, 4, 3, 3)`` of a shape ``betas (..., 10)``, rest ``offsets`` (mathematics §7).
 
         Raises:
             ValueError: the hand was loaded without axes.
@@ -201,7 +201,7 @@ class ManoSurface:
         return self.hand.axes_of(self.betas, offsets)
 
     def joints(self, local: Tensor, fingers: Tensor) -> Tensor:
-        """Joints regressed from the posed surface (SPEC §3).
+        """Joints regressed from the posed surface (mathematics §3).
 
         Args:
             local: ``(..., 5, 3, 3, 3)`` local rotations.

@@ -1,4 +1,4 @@
-"""Files of the MANO model and of its axes, read without running anything from them (SPEC §3, §7)."""
+"""Files of the MANO model and of its axes, read without running anything from them (mathematics §3, §7)."""
 
 from __future__ import annotations
 
@@ -110,8 +110,8 @@ def load_mano(path: str | Path, side: str) -> tuple[MANO, np.ndarray]:
     """Load a side's model into :class:`smplx.body_models.MANO`, in float64, without running anything from the file.
 
     The distributed left model's shape directions are not mirrored along x as its other arrays are; they are
-    recognised by being (nearly) equal to the right model's, and their x-part is then negated (SPEC §3). The right
-    model is looked for beside the left one.
+    recognised by being (nearly) equal to the right model's, and their x-part is then negated (mathematics §3). The
+    right model is looked for beside the left one.
 
     Returns:
         The model, and the five tip vertices (index, middle, pinky, ring, thumb).
@@ -145,7 +145,7 @@ def load_mano(path: str | Path, side: str) -> tuple[MANO, np.ndarray]:
 
 @dataclass(frozen=True)
 class ManoAxes:
-    """The annotated axes of a MANO hand (SPEC §7): per finger rows twist, bend, splay, and what bend is tied to."""
+    """The annotated axes of a MANO hand (mathematics §7): a finger's twist, bend, splay, and what bend is tied to."""
 
     rows: Tensor  # (5, 3, 3)
     bend_triangles: Tensor | None = None  # (5, 2) faces hit along −bend and +bend

@@ -1,4 +1,4 @@
-"""What a retargeting is worth (SPEC §6): semantic similarity, closed pinches, joint error.
+"""What a retargeting is worth (mathematics §6): semantic similarity, closed pinches, joint error.
 
 All are per window, ``(batch,)``, so that means and standard errors can be taken over windows; `joint_similarity` and
 `fingertip_gaps` are what they are means of, frame by frame.

@@ -1,4 +1,4 @@
-"""Hands are mirror images: a right hand seen in a mirror (x → −x) is a left one, and moves as one (SPEC §1, §2).
+"""Hands are mirror images: a right hand in a mirror (x → −x) is a left one, and moves as one (mathematics §1, §2).
 
 With ``M = diag(−1, 1, 1)``, positions become ``M p`` and rotations ``M F M``. Twist and splay axes are mirrored, bend
 is ``splay × twist``, a cross product, so its mirror image points the other way: ``Q → M Q D``, ``D = diag(1, −1, 1)``.
@@ -33,7 +33,7 @@ def mirror_tbs(tbs: Tensor) -> Tensor:
 
 
 def mirror_matrix(matrix: SemanticMatrix) -> SemanticMatrix:
-    """The semantic matrix of the mirrored hand (SPEC §4)."""
+    """The semantic matrix of the mirrored hand (mathematics §4)."""
     return matrix.map(lambda part: part * part.new_tensor(FRAME))
 
 

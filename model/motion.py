@@ -9,12 +9,10 @@ import torch
 from torch import Tensor
 
 from model.hands import PosedHand, ShapedHand
-from model.optimizer import CONTACT_WEIGHT, SMOOTHNESS, OptimizerSettings, optimise
+from model.methods import Task, named, optimised
+from model.optimizer import CONTACT_WEIGHT, OptimizerSettings, optimise
 from model.semantics import SemanticMatrix, SourceDirections
 from model.streaming import StreamingNetwork
-
-NETWORKS = ("asrn", "dm")
-METHODS = (*NETWORKS, "optimize", "tbs_copy", "rotation_copy")
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,11 @@ class SourceMotion:
     def posed(self) -> PosedHand:
         """The hand in every frame."""
         return self.hand.with_local_rotations(self.local)
+
+    @property
+    def tbs(self) -> Tensor:
+        """``(F, 5, 3, 3, 3)`` twist-bend-splay rotations."""
+        return self.posed.tbs
 
     @cached_property
     def semantic_matrix(self) -> SemanticMatrix:
@@ -52,13 +55,13 @@ class MotionRetargeting:
     """A method, ready to give motions to a hand.
 
     Attributes:
-        method: of :data:`METHODS`.
+        method: a name of :mod:`model.methods`.
         target: the hand, without leading dimensions.
         present: ``(21,)`` bool, joints that both hands have.
         network: for the methods that are networks.
         refine: steps of the optimiser after a network.
-        iterations: steps of the method "optimize".
-        contacts: the optimiser closes the touches that the source has.
+        iterations: steps of an optimiser.
+        contacts: these steps close the touches that the source has.
     """
 
     method: str
@@ -72,25 +75,14 @@ class MotionRetargeting:
     @torch.no_grad()
     def __call__(self, source: SourceMotion) -> PosedHand:
         """The target in poses ``(F,)`` that mean what the source's do."""
-        if self.method == "rotation_copy":
-            return self.target.with_local_rotations(source.local)
-        if self.method == "tbs_copy":
-            return self.target.with_tbs(source.posed.tbs)
-        if self.method == "optimize":
-            return self._optimised(source, source.posed.tbs, self.iterations)
+        present = None if bool(self.present.all()) else self.present
+        task = Task(self.target, source, present, source.frame_rate, self.refine or self.iterations)
+        if self.network is None:
+            return named(self.method).pose(task)
         tbs = self.network.tbs(source.hand, source.local, source.frame_rate)
-        return self._optimised(source, tbs, self.refine) if self.refine else self.target.with_tbs(tbs)
-
-    def _optimised(self, source: SourceMotion, start: Tensor, iterations: int) -> PosedHand:
-        settings = OptimizerSettings(
-            iterations=iterations,
-            contact_weight=CONTACT_WEIGHT if self.contacts else 0.0,
-            smoothness=SMOOTHNESS if len(start) > 1 else 0.0,
-            frame_rate=source.frame_rate,
-            keep_start=True,  # what the source does beyond usual limits, it does on purpose
-        )
-        mask = None if bool(self.present.all()) else self.present
-        return optimise(self.target, source.semantic_matrix, start, settings, mask)
+        if not self.refine:
+            return self.target.with_tbs(tbs)
+        return optimised(task, CONTACT_WEIGHT if self.contacts else 0.0, tbs)
 
 
 def optimum(target: ShapedHand, source: SourceMotion, present: Tensor) -> PosedHand:

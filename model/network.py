@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from pytorch3d.transforms import quaternion_to_matrix
@@ -25,9 +25,22 @@ REPRESENTATIONS = {"ortho6d": 6, "quaternion": 4}
 STATIC_CHANNELS = {"mixamo": 3 * N_JOINTS + 180, "mano": 180}
 
 
+class NetworkInput(Protocol):
+    """What networks see of a source."""
+
+    @property
+    def channels(self) -> int:
+        """How many numbers a frame has."""
+        ...
+
+    def __call__(self, source: Source) -> Tensor:
+        """These numbers, ``(batch, time, channels)``."""
+        ...
+
+
 @dataclass(frozen=True)
 class SemanticInput:
-    """What ASRN is shown: the semantic matrix (SPEC §6).
+    """What ASRN is shown: the semantic matrix (mathematics §6).
 
     Args:
         tbs_input_normalization: show the networks directions only, without distances.
@@ -46,17 +59,13 @@ class SemanticInput:
 
 @dataclass(frozen=True)
 class DistanceInput:
-    """What DM is shown: distances between finger joints (SPEC §6)."""
+    """What DM is shown: distances between finger joints (mathematics §6)."""
 
     channels: ClassVar[int] = N_FINGER_JOINTS**2
 
     def __call__(self, source: Source) -> Tensor:
         """The distance matrix ``(batch, time, 400)``."""
         return source.distances.flatten(2)
-
-
-INPUTS: dict[str, Callable[..., SemanticInput | DistanceInput]] = {"asrn": SemanticInput, "dm": DistanceInput}
-"""What the networks of a method are shown, by the method's short name."""
 
 
 class RetargetingNetwork(nn.Module):
@@ -78,7 +87,7 @@ class RetargetingNetwork(nn.Module):
 
     def __init__(
         self,
-        network_input: SemanticInput | DistanceInput,
+        network_input: NetworkInput,
         /,
         hidden_channel: int = 256,
         kernel_size: int = 3,
@@ -147,16 +156,15 @@ class RetargetingNetwork(nn.Module):
         return self.shaped_hand(target).with_tbs(self.decode(output))
 
 
-def network_of(method: str, hyper_parameters: Mapping[str, Any]) -> RetargetingNetwork:
-    """Networks without weights, built as those of a checkpoint with these ``hyper_parameters``; others are ignored.
+def network_of(network_input: Callable[..., NetworkInput], hyper_parameters: Mapping[str, Any]) -> RetargetingNetwork:
+    """Networks without weights, built as those of a checkpoint; hyper-parameters that are no part of them are ignored.
 
     Args:
-        method: of :data:`INPUTS`.
-        hyper_parameters: by name, see :class:`RetargetingNetwork` and what the method's networks are shown.
+        network_input: makes what they are shown.
+        hyper_parameters: by name, see :class:`RetargetingNetwork` and ``network_input``.
     """
 
-    def taken_by(cls: Callable[..., Any]) -> dict[str, Any]:
-        return {name: hyper_parameters[name] for name in init_parameters(cls) if name in hyper_parameters}
+    def taken_by(maker: Callable[..., Any]) -> dict[str, Any]:
+        return {name: hyper_parameters[name] for name in init_parameters(maker) if name in hyper_parameters}
 
-    shown = INPUTS[method]
-    return RetargetingNetwork(shown(**taken_by(shown)), **taken_by(RetargetingNetwork))
+    return RetargetingNetwork(network_input(**taken_by(network_input)), **taken_by(RetargetingNetwork))

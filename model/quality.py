@@ -1,4 +1,4 @@
-"""What a retargeted motion is worth, frame by frame: meaning, touches, smoothness, joint limits (SPEC §6)."""
+"""What a retargeted motion is worth, frame by frame: meaning, touches, smoothness, joint limits (mathematics §6)."""
 
 from __future__ import annotations
 

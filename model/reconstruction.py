@@ -1,4 +1,4 @@
-"""The reconstruction network: a semantic matrix and a hand's proportions in, the pose of that hand out (SPEC §6).
+"""The reconstruction network: a semantic matrix and a hand's proportions in, its pose out (mathematics §6).
 
 Residual 1-D convolutions over time. Each layer sees, beside its input, a code of the target hand made from its
 static features. Parameters carry the published names, both of them where two were published (``conv1``/``net.0``).
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SLOPE = 0.2
+MOST_CHANNELS, MOST_LAYERS = 4096, 64
+"""What a network may have; 16 times as many as the published ones."""
 NORMS = {"none": nn.Identity, "batch": nn.BatchNorm1d, "instance": nn.InstanceNorm1d}
 
 
@@ -122,6 +124,15 @@ class ReconstructionNet(nn.Module):
         norm_type: str = "none",
     ) -> None:
         super().__init__()
+        for name, value, most in (
+            ("hidden_channel", hidden_channel, MOST_CHANNELS),
+            ("static_hidden_channel", static_hidden_channel, MOST_CHANNELS),
+            ("kernel_size", kernel_size, MOST_LAYERS),
+            ("n_layers", n_layers, MOST_LAYERS),
+            ("n_static_layers", n_static_layers, MOST_LAYERS),
+        ):
+            if not isinstance(value, int) or not 1 <= value <= most:
+                raise ValueError(f"`{name}` must be a whole number from 1 to {most}; got {value!r:.60}")
         if kernel_size % 2 == 0:
             raise ValueError(f"`kernel_size` must be odd, so that windows keep their length; got {kernel_size}")
         widths = [in_channels, *[hidden_channel] * (n_layers - 1), out_channels]

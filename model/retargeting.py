@@ -1,4 +1,4 @@
-"""Semi-supervised training of hand-motion retargeting across two domains, shared by ASRN and DM (SPEC §6).
+"""Semi-supervised training of hand-motion retargeting across two domains, shared by ASRN and DM (mathematics §6).
 
 One reconstruction network poses Mixamo hands, another MANO hands. Each is trained to reproduce poses of its own
 domain, and to give the meaning of the other domain's motion to hands of its own. A method is what it shows to the
@@ -22,11 +22,12 @@ from pytorch_lightning.cli import instantiate_class
 from torch import Tensor, nn
 
 from model import presence
-from model.batch import Hands, Source, copied_poses, own_pose
+from model.batch import Hands, Source, own_pose
 from model.hands import PosedHand
 from model.losses import AnatomicalLoss
+from model.methods import Task, of_kind
 from model.metrics import joint_error, pinch_error, s_finger_ceiling, semantic_similarity
-from model.network import DistanceInput, RetargetingNetwork, SemanticInput
+from model.network import NetworkInput, RetargetingNetwork
 from model.topology import DOMAINS
 from utils.errors import InputError
 from utils.parameters import init_parameters
@@ -51,10 +52,12 @@ class Retargeting(RetargetingNetwork, LightningModule):
     """
 
     method: str
+    limits: str
+    """Whose published limits the anatomical loss has, see :class:`model.losses.AnatomicalLoss`."""
 
     def __init__(
         self,
-        network_input: SemanticInput | DistanceInput,
+        network_input: NetworkInput,
         /,
         semi_supervised: bool = True,
         anatomical_loss_type: Literal["euler", "axis"] = "euler",
@@ -76,7 +79,7 @@ class Retargeting(RetargetingNetwork, LightningModule):
         self.lambda_anatomical = lambda_anatomical
         self.lr_schedule = lr_schedule
         self.optim_init = ADAM if optim_init is None else optim_init
-        self.anatomical_loss = AnatomicalLoss(anatomical_loss_type, self.method, anatomical_limits == "corrected")
+        self.anatomical_loss = AnatomicalLoss(anatomical_loss_type, self.limits, anatomical_limits == "corrected")
         self.test_records: dict[str, dict[str, dict[str, Any]]] = {}
 
     # -- what a method is ------------------------------------------------------------------------------------------
@@ -198,8 +201,10 @@ class Retargeting(RetargetingNetwork, LightningModule):
     def _test_direction(self, direction: str, target: Hands, source: Hands, truth: bool = False) -> None:
         shaped, prepared = self.shaped_hand(target), Source(source)
         (output,) = self(target, prepared)
-        results = {**copied_poses(shaped, prepared), self.method: shaped.with_tbs(self.decode(output))}
         shared = prepared.shared_with(target)
+        task = Task(shaped, prepared, shared.present)
+        results = {name: copy.pose(task) for name, copy in of_kind("copy").items()}
+        results[self.method] = shaped.with_tbs(self.decode(output))
         if truth:
             recorded = own_pose(shaped, target)
         for method, posed in results.items():

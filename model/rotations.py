@@ -41,7 +41,7 @@ def align(source: Tensor, target: Tensor, half_turn_axis: Tensor) -> Tensor:
 
 
 def rotation_from_rows(rows: Tensor) -> Tensor:
-    """Rotations ``(..., 3, 3)`` from their first two rows, not yet orthonormal, ``(..., 6)`` (Gram–Schmidt, SPEC §6).
+    """Rotations ``(..., 3, 3)`` from two rows ``(..., 6)``, not yet orthonormal (Gram–Schmidt, mathematics §6).
 
     What ``pytorch3d.transforms.rotation_6d_to_matrix`` computes, without its norms over three numbers, which take ten
     times as long as everything else here.

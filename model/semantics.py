@@ -1,4 +1,4 @@
-"""The anatomy-based semantic matrix: where joints and palm anchors lie, seen from every finger joint (SPEC §4).
+"""The anatomy-based semantic matrix: where joints and palm anchors lie, seen from every finger joint (mathematics §4).
 
 ``finger[i, j] = M_iᵀ (p_j − p_i) / d`` and the same with palm anchors for ``palm``. ``M_i`` is the twist-bend-splay
 frame of finger joint i and ``d`` the distance from the wrist to the root of the middle finger.
@@ -18,7 +18,7 @@ from model.topology import N_ANCHORS, N_FINGER_JOINTS, PALM_ANCHORS, ROOTS, WRIS
 
 
 class SemanticMatrix(NamedTuple):
-    """What a pose means: where finger joints and palm anchors lie, seen from every finger joint (SPEC §4)."""
+    """What a pose means: where finger joints and palm anchors lie, seen from every finger joint (mathematics §4)."""
 
     finger: Tensor
     """``(..., 20, 20, 3)`` finger joints, in palm lengths; the diagonal is zero."""

@@ -1,4 +1,4 @@
-"""Linear blend skinning of a character's hand about its rest joints (SPEC §8)."""
+"""Linear blend skinning of a character's hand about its rest joints (mathematics §8)."""
 
 from __future__ import annotations
 

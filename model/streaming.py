@@ -24,6 +24,7 @@ from model.reconstruction import OneWindow
 from model.rotations import orthonormal, rotation_from_rows
 from model.semantics import SemanticMatrix
 from model.topology import BONES_PER_FINGER, DOMAINS, N_FINGERS
+from utils.errors import InputError
 
 WINDOW = 8
 """Frames of a window the networks were trained with."""
@@ -33,6 +34,8 @@ PHASES = 3
 """Grids laid one between the other, at most: 15 looks a second at the motion."""
 SIGMA = 0.08
 """Seconds: width of the Gaussian that filters corrections; touches last longer."""
+MOST_TIMES = 100_000
+"""Grid times of a motion with fewer frames than that; a gigabyte."""
 _WIDE = 0.75
 """Width of that Gaussian, at least, in steps of the grid: it must reach over the gaps between them."""
 _REACH = 6.0
@@ -54,10 +57,20 @@ class TimeGrid:
         """The grid of a motion of ``frames`` frames at ``frame_rate`` frames/s.
 
         A grid is no denser than the frames.
+
+        Raises:
+            InputError: the motion would last for hours.
         """
         if frames < 1 or not frame_rate > 0:
             raise ValueError(f"a motion needs frames and a frame rate; got {frames} at {frame_rate}")
-        return TimeGrid(frames, frame_rate, max(1, min(phases, ceil(frame_rate / RATE - 1e-6))))
+        grid = TimeGrid(frames, frame_rate, max(1, min(phases, ceil(frame_rate / RATE - 1e-6))))
+        if grid.count > max(frames, MOST_TIMES):
+            hours = (frames - 1) / frame_rate / 3600
+            raise InputError(
+                f"expected a motion of less than {MOST_TIMES / RATE / 3600:.2g} hours, found {frames} frames at "
+                f"{frame_rate:g} per second ({hours:.3g} hours); give its true rate with --fps, or cut it"
+            )
+        return grid
 
     @property
     def rate(self) -> float:

@@ -1,4 +1,4 @@
-"""The 21 joints of a hand, once: order, tree, names, palm anchors and MANO's own order (SPEC §1, §4).
+"""The 21 joints of a hand, once: order, tree, names, palm anchors and MANO's own order (mathematics §1, §4).
 
 Hand order is the wrist followed by five fingers of four joints. The fourth joint of a finger is its tip, which
 never rotates. "Finger joints" are the joints without the wrist, addressed as ``4 * finger + k``.
@@ -50,7 +50,7 @@ def check_side(side: str) -> str:
 
 
 def hand_joint_names(domain: str, side: str) -> tuple[str, ...]:
-    """Names of the 21 joints in hand order, without a Mixamo rig's prefix (SPEC §1).
+    """Names of the 21 joints in hand order, without a Mixamo rig's prefix (mathematics §1).
 
     Args:
         domain: ``"mixamo"`` (``RightHand``, ``RightHandMiddle1``, …) or ``"mano"`` (``right_wrist``, …).

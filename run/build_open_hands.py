@@ -5,7 +5,6 @@ python -m run.build_open_hands --output artifact/MixHandOpen
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 
@@ -17,17 +16,17 @@ from data.open_hands.build import Plan, build
 from data.open_hands.library import SPLITS, OpenHands
 from data.open_hands.shapes import HandShapes
 from run.drawing.open_hands import all_hands, all_shapes
-from utils.cli import guarded, wide_console
+from utils.cli import CommandLine, guarded, wide_console
 
 
 def main() -> None:
     """Parse the command line, build with a progress bar, print what was built."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = CommandLine("run.build_open_hands", __doc__)
     parser.add_argument("--output", type=Path, default=Path("artifact/MixHandOpen"), help="folder to build into")
     parser.add_argument("--side", choices=("right", "left", "both"), default="right", help="hands to write motion of")
     parser.add_argument("--seed", type=int, default=7, help="which motion is drawn")
-    parser.add_argument("--small", action="store_true", help="a few hands and seconds only, to try things out")
-    parser.add_argument("--force", action="store_true", help="build even if the folder holds this build already")
+    parser.flag("small", "a few hands and seconds only, to try things out")
+    parser.flag("force", "build even if the folder holds this build already")
     parser.add_argument(
         "--train_seconds",
         type=float,

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jsonargparse import ArgumentParser
 
 from data.axes.annotation import Annotation
 from data.axes.estimate import METHODS, HandEstimate, estimate_axes
@@ -23,9 +22,9 @@ from data.axes.mano import mano_arrays, upright
 from model.mano import ManoHand
 from model.mano_file import find_model_file
 from model.topology import SIDES
-from run.axes.page import PlainHelp, add_page_options, annotate
+from run.axes.page import add_page_options, annotate
 from run.axes.reports import READING, draw, tell
-from utils.cli import guarded, wide_console
+from utils.cli import CommandLine, guarded, wide_console
 from utils.errors import InputError
 from utils.files import content_hash
 
@@ -33,9 +32,9 @@ OUTPUT = "artifact/MixHand/finger_data/mano_finger_axis.pkl"
 TITLE = "MANO"
 
 
-def argument_parser() -> ArgumentParser:
+def argument_parser() -> CommandLine:
     """The options."""
-    parser = ArgumentParser(prog="python -m run.calculate_mano_axis", description=__doc__, formatter_class=PlainHelp)
+    parser = CommandLine("run.calculate_mano_axis", __doc__)
     parser.add_argument(
         "--smplx_path", default="artifact/smplx/models", help="folder that holds mano/MANO_{RIGHT,LEFT}.pkl"
     )

@@ -16,28 +16,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jsonargparse import ActionYesNo, ArgumentParser
 from rich.console import Console
 from rich.progress import track
 
 from data.axes.annotation import Annotation
 from data.axes.estimate import METHODS, HandEstimate, estimate_axes
 from data.axes.files import axes_path, hand_key, mesh_files, read_preset, write_axes
-from data.axes.hand import character_hand
 from data.axes.motion import bvh_files, hinges_from_files
-from data.character.mesh_file import read_character
+from data.character.reading import read_mesh_character
 from data.dataset import character_of
 from data.rig import RigMap, read_rig_map
-from run.axes.page import PlainHelp, add_page_options, annotate
+from run.axes.page import add_page_options, annotate
 from run.axes.reports import READING, draw, tell
-from utils.cli import guarded, wide_console
+from utils.cli import CommandLine, guarded, wide_console
 from utils.errors import InputError
 from utils.files import content_hash
 
 
-def argument_parser() -> ArgumentParser:
+def argument_parser() -> CommandLine:
     """The options."""
-    parser = ArgumentParser(prog="python -m run.calculate_mixamo_axis", description=__doc__, formatter_class=PlainHelp)
+    parser = CommandLine("run.calculate_mixamo_axis", __doc__)
     parser.add_argument("--mesh_data", required=True, help="<character>_mesh_data.npz, or a folder of them")
     parser.add_argument("--preset", help="earlier axes file (.pkl or .npz): the splay axes nearest to it are taken")
     parser.add_argument(
@@ -54,9 +52,7 @@ def argument_parser() -> ArgumentParser:
     )
     parser.add_argument("--rig_map", help="YAML file that names the joints of hands whose bones are not recognised")
     parser.add_argument("--picture", help="PNG of axes and fist; a folder, if there are several characters")
-    parser.add_argument(
-        "--force", nargs="?", action=ActionYesNo, default=False, help="of a folder, also those that have axes already"
-    )
+    parser.flag("force", "of a folder, also those that have axes already")
     add_page_options(parser)
     return parser
 
@@ -69,17 +65,21 @@ MANY = 24
 class Job:
     """What is done with every character."""
 
-    method: str
-    preset: str | None
-    motion: Sequence[str]
+    method: str = "combined"
+    preset: str | None = None
+    motion: Sequence[str] = ()
     rig_map: RigMap | None = None
 
     def estimates(self, mesh: Path, console: Console) -> list[HandEstimate]:
         """The hands of a character, right before left."""
-        character = read_character(mesh, None, self.rig_map)
+        character = read_mesh_character(mesh, rig_map=self.rig_map)
         found = []
-        for side in character.sides:
-            hand = character_hand(character, side)
+        for side, own in character.hands.items():
+            if own.surface is None:
+                raise InputError(
+                    f"{mesh}: expected skin on the {side} hand, but no vertex follows its joints; check the weights"
+                )
+            hand = own.bare
             preset = None if self.preset is None else read_preset(self.preset, side)
             motion = hinges_from_files(hand, bvh_files(self.motion, character.name), self.rig_map)
             for reason in motion.refused.values():
@@ -102,7 +102,6 @@ def calculate(options: Sequence[str] | None = None) -> None:
     config = argument_parser().parse_args(options)
     rig_map = None if config.rig_map is None else read_rig_map(config.rig_map)
     job = Job(config.method, config.preset, config.motion or (), rig_map)
-    folder = Path(config.mesh_data).is_dir()
     files = mesh_files(config.mesh_data)
     console = wide_console()
     if config.annotate:
@@ -110,34 +109,50 @@ def calculate(options: Sequence[str] | None = None) -> None:
             raise InputError(
                 f"--annotate: expected one mesh file in --mesh_data, found {len(files)}; name one of them"
             )
-        return _annotate(config, job, files[0], console)
-    if not folder:
-        _one(config, job, files[0], folder, console)
+        _annotate(config, job, files[0], console)
+    elif Path(config.mesh_data).is_dir():
+        find_all(files, job, config.output, config.picture, config.force)
+    else:
+        _one(files[0], job, config.output, config.picture, False, console)
         console.print(READING, style="dim")
-        return None
-    return _all(config, job, files, console)
 
 
-def _one(config, job: Job, mesh: Path, folder: bool, console: Console, table: bool = True) -> None:
-    estimates, output = job.estimates(mesh, console), axes_path(mesh, config.output, folder)
+def _one(
+    mesh: Path, job: Job, to: str | None, picture: str | None, folder: bool, console: Console, table: bool = True
+) -> None:
+    estimates, output = job.estimates(mesh, console), axes_path(mesh, to, folder)
     write_axes(output, character_arrays({each.hand.side: each.axes for each in estimates}))
     tell(console, estimates, character_of(mesh), table)
-    if config.picture is not None:
-        picture = Path(config.picture)
-        draw(picture / f"{character_of(mesh)}.png" if folder else picture, estimates, character_of(mesh))
+    if picture is not None:
+        name = character_of(mesh)
+        draw(Path(picture) / f"{name}.png" if folder else Path(picture), estimates, name)
     if table:
         console.print(f"{output}: written", highlight=False, markup=False, soft_wrap=True)
 
 
-def _all(config, job: Job, files: list[Path], console: Console) -> None:
-    """Each of a folder; one that fails does not stop the others."""
+def find_all(
+    files: Sequence[Path], job: Job, to: str | None = None, picture: str | None = None, force: bool = False
+) -> None:
+    """Estimate the axes of the characters of a folder that have none; one that fails does not stop the others.
+
+    Args:
+        files: their mesh files.
+        job: what is done with each.
+        to: folder of the axes files; None: beside the meshes.
+        picture: folder of pictures; None: none.
+        force: also of those that have axes already.
+
+    Raises:
+        InputError: some failed, after the others were done.
+    """
+    console = wide_console()
     failures, left = {}, 0
     for mesh in track(files, "characters", console=console, transient=True):
-        if not config.force and axes_path(mesh, config.output, True).exists():
+        if not force and axes_path(mesh, to, True).exists():
             left += 1
             continue
         try:
-            _one(config, job, mesh, True, console, len(files) <= MANY)
+            _one(mesh, job, to, picture, True, console, len(files) <= MANY)
         except InputError as error:
             failures[character_of(mesh)] = str(error)
     written = len(files) - left - len(failures)

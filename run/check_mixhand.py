@@ -12,7 +12,6 @@ import json
 import sys
 from collections.abc import Sequence
 
-from jsonargparse import ActionYesNo, ArgumentParser
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
@@ -20,22 +19,22 @@ from rich.text import Text
 
 from data.dataset import MANO_FOLDER
 from data.preparation.check import DAMAGED, MISSING, OK, PARTS, FolderReport, Part, check_folder
-from utils.cli import guarded, wide_console
+from utils.cli import CommandLine, guarded, wide_console
 from utils.errors import InputError
 
 _STYLES = {OK: "green", MISSING: "red", DAMAGED: "bold red"}
 
 
-def argument_parser() -> ArgumentParser:
+def argument_parser() -> CommandLine:
     """The options."""
-    parser = ArgumentParser(prog="python -m run.check_mixhand", description=__doc__)
+    parser = CommandLine("run.check_mixhand", __doc__)
     parser.add_argument("path", type=str, help="folder of the data set")
     parser.add_argument(
         "--smplx_path",
         help="MANO file, or folder that holds mano/MANO_{RIGHT,LEFT}.pkl; default: models of the data set, or "
         f"{MANO_FOLDER}",
     )
-    parser.add_argument("--json", nargs="?", action=ActionYesNo, default=False, help="print the result as JSON")
+    parser.flag("json", "print the result as JSON")
     return parser
 
 

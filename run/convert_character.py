@@ -8,10 +8,10 @@ What is up to date is skipped; a file that cannot be used is reported with the r
 
 from __future__ import annotations
 
-import argparse
 import queue
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -20,23 +20,23 @@ from rich.table import Table
 
 from data.blender import ADVICE, BlenderWorker, find_blender
 from data.formats.character_files import GLTF_SUFFIXES, Result
-from data.preparation.conversion import Job, convert_gltf, done_before, jobs_for, remember
-from utils.cli import guarded, wide_console
+from data.formats.rates import SLOWEST
+from data.preparation.conversion import Job, Settings, convert_gltf, done_before, jobs_for, remember
+from utils.cli import CommandLine, guarded, wide_console
 from utils.errors import InputError
 
 
-def argument_parser() -> argparse.ArgumentParser:
+def argument_parser() -> CommandLine:
     """The options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m run.convert_character",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = CommandLine(
+        "run.convert_character",
+        __doc__,
         epilog="A character and its motions from separate files:\n"
         "  python -m run.convert_character XBot.fbx motions/*.fbx --character XBot --output_dir artifact/MixHand",
     )
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help=".fbx, .gltf, .glb, .vrm, or folders")
     parser.add_argument("--output_dir", type=Path, required=True, metavar="DIR", help="folder of the data set")
-    parser.add_argument("--recursive", action="store_true", help="look into the folders inside folders too")
+    parser.flag("recursive", "look into the folders inside folders too")
     parser.add_argument(
         "--character", metavar="NAME", help="all inputs belong to this character; default: each its own"
     )
@@ -45,13 +45,13 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="Blenders at work at the same time")
     parser.add_argument("--blender", metavar="PATH", help="Blender, or a Python with bpy; default: found by itself")
-    parser.add_argument("--adjust_bone", action="store_true", help="move joints into the middle of the skin")
+    parser.flag("adjust_bone", "move joints into the middle of the skin")
     parser.add_argument("--armature", metavar="NAME", help="which armature to take where a file has several")
     parser.add_argument(
         "--timeout", type=float, default=600.0, metavar="S", help="seconds that Blender may take for a file"
     )
     parser.add_argument("--memory_gb", type=float, default=8.0, metavar="GB", help="memory that one Blender may take")
-    parser.add_argument("--force", action="store_true", help="convert again what is up to date")
+    parser.flag("force", "convert again what is up to date")
     return parser
 
 
@@ -63,21 +63,40 @@ def convert(options: Sequence[str] | None = None) -> None:
     """
     parser = argument_parser()
     config = parser.parse_args(options)
-    if not 0 < config.fps <= 1000:
-        parser.error("--fps: expected a number of frames a second up to 1000")
+    if not SLOWEST <= config.fps <= 1000:
+        parser.error(f"--fps: expected {SLOWEST:g} to 1000 frames a second, found {config.fps:g}")
     if config.jobs < 1 or config.timeout <= 0:
         parser.error("--jobs and --timeout: expected positive numbers")
-    jobs, refused = jobs_for(config)
-    pending = [job for job in jobs if config.force or not done_before(job)]
+    settings = Settings(config.character, config.recursive, config.fps, config.armature, config.adjust_bone)
+    blenders = Blenders(config.blender, config.jobs, config.timeout, config.memory_gb)
+    convert_files(config.inputs, config.output_dir, settings, blenders, config.force)
+
+
+@dataclass(frozen=True)
+class Blenders:
+    """Which Blender works, how many at the same time, and how much time (s) and memory (GB) one may take."""
+
+    path: str | None = None
+    jobs: int = 1
+    timeout: float = 600.0
+    memory_gb: float = 8.0
+
+
+def convert_files(
+    inputs: Sequence[Path], output: Path, settings: Settings, blenders: Blenders, force: bool = False
+) -> None:
+    """Convert files and folders of them, print what became of them. Raises as `convert`."""
+    jobs, refused = jobs_for(inputs, output, settings)
+    pending = [job for job in jobs if force or not done_before(job)]
     up_to_date = [job for job in jobs if job not in pending]
-    results = refused + (_run(config, pending) if pending else [])
+    results = refused + (_run(blenders, pending) if pending else [])
     _report(results, up_to_date)
 
 
-def _run(config: argparse.Namespace, jobs: list[Job]) -> list[Result]:
+def _run(blenders: Blenders, jobs: list[Job]) -> list[Result]:
     """Convert in threads: each has a Blender of its own, if it meets a file that needs one."""
     needs_blender = any(Path(job.request.source).suffix.lower() not in GLTF_SUFFIXES for job in jobs)
-    command = find_blender(config.blender) if needs_blender else None
+    command = find_blender(blenders.path) if needs_blender else None
     waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
     for job in jobs:
         waiting.put(job)
@@ -95,7 +114,7 @@ def _run(config: argparse.Namespace, jobs: list[Job]) -> list[Result]:
 
         def work() -> None:
             try:
-                with BlenderWorker(command or [], config.timeout, config.memory_gb) as worker:
+                with BlenderWorker(command or [], blenders.timeout, blenders.memory_gb) as worker:
                     while not failures:
                         job = waiting.get_nowait()
                         result = _convert(job, worker if command else None)
@@ -109,7 +128,7 @@ def _run(config: argparse.Namespace, jobs: list[Job]) -> list[Result]:
             except BaseException as error:  # handed to the main thread
                 failures.append(error)
 
-        threads = [threading.Thread(target=work, daemon=True) for _ in range(min(config.jobs, len(jobs)))]
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(min(blenders.jobs, len(jobs)))]
         for thread in threads:
             thread.start()
         for thread in threads:

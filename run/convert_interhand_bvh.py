@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ActionYesNo, ArgumentParser
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -23,16 +22,16 @@ from rich.table import Table
 
 from data.preparation.interhand_conversion import SUMMARY, Conversion
 from model.topology import SIDES
-from utils.cli import guarded, wide_console
+from utils.cli import CommandLine, guarded, wide_console
 from utils.errors import InputError
 
 _COUNTS = ("frames", "runs", "written", "gaps", "missing", "single", "uneven")
 HANDS = {"right": ("right",), "left": ("left",), "both": SIDES}
 
 
-def argument_parser() -> ArgumentParser:
+def argument_parser() -> CommandLine:
     """The options."""
-    parser = ArgumentParser(prog="python -m run.convert_interhand_bvh", description=__doc__)
+    parser = CommandLine("run.convert_interhand_bvh", __doc__)
     parser.add_argument(
         "--smplx_path",
         default="artifact/smplx/models",
@@ -49,13 +48,7 @@ def argument_parser() -> ArgumentParser:
         "--hand", default="right", choices=list(HANDS), help="both: into the folders right and left of --output_dir"
     )
     parser.add_argument("--split_subjects", type=str, help="list of captures and subjects; clips go to Mano0 … Mano9")
-    parser.add_argument(
-        "--force",
-        nargs="?",
-        action=ActionYesNo,
-        default=False,
-        help="convert anew what is there, or was another file's",
-    )
+    parser.flag("force", "convert anew what is there, or was another file's")
     return parser
 
 

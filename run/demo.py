@@ -8,7 +8,6 @@ Steps whose inputs have not changed are skipped or, if they were interrupted, co
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -25,22 +24,21 @@ from rich.console import Console
 from data.dataset import MixHandFolder
 from data.mixhand import MixHandDataModule
 from data.splits import TITLES, read_splits
-from model.asrn import ASRN
-from model.dm import DM
+from model.methods import METHODS, of_kind
 from run.evaluate import Settings, evaluate, open_groups
 from run.evaluation.comparison import draw_comparison
 from run.evaluation.line_up import LineUp
 from run.evaluation.report import print_tables, write_report
-from run.training.checkpoints import CHECKPOINT_FOLDER, LAST, display_path, last_training
+from run.training.checkpoints import CHECKPOINT_FOLDER, LAST, display_path, last_training, program_of
 from run.training.command_line import LOGS
 from run.training.trained import load_network
-from utils.cli import guarded, processors
+from utils.cli import CommandLine, guarded, processors
 from utils.errors import InputError
 from utils.files import atomic_write, content_hash
 
 ROOT = Path(__file__).resolve().parents[1]
-METHODS = {"dm": (DM, "run.train_dm", "DM.yaml"), "asrn": (ASRN, "run.train_mixhand", "ASRN.yaml")}
-COMPARED = ("rotation_copy", "tbs_copy", "dm", "asrn", "optimizer")
+LEFT_OUT = ("optimizer_contacts",)
+"""Of all methods: the demo shows one optimiser."""
 DONE = "finished.json"
 PROGRESS = ("epoch", "--ckpt_path", "note", "Written")  # how lines of the training programs begin that are passed on
 
@@ -123,31 +121,34 @@ def run_together(jobs: dict[str, tuple[str, Sequence[str]]]) -> None:
         raise InputError("; ".join(map(str, failures)))
 
 
+def config_of(method: str) -> Path:
+    """The configuration that a network is trained with on the open data."""
+    return ROOT / "config" / "open" / f"{METHODS[method].title}.yaml"
+
+
 def training_key(method: str, data: Path, overrides: Sequence[str]) -> str:
     """A fingerprint of everything that a training depends on: configuration, program, features."""
     sources = sorted([*(ROOT / "model").rglob("*.py"), *(ROOT / "data").rglob("*.py")])
-    config = ROOT / "config" / "open" / METHODS[method][2]
     folder = MixHandFolder(data)
-    files = content_hash(config, *sources, folder.splits, *sorted((folder.models / "mano").glob("*")))
+    files = content_hash(config_of(method), *sources, folder.splits, *sorted((folder.models / "mano").glob("*")))
     # Descriptions of features hold the fingerprint of what they were computed from, beside things that may change.
     described = [(path.name, json.loads(path.read_text()).get("inputs")) for path in sorted(data.glob("*.json"))]
     return f"{method}-{hashlib.sha256(repr([files, described, *overrides]).encode()).hexdigest()[:10]}"
 
 
 def train(output: Path, data: Path, overrides: Sequence[str]) -> dict[str, Path]:
-    """Train both methods, each in a folder named by its inputs; returns the checkpoint of each.
+    """Train the networks, each in a folder named by its inputs; returns the checkpoint of each.
 
     A finished training with the same inputs is not repeated; an interrupted one is continued.
     """
-    roots = {method: output / "runs" / training_key(method, data, overrides) for method in METHODS}
+    roots = {method: output / "runs" / training_key(method, data, overrides) for method in of_kind("network")}
     jobs, splits = {}, read_splits(data)
     for method, root in roots.items():
-        _, module, config = METHODS[method]
         if (root / DONE).is_file() and last_training(root / LOGS)[1] is not None:
             print(f"{method.upper()}: trained already with the same data, settings and program ({display_path(root)})")
             continue
-        jobs[method.upper()] = (module, [
-            "fit", "--config", str(ROOT / "config" / "open" / config), *data_options(data),
+        jobs[method.upper()] = (program_of(METHODS[method]), [
+            "fit", "--config", str(config_of(method)), *data_options(data),
             "--data.train_characters", json.dumps(splits["train"]), "--data.val_characters", json.dumps(splits["val"]),
             "--data.test_characters", json.dumps(splits["test_outside"]),
             "--trainer.default_root_dir", str(root), "--ckpt_path", "last", *overrides,
@@ -185,8 +186,9 @@ def demo(output: Path, data: Path, overrides: Sequence[str], build_options: Sequ
     steps.start("train", "Training DM and ASRN at the same time")
     checkpoints = train(output, data, overrides)
     steps.start("test", "Testing on hands that no training has seen")
-    networks = {method: load_network(checkpoints[method], method) for method in METHODS}
-    line_up = LineUp(COMPARED, networks, networks["asrn"].hand_models)
+    networks = {method: load_network(path, method) for method, path in checkpoints.items()}
+    compared = [name for name in METHODS if name not in LEFT_OUT]
+    line_up = LineUp(compared, networks, next(iter(networks.values())).hand_models)
     results = evaluate(line_up, data, open_groups(data), Settings())
     steps.start("draw", "Drawing the gestures on which the methods differ most")
     picture = output / "hands.png"
@@ -204,10 +206,10 @@ def demo(output: Path, data: Path, overrides: Sequence[str], build_options: Sequ
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the options and run."""
-    parser = argparse.ArgumentParser(prog="python -m run.demo", description=__doc__.splitlines()[0])
+    parser = CommandLine("run.demo", __doc__)
     parser.add_argument("--output", type=Path, default=Path("artifact/demo"), help="folder of results and trainings")
     parser.add_argument("--data_path", type=Path, default=Path("artifact/MixHandOpen"), help="folder of the data set")
-    parser.add_argument("--small", action="store_true", help="few hands, short training: only to see that it runs")
+    parser.flag("small", "few hands, short training: only to see that it runs")
     options = parser.parse_args(arguments)
     overrides, build_options = [], []
     if options.small:

@@ -21,13 +21,14 @@ from data.features.windows import BatchRequest, PairedWindows
 from data.mixhand import INTRA_SOURCE, INTRA_TARGET, TEST_CHARACTERS, MixHandDataModule
 from data.splits import SPLITS, TITLES, each_with_the_others, read_sides, read_splits
 from model.batch import HandModels
+from model.methods import METHODS, available, of_kind
 from run.evaluation.comparison import window_names
-from run.evaluation.line_up import METHODS, NETWORKS, LineUp, available
+from run.evaluation.line_up import LineUp
 from run.evaluation.report import print_tables, results_of, write_report
 from run.evaluation.scores import DirectionScores, merged, score
 from run.training.checkpoints import display_path
 from run.training.trained import check_side, load_network
-from utils.cli import guarded
+from utils.cli import CommandLine, guarded
 from utils.errors import InputError
 from utils.files import check_writable
 from utils.progress import progress
@@ -62,11 +63,11 @@ class Settings:
         object.__setattr__(self, "protocols", ("cross", "intra") if self.protocol == "both" else (self.protocol,))
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> CommandLine:
     """The command line."""
-    made = argparse.ArgumentParser(
-        prog="python -m run.evaluate",
-        description="Compare all methods on test hands: tables, breakdowns and plots.",
+    made = CommandLine(
+        "run.evaluate",
+        "Compare all methods on test hands: tables, breakdowns and plots.",
         epilog="Without a checkpoint the copies (and the optimiser) are compared. Lists of characters are written as "
         "in the configurations: NAME, 'NAME*4', '(A+B)*2', Hand00..07.",
         allow_abbrev=False,
@@ -74,15 +75,15 @@ def parser() -> argparse.ArgumentParser:
     add = made.add_argument
     add("--data_path", type=Path, default=Path("artifact/MixHandOpen"), metavar="FOLDER", help="preprocessed data set")
     add("--output_dir", type=Path, default=Path("artifact/evaluation"), metavar="FOLDER", help="where the tables go")
-    for name in NETWORKS:
-        add(f"--{name}", type=Path, metavar="FILE", help=f"checkpoint of {METHODS[name]}")
+    for name, method in of_kind("network").items():
+        add(f"--{name}", type=Path, metavar="FILE", help=f"checkpoint of {method.title}")
     add("--methods", metavar="A,B", help=f"which of {', '.join(METHODS)} (default: all that can be had)")
     add("--protocol", choices=PROTOCOLS, default="cross", help="across domains (default), within Mixamo, or both")
     add("--test_characters", nargs="+", metavar="NAME", help="of both domains (default: the data set's test "
         "splits, or the published ones)")  # fmt: skip
     add("--intra_target", nargs="+", metavar="NAME", help="whose hands are posed within Mixamo")
     add("--intra_source", nargs="+", metavar="NAME", help="whose motion is copied within Mixamo")
-    add("--is_rhand", type=boolean, metavar="true|false", help="which hand the data must show (default: either)")
+    made.flag("is_rhand", "which hand the data must show (default: either)", default=None)
     add("--max_windows", type=int, metavar="N", help="use N windows of each protocol, evenly spread")
     add("--batch_size", type=int, default=64, metavar="N", help="windows at once (default 64)")
     add("--window_size", type=int, default=8, metavar="N", help="frames of a window (default 8)")
@@ -105,7 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     groups = groups_for(options)
     paths = model_paths(options)
-    networks = {name: load_network(file, name, **paths) for name in NETWORKS if (file := getattr(options, name))}
+    networks = {
+        name: load_network(file, name, **paths) for name in of_kind("network") if (file := getattr(options, name))
+    }
     line_up = LineUp(
         options.methods.split(",") if options.methods is not None else available(networks),
         networks,
@@ -117,13 +120,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     written = write_report(options.output_dir, results, titles)
     print_tables(results, titles)
     print(f"Written: {len(written)} files in {display_path(options.output_dir)}; read tables.md first", flush=True)
-
-
-def boolean(text: str) -> bool:
-    """An option's "true" or "false"."""
-    if text.lower() not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"expected true or false, found {text!r}")
-    return text.lower() == "true"
 
 
 def model_paths(options: argparse.Namespace) -> dict[str, str]:

@@ -5,13 +5,12 @@ python -m run.make_open_assets
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
 from data.open_hands.making import make_assets
-from utils.cli import guarded
+from utils.cli import CommandLine, guarded
 from utils.files import atomic_write
 
 ASSETS = Path(__file__).resolve().parents[1] / "data" / "open_hands" / "assets" / "hands.npz"
@@ -19,7 +18,7 @@ ASSETS = Path(__file__).resolve().parents[1] / "data" / "open_hands" / "assets" 
 
 def main() -> None:
     """Sample the hands and write the asset file."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = CommandLine("run.make_open_assets", __doc__)
     parser.add_argument("--output", type=Path, default=ASSETS, help="asset file to write")
     parser.add_argument("--seed", type=int, default=2024, help="which hands are sampled")
     arguments = parser.parse_args()

@@ -12,26 +12,29 @@ import argparse
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from data.dataset import MixHandFolder
 from data.formats.bvh import read_skeleton
 from data.formats.skeleton import file_name
-from run.calculate_mixamo_axis import calculate
-from run.convert_character import convert
-from run.preprocess_mixhand import preprocess
-from utils.cli import guarded
+from data.preparation.conversion import Settings
+from data.preparation.preprocess import Preprocessor
+from data.rig import read_rig_map
+from run.calculate_mixamo_axis import Job, find_all
+from run.convert_character import Blenders, convert_files
+from run.preprocess_mixhand import preprocess_all
+from utils.cli import CommandLine, guarded
 from utils.errors import InputError
 from utils.files import atomic_write, check_writable
 
 BVH = ".bvh"
 
 
-def argument_parser() -> argparse.ArgumentParser:
+def argument_parser() -> CommandLine:
     """The options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m run.prepare_mixhand",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = CommandLine(
+        "run.prepare_mixhand",
+        __doc__,
         epilog="A character and its motions from separate files:\n"
         "  python -m run.prepare_mixhand XBot.fbx motions/*.fbx more/*.bvh --character XBot --output_dir data",
     )
@@ -40,12 +43,7 @@ def argument_parser() -> argparse.ArgumentParser:
     add("--output_dir", type=Path, required=True, metavar="DIR", help="folder of the data set")
     add("--character", metavar="NAME", help="all inputs belong to this character; default: each its own")
     add("--smplx_path", metavar="PATH", help="MANO model, if the folder holds motions of MANO")
-    add(
-        "--is_rhand",
-        choices=("true", "false"),
-        default="true",
-        help="the right hand (default), or the left",
-    )
+    parser.flag("is_rhand", "the right hand (default); false: the left", default=True)
     add("--rig_map", metavar="FILE", help="YAML file that names the joints of hands whose bones are not recognised")
     add("--blender", metavar="PATH", help="Blender, or a Python with bpy, for FBX; default: found by itself")
     add("--jobs", type=int, default=1, metavar="N", help="files or characters worked on side by side")
@@ -60,32 +58,30 @@ def prepare(options: Sequence[str] | None = None) -> None:
     """
     config = argument_parser().parse_args(options)
     check_writable(config.output_dir)
-    rig = [] if config.rig_map is None else ["--rig_map", config.rig_map]
-    jobs = ["--jobs", str(config.jobs)]
+    rig_map = None if config.rig_map is None else read_rig_map(config.rig_map)
     motions = [path for path in config.inputs if path.suffix.lower() == BVH]
-    files = [str(path) for path in config.inputs if path not in motions]
+    files = [path for path in config.inputs if path not in motions]
+    folder = MixHandFolder(config.output_dir)
     problems: list[str] = []
 
-    def step(title: str, work: Callable[[Sequence[str]], None], words: Sequence[str]) -> None:
+    def step(title: str, work: Callable[..., None], *arguments: Any) -> None:
         print(title, flush=True)
         try:
-            work(words)
+            work(*arguments)
         except InputError as error:
             problems.append(str(error))
 
     if motions:
-        step("Motions", lambda _: _take(motions, config), ())
+        step("Motions", _take, motions, config)
     if files:
-        named = ["--character", config.character] if config.character else []
-        blender = ["--blender", config.blender] if config.blender else []
-        step("Meshes and motions", convert, [*files, "--output_dir", str(config.output_dir), *named, *blender, *jobs])
-    folder = MixHandFolder(config.output_dir)
-    if folder.meshes():
-        step("Axes", calculate, ["--mesh_data", str(folder.finger_data), "--motion", str(config.output_dir), *rig])
-    if config.output_dir.is_dir():
-        models = ["--smplx_path", config.smplx_path] if config.smplx_path else []
-        words = ["--data_path", str(config.output_dir), "--is_rhand", config.is_rhand, *models, *rig, *jobs]
-        step("Features", preprocess, words)
+        blenders = Blenders(config.blender, config.jobs)
+        step("Meshes and motions", convert_files, files, folder.path, Settings(config.character), blenders)
+    if meshes := list(folder.meshes().values()):
+        step("Axes", find_all, meshes, Job(motion=[str(folder.path)], rig_map=rig_map))
+    if folder.path.is_dir():
+        side = "right" if config.is_rhand else "left"
+        worker = Preprocessor(folder.path, folder.mano_model(config.smplx_path), side, rig_map=rig_map)
+        step("Features", preprocess_all, worker, None, config.jobs)
     if problems:
         raise InputError("; ".join(problems))
 

@@ -16,17 +16,16 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from jsonargparse import ActionYesNo, ArgumentParser
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from data.character.recognised import recognised
 from data.dataset import MANO_FOLDER, MixHandFolder
 from data.features.file import FORMATS
 from data.features.windows import window_length
 from data.preparation.preprocess import Outcome, Plan, Preprocessor
 from data.rig import read_rig_map
-from data.rig.rotations import recognised
-from utils.cli import guarded, processors, wide_console
+from utils.cli import CommandLine, guarded, processors, wide_console
 from utils.errors import InputError
 from utils.parallel import BACKENDS, Done, map_unordered
 
@@ -36,26 +35,21 @@ SMALL = 32 << 20
 """Bytes of motions that are done before other processes would have started."""
 
 
-def argument_parser() -> ArgumentParser:
+def argument_parser() -> CommandLine:
     """The options."""
-    parser = ArgumentParser(prog="python -m run.preprocess_mixhand", description=__doc__)
+    parser = CommandLine("run.preprocess_mixhand", __doc__)
     parser.add_argument("--data_path", default="artifact/MixHand", help="folder of the data set")
     parser.add_argument(
         "--smplx_path",
         help="MANO file, or folder that holds mano/MANO_{RIGHT,LEFT}.pkl; default: models of the data set, or "
         f"{MANO_FOLDER}",
     )
-    parser.add_argument("--is_rhand", type=bool, default=True, help="take the right hand; false: the left hand")
+    parser.flag("is_rhand", "take the right hand (default); false: the left hand", default=True)
     parser.add_argument("--window_size", type=int, default=8, help="frames of the windows of the statistics")
-    parser.add_argument(
-        "--force", nargs="?", action=ActionYesNo, default=False, help="compute again what is up to date"
-    )
+    parser.flag("force", "compute again what is up to date")
     parser.add_argument("--characters", nargs="+", help="only these characters; all if not given")
     parser.add_argument("--rig_map", help="YAML file that names the joints of hands whose bones are not recognised")
-    parser.add_argument(
-        "--print_map", nargs="?", action=ActionYesNo, default=False,
-        help="print what is recognised as a rig map, the start of one's own for --rig_map, and stop",
-    )  # fmt: skip
+    parser.flag("print_map", "print what is recognised as a rig map, the start of one's own for --rig_map, and stop")
     parser.add_argument("--jobs", type=int, default=processors(), help="characters worked on side by side")
     parser.add_argument(
         "--backend",
@@ -96,20 +90,30 @@ def preprocess(options: Sequence[str] | None = None) -> None:
     if config.print_map:
         print(recognised(worker.rig_files(config.characters)))
         return
+    preprocess_all(worker, config.characters, config.jobs, config.backend, config.cluster)
+
+
+def preprocess_all(
+    worker: Preprocessor,
+    chosen: Sequence[str] | None = None,
+    jobs: int = 1,
+    backend: str = "loky",
+    cluster: str | None = None,
+) -> None:
+    """Plan, work, and report, all characters or the chosen ones; who works as `map_unordered` says.
+
+    Raises:
+        InputError: as `preprocess`.
+    """
     characters = worker.characters()
-    unknown = [name for name in config.characters or () if name not in characters]
+    unknown = [name for name in chosen or () if name not in characters]
     if unknown:
         raise InputError(
-            f"--characters: expected folders of .bvh files in {data_path} ({', '.join(characters)}), "
+            f"--characters: expected folders of .bvh files in {worker.data_path} ({', '.join(characters)}), "
             f"found {', '.join(unknown)}"
         )
-    characters = list(dict.fromkeys(config.characters or characters))
-    spread = partial(map_unordered, jobs=config.jobs, backend=config.backend, cluster=config.cluster)
-    _run_all(worker, characters, spread)
-
-
-def _run_all(worker: Preprocessor, characters: list[str], spread: partial) -> None:
-    """Plan, work, and report; ``spread(function, items)`` is who works."""
+    characters = list(dict.fromkeys(chosen or characters))
+    spread = partial(map_unordered, jobs=jobs, backend=backend, cluster=cluster)
     console = wide_console()
     columns = (
         TextColumn("{task.description:<16}", markup=False),

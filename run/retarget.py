@@ -23,13 +23,15 @@ import torch
 from rich.console import Console
 
 from data.blender import ADVICE, find_blender
-from data.character.character import Avatar
-from data.character.reading import Reading, read_avatar
+from data.character.character import Character
+from data.character.reading import Reading, read_character
+from data.formats.rates import check_rate
 from data.motion.mano_file import frame_rate
 from data.motion.reading import MANO_FPS, Motion, find_motions, read_motions
 from data.motion.writing import FORMATS, Job, check_target, output_paths, skin_missing, write_motion
 from data.rig import read_rig_map
-from model.motion import METHODS, NETWORKS, MotionRetargeting, SourceMotion
+from model.methods import CLOSING, MAIN, OPTIMUM, named, names, of_kind
+from model.motion import MotionRetargeting, SourceMotion
 from model.network import RetargetingNetwork
 from model.streaming import StreamingNetwork
 from model.topology import N_SHAPE, SIDES
@@ -38,21 +40,18 @@ from run.retargeting.plan import FILMS, Plan, formats_of, inputs_of, plan_of
 from run.retargeting.report import hand_report, print_reports, write_report
 from run.training.callbacks import say
 from run.training.trained import load_network
-from utils.cli import guarded
+from utils.cli import CommandLine, guarded
 from utils.errors import InputError
 from utils.progress import progress
 from utils.safe_read import read_npy, read_npz
 from utils.video import check_format
 
-MOST_FPS = 10000
 
-
-def argument_parser() -> argparse.ArgumentParser:
+def argument_parser() -> CommandLine:
     """The options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m run.retarget",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = CommandLine(
+        "run.retarget",
+        __doc__,
         epilog="examples:\n"
         "  python -m run.retarget dance.fbx --target me.glb --method optimize --output dance.glb --report\n"
         "  python -m run.retarget motions/ --target HandLong0 --method asrn --refine 3 --ckpt_path last.ckpt \\\n"
@@ -71,10 +70,10 @@ def argument_parser() -> argparse.ArgumentParser:
     add("--output", type=Path, metavar="PATH", default=Path("artifact/retargeted"), help="a file, or a folder")
     add("--format", nargs="+", choices=(*FORMATS, *FILMS), metavar="F", help=f"of {', '.join((*FORMATS, *FILMS))}; "
         "default: what --output ends in, else bvh")  # fmt: skip
-    add("--method", choices=METHODS, default="asrn", help="default: asrn")
+    add("--method", choices=names(), default=MAIN, help="default: %(default)s")
     add("--ckpt_path", type=Path, metavar="FILE", help="checkpoint of the network, for asrn and dm")
     add("--refine", type=int, default=0, metavar="N", help="steps of the optimiser after the network")
-    add("--no_contacts", action="store_true", help="let the optimiser leave touches open")
+    parser.flag("no_contacts", "let the optimiser leave touches open")
     add("--hands", choices=("both", *SIDES), default="both", help="which hands; default: all that both have")
     add("--source_hand", metavar="WHO", help="whose hands the source's are, as --target; default: the file's own")
     add("--source_scale", type=float, default=1.0, metavar="X", help="multiply lengths of the source (100: metres)")
@@ -87,7 +86,7 @@ def argument_parser() -> argparse.ArgumentParser:
     add("--mano_axes", type=Path, metavar="FILE", help="axes of the MANO hand; default: those of the data set")
     add("--rig_map", type=Path, metavar="FILE", help="which joints are which, where names do not tell")
     add("--blender", metavar="PATH", help="Blender, or a Python with bpy, for FBX; default: found by itself")
-    add("--report", action="store_true", help="measure the result: a table, and <name>_report.json")
+    parser.flag("report", "measure the result: a table, and <name>_report.json")
     add("--film_size", type=int, default=320, metavar="PIXELS", help="height of a hand in mp4 and gif")
     return parser
 
@@ -96,7 +95,7 @@ def argument_parser() -> argparse.ArgumentParser:
 class Retargeter:
     """Everything that stays the same from motion to motion."""
 
-    target: Avatar
+    target: Character
     method: str
     network: RetargetingNetwork | None
     refine: int
@@ -120,7 +119,7 @@ class Retargeter:
         for side in sides:
             track, hand = motion.tracks[side], self.target.hands[side]
             network = None if self.network is None else StreamingNetwork(self.network, hand.shaped, hand.shape)
-            mask = torch.from_numpy(track.hand.present & hand.present)
+            mask = torch.from_numpy(track.present & hand.present)
             source = SourceMotion(track.hand.shaped, track.local, motion.frame_rate)
             retargeting = MotionRetargeting(
                 self.method, hand.shaped, mask, network, refine=self.refine, contacts=self.contacts
@@ -153,17 +152,19 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     )
     plan = plan_of(config, files, formats, into_file)
     plan.check(inputs_of(config, files, reading))
-    network = None if config.method not in NETWORKS else load_network(config.ckpt_path, config.method)
+    network = load_network(config.ckpt_path, config.method) if named(config.method).kind == "network" else None
     shape, for_target = _shape(config.shape, "--shape"), replace(reading, scale_option="--target_scale")
-    target = read_avatar(config.target, for_target, shape, config.target_scale)
+    target = read_character(config.target, for_target, shape, config.target_scale)
     check_target(target, formats)
     if (lacks := skin_missing(target)) and not set(FILMS).isdisjoint(formats):
         say(f"note: {target.name} is drawn as bones: {target.path} has {lacks}")
     source_shape = _shape(config.source_shape, "--source_shape")
     unscaled = replace(reading, scale_option="")
-    own_hand = None if config.source_hand is None else read_avatar(config.source_hand, unscaled, source_shape)
+    own_hand = None if config.source_hand is None else read_character(config.source_hand, unscaled, source_shape)
     sides = SIDES if config.hands == "both" else (config.hands,)
-    retargeter = Retargeter(target, config.method, network, config.refine, not config.no_contacts, sides)
+    open_touches = config.no_contacts and named(config.method).name == CLOSING
+    method = OPTIMUM if open_touches else config.method
+    retargeter = Retargeter(target, method, network, config.refine, not config.no_contacts, sides)
 
     reports: list[dict[str, Any]] = []
     failures: dict[Path, str] = {}
@@ -185,7 +186,7 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
 
 def _lacks_rate(path: Path) -> bool:
     """Whether a file of MANO parameters does not tell its frame rate."""
-    return path.suffix.lower() == ".npz" and frame_rate(read_npz(path)) is None
+    return path.suffix.lower() == ".npz" and frame_rate(path, read_npz(path)) is None
 
 
 def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config) -> dict[str, Any]:
@@ -202,14 +203,14 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
             side: Shown(source, motion.tracks[side].hand, results[side], retargeter.target.hands[side], retargeting)
             for side, (source, retargeting) in work.items()
         }
-        names = motion.avatar.name, retargeter.target.name
+        names = motion.character.name, retargeter.target.name
         write_motion_film(path, shown, motion.name, names, config.film_size)
         written.append(path)
     report: dict[str, Any] = {
         "motion": motion.name,
         "source": str(motion.path),
         "target": config.target,
-        "method": retargeter.method,
+        "method": config.method,
         "refine": retargeter.refine,
         "frames_per_second": motion.frame_rate,
         "body_kept": kept,
@@ -226,21 +227,22 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
 
 
 def _check_options(config: argparse.Namespace, formats: list[str]) -> None:
-    if config.method in NETWORKS and config.ckpt_path is None:
+    is_network = named(config.method).kind == "network"
+    if is_network and config.ckpt_path is None:
         raise InputError(
             f"--method {config.method}: expected its checkpoint, found none; give --ckpt_path (run.train_mixhand fit "
             f"or `make demo` makes one), or take --method optimize, which needs none"
         )
     if config.refine < 0:
         raise InputError(f"--refine: expected the number of steps, 0 or more, found {config.refine}")
-    if config.refine and config.method not in NETWORKS:
-        raise InputError(f"--refine: expected steps after a network (asrn, dm), found {config.refine} with "
-                         f"--method {config.method}")  # fmt: skip
+    if config.refine and not is_network:
+        raise InputError(f"--refine: expected steps after a network ({', '.join(of_kind('network'))}), found "
+                         f"{config.refine} with --method {config.method}")  # fmt: skip
     for name in ("source_scale", "target_scale"):
         if not 0 < getattr(config, name) < np.inf:
             raise InputError(f"--{name}: expected a number above 0, found {getattr(config, name)}")
-    if config.fps is not None and not 0 < config.fps <= MOST_FPS:
-        raise InputError(f"--fps: expected frames per second, above 0 and at most {MOST_FPS}, found {config.fps:g}")
+    if config.fps is not None:
+        check_rate(config.fps, "--fps", "give another one")
     if not 64 <= config.film_size <= 2160:
         raise InputError(f"--film_size: expected 64 to 2160 pixels, found {config.film_size}")
     for kind in formats:

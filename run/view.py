@@ -7,19 +7,18 @@ proportions, BVH in and out. Needs a browser, and nothing but a connection to th
 
 from __future__ import annotations
 
-import argparse
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from run.evaluation.line_up import METHODS, NETWORKS
+from model.methods import of_kind, title_of
 from run.viewing.hands import Shelf
 from run.viewing.methods import Methods, demo_checkpoints, load_networks
 from run.viewing.page import Page
 from run.viewing.studio import LARGEST_FILE, Studio
-from utils.cli import guarded
+from utils.cli import CommandLine, guarded
 from utils.web import Visitors, address, close, serve
 
 DEMO = Path("artifact/demo")
@@ -30,23 +29,23 @@ VISITORS = 8
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the options, load, serve until Ctrl-C."""
-    parser = argparse.ArgumentParser(
-        prog="python -m run.view", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandLine("run.view", __doc__)
     parser.add_argument("--data_path", type=Path, default=Path("artifact/MixHandOpen"), help="folder of the data set")
     parser.add_argument("--smplx_path", type=Path, help="MANO model (default: models in the data set's folder)")
-    for method in reversed(NETWORKS):
-        parser.add_argument(f"--{method}", type=Path, metavar="CKPT", help=f"checkpoint of {METHODS[method]}")
-    parser.add_argument("--demo", action="store_true", help=f"the newest checkpoints of {DEMO}")
+    for name, method in reversed(of_kind("network").items()):
+        parser.add_argument(f"--{name}", type=Path, metavar="CKPT", help=f"checkpoint of {method.title}")
+    parser.flag("demo", f"the newest checkpoints of {DEMO}")
     parser.add_argument("--side", choices=("right", "left"), help="which hand (default: that of the checkpoints)")
     parser.add_argument("--port", type=int, default=8080, help="0: any free one (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets other machines in "
                         "without a password (default: this machine only)")  # fmt: skip
-    parser.add_argument("--dark", action="store_true", help="white on black")
+    parser.flag("dark", "white on black")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)  # batches are small; threads that wait for each other would make the page stutter
     checkpoints = demo_checkpoints(DEMO) if options.demo else {}
-    checkpoints.update({method: path for method in NETWORKS if (path := getattr(options, method)) is not None})
+    checkpoints.update(
+        {method: path for method in of_kind("network") if (path := getattr(options, method)) is not None}
+    )
     networks, side = load_networks(checkpoints, options.side)
     shelf, methods = Shelf(options.data_path, options.smplx_path, side), Methods(networks)
     studio = Studio(shelf, methods)  # before anybody comes: what is wrong with the data is told here
@@ -58,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     server = serve(TITLE, options.host, options.port, options.dark, LARGEST_FILE)
     visitors = Visitors(server, room, VISITORS)
-    print(f"{len(studio.targets)} hands, methods: {', '.join(METHODS[name] for name in studio.methods.names)}")
+    print(f"{len(studio.targets)} hands, methods: {', '.join(title_of(name) for name in studio.methods.names)}")
     print(f"Open {address(server, options.host)}", flush=True)
     try:
         threading.Event().wait()

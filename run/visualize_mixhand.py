@@ -21,18 +21,19 @@ from data.features.row import HandFeatures
 from data.features.windows import BatchRequest, PairedWindows
 from model.hands import PosedHand
 from model.kinematics import finger_part
+from model.methods import METHODS, available, of_kind, title_of
 from run.drawing.clip import Clip, Track
-from run.drawing.render import COLORS
+from run.drawing.render import color_of
 from run.drawing.surfaces import TOUCH_NOTE, Surfaces, hand_cells
 from run.evaluation.comparison import caption, contact_pairs, window_names
-from run.evaluation.line_up import METHODS, NETWORKS, LineUp, available
+from run.evaluation.line_up import LineUp
 from run.evaluation.scores import DirectionScores, score
 from run.evaluation.tables import DIRECTIONS
 from run.training.callbacks import say
 from run.training.checkpoints import display_path
 from run.training.loading import LoadedRun, load_run
 from run.training.trained import check_side, load_network
-from utils.cli import guarded, processors
+from utils.cli import CommandLine, guarded, processors
 from utils.errors import InputError
 from utils.files import check_writable
 from utils.progress import progress
@@ -69,11 +70,11 @@ class Look:
     """That of --ckpt_path: its films have the published names."""
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> CommandLine:
     """The command line."""
-    made = argparse.ArgumentParser(
-        prog=f"python -m {PROGRAM}",
-        description="Films of test windows, without a display: what a network makes of a motion, beside its source.",
+    made = CommandLine(
+        PROGRAM,
+        "Films of test windows, without a display: what a network makes of a motion, beside its source.",
         epilog="Every option of run.train_mixhand predict works here too, for instance --data.data_path FOLDER, "
         "--data.test_characters '[HandLong0, ManoShort0]', --data.protocol intra or --data.window_size 40.",
         allow_abbrev=False,
@@ -86,11 +87,11 @@ def parser() -> argparse.ArgumentParser:
     add("--max_windows", type=int, metavar="N", help="film at most N windows, each in both directions (2 N films, "
         "beside those of the source)")  # fmt: skip
     add("--windows", type=int, nargs="+", metavar="I", help="film these windows, by number, instead of each N-th")
-    add("--side_by_side", action="store_true", help="source and all methods in one film")
+    made.flag("side_by_side", "source and all methods in one film")
     add("--methods", metavar="A,B", help=f"which of {', '.join(METHODS)} (default: the network of --ckpt_path; side "
         "by side all that can be had)")  # fmt: skip
-    for name in NETWORKS:
-        add(f"--{name}", type=Path, metavar="FILE", help=f"checkpoint of {METHODS[name]}, to compare with")
+    for name, method in of_kind("network").items():
+        add(f"--{name}", type=Path, metavar="FILE", help=f"checkpoint of {method.title}, to compare with")
     add("--format", choices=FORMATS, default="mp4", help="mp4: H.264 for every browser (default); png: six frames")
     add("--fps", type=float, default=5.0, metavar="F", help="frames per second (default 5: real time)")
     add("--size", type=int, default=384, metavar="PIXELS", help="height of one view of a hand (default 384)")
@@ -152,10 +153,10 @@ def line_up_of(run: LoadedRun, options: argparse.Namespace) -> LineUp:
     """The methods that are asked for, the network of the run among them."""
     model = run.model
     models = {key: model.hparams[key] for key in ("smplx_model_path", "mano_axis_path")}
-    given = {name: path for name in NETWORKS if (path := getattr(options, name)) is not None}
+    given = {name: path for name in of_kind("network") if (path := getattr(options, name)) is not None}
     networks = {name: load_network(path, name, **models) for name, path in given.items()}
     if model.method in networks:
-        raise InputError(f"--{model.method}: --ckpt_path is one of {METHODS[model.method]} already; leave this out")
+        raise InputError(f"--{model.method}: --ckpt_path is one of {title_of(model.method)} already; leave this out")
     networks[model.method] = model
     check_side(networks, run.datamodule.side, run.datamodule.data_path)
     if options.methods is not None:
@@ -213,16 +214,16 @@ def _films(
     names = (str(scores.source[item]), str(scores.target[item]))
     source, target = (group[item : item + 1] for group in hands)
     said = ["" if gesture.startswith("no touch") else gesture for gesture in scores.gestures()[item]]
-    color = COLORS["source"] if look.side_by_side else SOURCE
+    color = color_of("source") if look.side_by_side else SOURCE
     surface = surfaces.pose(source, names[0], finger_part(quaternion_to_matrix(source.local_rotations)))
     original = Track(hand_cells(surface, touching, said, color=color), "Source", names[0])
     results = {}
     captions, best = _captions(scores, item, line_up.names)
     for method in line_up.names:
-        color = COLORS[method] if look.side_by_side else RESULT
+        color = color_of(method) if look.side_by_side else RESULT
         surface = surfaces.pose(target, names[1], posed[method].local[item : item + 1])
         cells = hand_cells(surface, touching, captions[method], best[method], color)
-        results[method] = Track(cells, METHODS[method], names[1])
+        results[method] = Track(cells, title_of(method), names[1])
     everything = [original, *results.values()]
     if look.side_by_side:
         yield Film(_path(look, f"{stem}_side_by_side"), everything, everything, title)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tests import golden_form
 from tests.helpers import write_mano_models
 
 # The tests' tensors are small: a second thread costs more than it gives, and far more on a busy machine.
@@ -23,6 +24,17 @@ if os.environ.get("CI"):
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`pytest --golden DIR` compares with other reference vectors of the same layout."""
     parser.addoption("--golden", default=str(Path(__file__).parent / "golden"), help="folder of reference vectors")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A folder of reference vectors that lacks something ends the run before it begins: nothing is left out unseen."""
+    folder = Path(config.getoption("--golden"))
+    lacking = golden_form.missing(folder)
+    if lacking:
+        raise pytest.UsageError(
+            f"--golden {folder}: expected reference vectors of the form that tests/golden/README.md describes; "
+            f"missing {', '.join(lacking)}"
+        )
 
 
 @pytest.fixture(scope="session")

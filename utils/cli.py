@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from rich.console import Console
@@ -15,9 +16,66 @@ from utils.errors import InputError
 
 Result = TypeVar("Result")
 
+YES, NO = ("true", "yes"), ("false", "no")
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 EXIT_TERMINATED = 143  # 128 + SIGTERM
+
+
+class CommandLine(argparse.ArgumentParser):
+    """The command line of a program; every option of yes or no is spelled as those of the training programs.
+
+    Args:
+        program: the module, as ``python -m`` takes it.
+        description: of the program; its lines stay as they are.
+        options: as `argparse.ArgumentParser` takes them.
+    """
+
+    def __init__(self, program: str, description: str, **options) -> None:
+        self._flags: list[str] = []
+        super().__init__(f"python -m {program}", description=description, formatter_class=_Help, **options)
+
+    def flag(self, name: str, help: str, default: bool | None = False) -> None:
+        """Add ``--name``, which also takes ``true`` or ``false`` (``yes`` or ``no``); ``--no_name`` is false."""
+        self._flags.append(name)
+        self.add_argument(
+            f"--{name}", nargs="?", type=_boolean, const=True, default=default, metavar="true|false", help=help
+        )
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace=None):
+        """As always, but a flag takes the word behind it only if that says yes or no."""
+        return super().parse_known_args(self._joined(sys.argv[1:] if args is None else args), namespace)
+
+    def _joined(self, words: Sequence[str]) -> list[str]:
+        joined, following = [], ""
+        for word in map(str, words):
+            if following and word.lower() in (*YES, *NO):
+                joined[-1] = f"{following}={word}"
+                following = ""
+                continue
+            name = word.removeprefix("--")
+            following = word if word != name and name in self._flags else ""
+            if following:
+                word = f"{word}=true"
+            elif word.startswith("--no_") and name.removeprefix("no_") in self._flags:
+                word = f"--{name.removeprefix('no_')}=false"
+            joined.append(word)
+        return joined
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Help that tells the default of an option whose text does not."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        told = action.default in (None, False, argparse.SUPPRESS) or "default" in text or action.required
+        return text if told else f"{text} (default: %(default)s)"
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in (*YES, *NO):
+        raise argparse.ArgumentTypeError(f"expected true or false, found {text!r}")
+    return text.lower() in YES
 
 
 def guarded(main: Callable[[], Result]) -> Result:

@@ -1,4 +1,4 @@
-"""First hits of rays on a triangle mesh, in NumPy: a bundle of rays leaves one point inside a finger (SPEC §7)."""
+"""Triangle meshes in NumPy: first hits of rays that leave one point, and normals (mathematics §7)."""
 
 from __future__ import annotations
 
@@ -98,3 +98,20 @@ def _try_all(vertices, faces, near, origin, directions, part: slice, hits: Hits)
     hits.points[target] = origin + rays[ray] * distance[ray, best, None]
     hits.faces[target] = near[best]
     hits.barycentric[target] = np.clip(np.stack([1 - u - v, u, v], -1), 0, 1)
+
+
+def angle_weighted_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Unit vertex normals ``(V, 3)``: the faces' normals weighted by their angle at the vertex; 0 without faces."""
+    corners = np.asarray(vertices, np.float64)[faces]  # (F, 3, 3)
+    to_next = unit(np.roll(corners, -1, axis=1) - corners)
+    to_previous = unit(np.roll(corners, 1, axis=1) - corners)
+    angles = np.arccos(np.clip((to_next * to_previous).sum(-1), -1, 1))
+    normal = unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
+    total = np.zeros((len(vertices), 3))
+    np.add.at(total, faces, angles[..., None] * normal[:, None])
+    return unit(total)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors ``(..., 3)`` at length 1; zeros stay zeros."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-300)

@@ -44,6 +44,9 @@ _LARGEST_ARCHIVE = 1 << 29
 kilobytes of zeros can be packed so that they would fill any memory."""
 
 
+_PIECE = 1 << 20
+
+
 @contextmanager
 def _explained(path: Path, kind: str) -> Iterator[None]:
     """Turn whatever a bad file provokes into an InputError that names the file."""
@@ -125,16 +128,30 @@ def _read_array(stream: BinaryIO, size: int) -> np.ndarray:
     """One array from a ``.npy`` stream of `size` bytes in all."""
     shape, fortran_order, dtype = _read_header(stream)
     if dtype.hasobject:
-        return _read_objects(stream, shape)
+        rest = bytearray(max(0, size - stream.tell()))
+        _fill(stream, memoryview(rest))
+        return _read_objects(io.BytesIO(rest), shape)
     left = size - stream.tell()
     needed = math.prod(shape) * dtype.itemsize
     if needed != left:
         raise ValueError(f"its header announces {needed} bytes of data, {left} are there")
     order = "F" if fortran_order else "C"
     result = np.empty(math.prod(shape), dtype)
-    if needed and stream.readinto(result.view(np.uint8)) != needed:
-        raise EOFError("the data end early")
+    _fill(stream, memoryview(result.view(np.uint8)) if needed else memoryview(b""))
     return result.reshape(shape, order=order)
+
+
+def _fill(stream: BinaryIO, place: memoryview) -> None:
+    """Read exactly so many bytes, and see that no more come: a packed stream may unpack to anything."""
+    done = 0
+    while done < len(place):
+        part = stream.read(min(_PIECE, len(place) - done))
+        if not part:
+            raise EOFError("the data end early")
+        place[done : done + len(part)] = part
+        done += len(part)
+    if stream.read(1):
+        raise ValueError("more data come than announced")
 
 
 def _read_objects(stream: BinaryIO, shape: tuple[int, ...]) -> np.ndarray:
@@ -168,8 +185,11 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
         for member in archive.infolist():
             if not member.filename.endswith(".npy"):
                 raise Refused(f"it contains {member.filename!r}, which is not an array")
-            data = archive.read(member)
-            arrays[member.filename.removesuffix(".npy")] = _read_array(io.BytesIO(data), len(data))
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                # Others unpack all of a piece at once, however large it becomes.
+                raise Refused(f"{member.filename!r} is packed in a way that NumPy does not use")
+            with archive.open(member) as stream:
+                arrays[member.filename.removesuffix(".npy")] = _read_array(stream, member.file_size)
     return arrays
 
 
@@ -318,6 +338,25 @@ def _plain_settings(value: Any) -> Any:
     return value
 
 
+def _check_sums(path: Path) -> None:
+    """Compare the parts of a checkpoint with their check sums, which PyTorch does not do.
+
+    Raises:
+        InputError: bytes have changed since it was written, or parts are packed, which PyTorch does not do either.
+    """
+    if not zipfile.is_zipfile(path):
+        return  # of PyTorch before 1.6, or no checkpoint at all
+    with _explained(path, "a checkpoint"), zipfile.ZipFile(path) as archive:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+            raise Refused("its parts are packed, as PyTorch does not write them")
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise InputError(
+            f"{path}: expected a checkpoint as it was written, but {_in_one_line(damaged)} in it has changed since; "
+            f"use another copy"
+        )
+
+
 def load_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> dict[str, Any]:
     """Load a checkpoint of Lightning 1.7 to 2.x, or any dictionary of tensors, without running anything from
     it.
@@ -335,6 +374,7 @@ def load_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> dict[
             ones; the message tells the name.
     """
     path = _existing(path)
+    _check_sums(path)
     try:
         with checkpoint_globals(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles of other protocols, which are refused or understood

@@ -9,9 +9,10 @@ import numpy as np
 
 from data.axes.evidence import Evidence, MotionHinges, degrees_between, gather
 from data.axes.hand import BareHand
-from data.axes.mesh_shape import angle_weighted_normals, propose_splay
+from data.axes.mesh_shape import propose_splay
 from model.topology import FINGERS, N_FINGERS, THUMB, TIPS, WRIST
 from utils.errors import InputError
+from utils.geometry import angle_weighted_normals
 
 METHODS = ("combined", "mesh")
 NEAR = 20.0
@@ -80,8 +81,8 @@ def estimate_axes(
     """Estimate the axes of a hand.
 
     Args:
-        method: ``"combined"`` weighs all evidence; ``"mesh"`` is the published estimate (SPEC §7), which is right only
-            for fingers that are clearly broader than thick.
+        method: ``"combined"`` weighs all evidence; ``"mesh"`` is the published estimate (mathematics §7), which is
+            right only for fingers that are clearly broader than thick.
         preset: axes ``(5, 4, 3, 3)`` made earlier: fingers keep its splay axes; with ``"mesh"`` the nearest of
             the 360 directions.
         motion: hinges seen in motion, for ``"combined"``.

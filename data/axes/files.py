@@ -1,4 +1,4 @@
-"""Axes files: what the published tools write and read (SPEC §5), written complete or not at all."""
+"""Axes files: what the published tools write and read (mathematics §5), written complete or not at all."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from data.character.mesh_file import read_finger_axes
 from data.dataset import AXES_ENDINGS, character_of, meshes_in
 from data.formats.skeleton import MESH_END
-from model.topology import N_FINGERS
+from model.topology import N_FINGERS, SIDES
 from utils.errors import InputError
 from utils.files import atomic_write
+from utils.safe_read import read_pickle
+
+_TOLERANCE = 1e-3
+"""Axes stored in single precision are orthonormal to 1e-6; more than this means another convention or damage."""
 
 
 def write_axes(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
@@ -36,6 +39,51 @@ def write_axes(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> Non
         else:
             with temporary.open("wb") as file:
                 pickle.dump({key: np.ascontiguousarray(value) for key, value in arrays.items()}, file, protocol=4)
+
+
+def read_finger_axes(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Read an axes file, ``.pkl`` or ``.npz``: keys ``rhand`` and/or ``lhand``, (5,4,3,3) or (5,3,3).
+
+    Returns:
+        ``"right"`` and/or ``"left"`` → (5, 4, 3, 3) float64, rows twist, bend, splay; (5,3,3) is repeated
+        over the four joints of each finger.
+
+    Raises:
+        InputError: the file is missing or damaged, has neither key, or its axes are not right-handed
+            orthonormal frames.
+    """
+    content = read_pickle(path)
+    keys = {side: f"{side[0]}hand" for side in SIDES}
+    if not isinstance(content, Mapping) or not any(key in content for key in keys.values()):
+        found = f"keys {', '.join(map(str, content))}" if isinstance(content, Mapping) else type(content).__name__
+        raise InputError(f"{path}: expected axes under the keys rhand and lhand, found {found}; make the file again")
+    axes = {}
+    for side, key in keys.items():
+        if key in content:
+            axes[side] = _checked_axes(f"{path}: {key}", content[key])
+    return axes
+
+
+def _checked_axes(where: str, value: object) -> np.ndarray:
+    axes = np.asarray(value)
+    if axes.dtype.kind not in "fiu" or axes.shape not in ((5, 4, 3, 3), (5, 3, 3)):
+        found = f"{axes.dtype} of shape {axes.shape}"
+        raise InputError(f"{where}: expected numbers of shape (5, 4, 3, 3) or (5, 3, 3), found {found}")
+    axes = axes.astype(np.float64)
+    if axes.ndim == 3:
+        axes = np.repeat(axes[:, None], 4, axis=1)
+    if not np.isfinite(axes).all():
+        raise InputError(f"{where}: expected finite numbers, found NaN or infinity; make the axes again")
+    error = np.abs(axes @ np.swapaxes(axes, -1, -2) - np.eye(3)).max(axis=(-1, -2))
+    finger, joint = np.unravel_index(error.argmax(), error.shape)
+    if error.max() > _TOLERANCE:
+        raise InputError(
+            f"{where}: expected rows (twist, bend, splay) of length 1 at right angles, found finger {finger} "
+            f"joint {joint} off by {error.max():.2g}; make the axes again"
+        )
+    if (np.linalg.det(axes) < 0).any():
+        raise InputError(f"{where}: expected bend = splay × twist, found the opposite sign; make the axes again")
+    return axes
 
 
 def hand_key(side: str) -> str:

@@ -1,16 +1,16 @@
-"""The hand at rest that axes are estimated for: joints, mesh and bone axes of a character's hand or of a MANO hand."""
+"""The hand at rest that axes are estimated for: joints, mesh and bone axes of a character's hand
+(`data.character.character.CharacterHand.bare`) or of a MANO hand."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from data.character.mesh_file import Character, HandMesh, hand_mesh
+from data.rig.surface import HandSurface
 from model.hands import PosedHand, ShapedHand, offset_hand
 from model.kinematics import tbs_from_angles
 from model.mano import ManoHand
@@ -46,14 +46,16 @@ class BareHand:
     side: str
     joints: np.ndarray
     """(21, 3) float64 rest positions."""
+    whole: np.ndarray
+    """(21, 3) the same with places for the missing ones (`data.rig.rest`)."""
     vertices: np.ndarray
     """(V, 3) float64 of the whole mesh."""
     faces: np.ndarray
-    """(F, 3) faces of which every vertex follows the hand (SPEC §7)."""
+    """(F, 3) faces of which every vertex follows the hand (mathematics §7)."""
     weights: np.ndarray
     """(V, 21) skinning weights of the hand's joints, as the file has them."""
-    skin: HandMesh
-    """The hand's own mesh, for pictures (SPEC §8)."""
+    skin: HandSurface
+    """The hand's own mesh, for pictures (mathematics §8); its joints are without gaps."""
     bone_axes: np.ndarray | None = None
     """(21, 3, 3), rows: the rig's own x, y, z axes of each bone at rest; NaN for a missing joint."""
 
@@ -74,18 +76,18 @@ class BareHand:
 
     @cached_property
     def bones(self) -> np.ndarray:
-        """(5, 3, 3) unit directions of the three bones of each finger; NaN for a missing finger.
+        """(5, 3, 3) unit directions of the three bones of each finger, made up for those that the hand does not have.
 
-        A last bone without a tip ends where the skin that follows it ends, or else goes on as the bone before it does.
+        A bone of no length goes on as the one before it does.
         """
-        steps = np.diff(self.fingers, axis=1)
-        for finger in np.flatnonzero(self.present):
-            lengths = np.linalg.norm(steps[finger], axis=-1)
-            for k in range(BONES_PER_FINGER):
-                if not lengths[k] > _SHORTEST * self._size:  # also true of NaN
-                    steps[finger, k] = self._replacement(finger, k, steps[finger])
-        with np.errstate(invalid="ignore"):
-            return steps / np.linalg.norm(steps, axis=-1, keepdims=True)
+        fingers = self.whole[1:].reshape(N_FINGERS, JOINTS_PER_FINGER, 3)
+        steps = np.diff(fingers, axis=1)
+        before = fingers[:, 0] - self.whole[WRIST]
+        for k in range(BONES_PER_FINGER):
+            flat = np.linalg.norm(steps[:, k], axis=-1) <= _SHORTEST * self._size
+            steps[flat, k] = before[flat]
+            before = steps[:, k]
+        return steps / np.linalg.norm(steps, axis=-1, keepdims=True)
 
     @cached_property
     def _size(self) -> float:
@@ -116,7 +118,7 @@ class BareHand:
 
     @cached_property
     def palm_normal(self) -> np.ndarray:
-        """(3,) unit normal of the palm out of the back of the hand, whichever way the hand is turned (SPEC §2).
+        """(3,) unit normal of the palm out of the back of the hand, whichever way the hand is turned (mathematics §2).
 
         Raises:
             InputError: the palm has no plane.
@@ -138,13 +140,14 @@ class BareHand:
         return _unit(roots - (roots @ self.palm_normal) * self.palm_normal)
 
     def rows(self, bend: np.ndarray) -> np.ndarray:
-        """Axes ``(5, 4, 3, 3)``, rows twist, bend, splay, of fingers that bend about ``bend (5, 3)`` (SPEC §7).
+        """Axes ``(5, 4, 3, 3)``, rows twist, bend, splay, of fingers that bend about ``bend (5, 3)`` (mathematics §7).
 
-        A missing finger gets the frame of a straight finger of this palm, so that files stay readable; it stands for
+        A missing finger gets the frame of its made-up bones in this palm, so that files stay readable; it stands for
         nothing.
         """
-        twist = np.where(self.present[:, None, None], self.twist, self.forward)
-        bend = np.where(self.present[:, None], bend, np.cross(self.palm_normal, self.forward))[:, None]
+        twist = self.twist
+        across = np.cross(self.palm_normal, twist[:, 0])
+        bend = np.where(self.present[:, None], bend, across)[:, None]
         bend = _unit(bend - (bend * twist).sum(-1, keepdims=True) * twist)
         return np.stack([twist, bend, np.cross(twist, bend)], axis=-2)
 
@@ -161,77 +164,22 @@ class BareHand:
         return self._posed(self._shaped(axes).with_local_rotations(torch.from_numpy(turns.reshape(5, 3, 3, 3))))
 
     def bent_straight(self, axes: np.ndarray, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `bent`, but from the canonical rest pose: fingers straight and side by side (SPEC §2)."""
+        """As `bent`, but from the canonical rest pose: fingers straight and side by side (mathematics §2)."""
         tbs = torch.zeros(N_FINGERS, BONES_PER_FINGER, 3, dtype=torch.float64)
         tbs[..., 1] = torch.from_numpy(angles)
         return self._posed(self._shaped(axes).with_tbs(tbs_from_angles(tbs)))
 
-    @cached_property
-    def _whole_joints(self) -> np.ndarray:
-        """(21, 3): `joints` without gaps: a missing finger is its neighbour's copy, a missing tip is made up.
-
-        Only for posing: nothing of a missing finger is shown or written.
-        """
-        lengths = np.linalg.norm(np.diff(self.fingers, axis=1), axis=-1)
-        for k in range(1, BONES_PER_FINGER):  # a bone without an end is as long as the one before
-            lengths[:, k] = np.where(np.isfinite(lengths[:, k]), lengths[:, k], lengths[:, k - 1])
-        steps = self.bones * np.maximum(lengths, _SHORTEST * self._size)[..., None]
-        fingers = np.concatenate([self.fingers[:, :1], steps], axis=1).cumsum(axis=1)
-        first, last = self.palm_fingers
-        for finger in np.flatnonzero(~self.present):
-            fingers[finger] = fingers[first if finger in (INDEX, MIDDLE) else last]
-        return np.concatenate([self.joints[:1], fingers.reshape(-1, 3)])
-
     def _shaped(self, axes: np.ndarray) -> ShapedHand:
-        joints = self._whole_joints
+        joints = self.whole
         offsets = joints - joints[[max(parent, WRIST) for parent in PARENTS]]
         return offset_hand(torch.from_numpy(offsets), torch.from_numpy(np.ascontiguousarray(axes)), self.side)
 
     def _posed(self, posed: PosedHand) -> tuple[np.ndarray, np.ndarray]:
-        skin = (np.asarray(part, np.float64) for part in (self.skin.vertices, self.skin.weights, self._whole_joints))
+        skin = (np.asarray(part, np.float64) for part in (self.skin.vertices, self.skin.weights, self.whole))
         vertices = skin_hand(posed, *(torch.from_numpy(part) for part in skin)).numpy()
         gaps = np.isfinite(self.joints)
         wrist = self.joints[WRIST]
         return vertices + wrist, np.where(gaps, posed.joints.numpy() + wrist, np.nan)
-
-    def _replacement(self, finger: int, k: int, steps: np.ndarray) -> np.ndarray:
-        """A direction for a bone that has none."""
-        before = steps[k - 1] if k else self.fingers[finger, 0] - self.joints[WRIST]
-        own = self.weights[:, 1 + JOINTS_PER_FINGER * finger + k] > 0.5
-        head = self.fingers[finger, k]
-        if own.any() and np.isfinite(head).all() and not np.isfinite(self.fingers[finger, k + 1]).all():
-            reach = self.vertices[own] - head
-            far = reach[(reach @ before).argmax()]
-            if far @ before > 0:
-                return far
-        return before
-
-
-def character_hand(character: Character, side: str) -> BareHand:
-    """The hand of a character (`data.character.mesh_file.read_character`, with or without axes); centimetres.
-
-    Raises:
-        InputError: the character lacks this hand, or its mesh does not cover it.
-    """
-    mesh, numbers, rest = character.mesh, character.bones[side], character.rest[side]
-    skin = hand_mesh(character, side)
-    # Axes belong to the character's own frame; the skin is cut out in the frame of features.
-    skin = replace(skin, vertices=skin.vertices @ rest.turn, joint_positions=skin.joint_positions @ rest.turn)
-    weights = np.zeros((len(mesh.vertices), N_JOINTS))
-    for joint, bone in enumerate(numbers):
-        if bone is not None:
-            weights[:, joint] = mesh.weights[:, bone]
-    follows = (weights > 0).any(axis=1)
-    return BareHand(
-        name=character.name,
-        side=side,
-        joints=np.where(rest.present[:, None], rest.positions, np.nan),
-        vertices=mesh.vertices.astype(np.float64),
-        faces=mesh.faces[follows[mesh.faces].all(axis=1)],
-        weights=weights,
-        skin=skin,
-        bone_axes=None if mesh.bone_axes is None else _gathered(mesh.bone_axes, numbers),
-    )
 
 
 def mano_hand(hand: ManoHand) -> BareHand:
@@ -242,16 +190,8 @@ def mano_hand(hand: ManoHand) -> BareHand:
     weights = np.zeros((len(vertices), N_JOINTS))
     order = [0, *(1 + JOINTS_PER_FINGER * f + k for f in range(N_FINGERS) for k in range(BONES_PER_FINGER))]
     weights[:, order] = hand.model.lbs_weights[:, [0, *MANO_BONES]].double().numpy()
-    skin = HandMesh(vertices, hand.faces.astype(np.int64), weights, joints)
-    return BareHand(f"MANO {hand.side} hand", hand.side, joints, vertices, skin.faces, weights, skin)
-
-
-def _gathered(values: np.ndarray, numbers: Sequence[int | None]) -> np.ndarray:
-    """``values[numbers]`` as float64, NaN where the number is None."""
-    there = [number is not None for number in numbers]
-    result = np.full((len(numbers), *values.shape[1:]), np.nan)
-    result[there] = values[[number for number in numbers if number is not None]]
-    return result
+    skin = HandSurface(vertices, hand.faces.astype(np.int64), weights, joints)
+    return BareHand(f"MANO {hand.side} hand", hand.side, joints, joints, vertices, skin.faces, weights, skin)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Axes of a MANO hand, tied to its surface so that they follow its shape (SPEC §7)."""
+"""Axes of a MANO hand, tied to its surface so that they follow its shape (mathematics §7)."""
 
 from __future__ import annotations
 

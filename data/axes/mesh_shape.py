@@ -1,4 +1,4 @@
-"""The published estimate of a finger's splay axis, from the mesh around its third joint alone (SPEC §7)."""
+"""The published estimate of a finger's splay axis, from the mesh around its third joint alone (mathematics §7)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.geometry import Hits, first_hits
+from utils.geometry import Hits, angle_weighted_normals, first_hits, unit
 
 DIRECTIONS = 360
 """Rays round the finger, one a degree."""
@@ -52,7 +52,7 @@ def directions_round(twist: np.ndarray) -> np.ndarray:
 def propose_splay(
     vertices: np.ndarray, faces: np.ndarray, joint: np.ndarray, twist: np.ndarray, normals: np.ndarray | None = None
 ) -> SplayProposal | None:
-    """Propose a splay axis: across the flat of the finger, where the surface faces it most (SPEC §7).
+    """Propose a splay axis: across the flat of the finger, where the surface faces it most (mathematics §7).
 
     Args:
         vertices: ``(V, 3)``; faces: ``(F, 3)``, outside counter-clockwise: the hand's part of the mesh.
@@ -78,21 +78,5 @@ def propose_splay(
     return SplayProposal(directions, int(candidates[facing[candidates].argmax()]), widths)
 
 
-def angle_weighted_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Unit vertex normals ``(V, 3)``: the faces' normals weighted by their angle at the vertex; 0 without faces."""
-    corners = np.asarray(vertices, np.float64)[faces]  # (F, 3, 3)
-    to_next = _unit(np.roll(corners, -1, axis=1) - corners)
-    to_previous = _unit(np.roll(corners, 1, axis=1) - corners)
-    angles = np.arccos(np.clip((to_next * to_previous).sum(-1), -1, 1))
-    normal = _unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
-    total = np.zeros((len(vertices), 3))
-    np.add.at(total, faces, angles[..., None] * normal[:, None])
-    return _unit(total)
-
-
 def _normals_at(hits: Hits, faces: np.ndarray, normals: np.ndarray) -> np.ndarray:
-    return _unit((hits.barycentric[..., None] * normals[faces[hits.faces]]).sum(-2))
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-300)
+    return unit((hits.barycentric[..., None] * normals[faces[hits.faces]]).sum(-2))

@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from data.axes.evidence import MotionHinges
 from data.axes.hand import BareHand
 from data.formats.bvh import Bvh, read_bvh
+from data.formats.skeleton import bvh_skeleton
 from data.rig import RigMap, find_hand
 from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, N_FINGERS, N_JOINTS, PARENTS
 from utils.errors import InputError
@@ -107,11 +108,11 @@ def _onto_hand(hand: BareHand, motion: Bvh, numbers: Sequence[int | None], path:
     Raises:
         InputError: their bones do not fit.
     """
-    chains = _heads(motion)
+    places = bvh_skeleton(motion).heads
     heads = np.full((N_JOINTS, 3), np.nan)
     for joint, number in enumerate(numbers):
         if number is not None:
-            heads[joint] = chains[number]
+            heads[joint] = places[number]
     parents = [max(parent, 0) for parent in PARENTS]
     with np.errstate(invalid="ignore"):
         ours, theirs = (_directions(joints - joints[parents]) for joints in (hand.joints, heads))
@@ -129,15 +130,6 @@ def _onto_hand(hand: BareHand, motion: Bvh, numbers: Sequence[int | None], path:
             f"{off:.0f} degrees; export the motion with the character's own rest pose"
         )
     return turn.as_matrix()
-
-
-def _heads(motion: Bvh) -> np.ndarray:
-    """(J, 3) rest positions of all joints of a BVH."""
-    heads = np.array(motion.offsets, dtype=np.float64)
-    for joint, parent in enumerate(motion.parents):  # every joint stands after its parent
-        if parent >= 0:
-            heads[joint] += heads[parent]
-    return heads
 
 
 def _directions(steps: np.ndarray) -> np.ndarray:

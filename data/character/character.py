@@ -1,4 +1,8 @@
-"""What the program handles: an avatar with its hands, whatever file it came from."""
+"""What the program handles: a character with its hands, whatever file it came from (mathematics §5, §8).
+
+Lengths are centimetres. At rest the right hand points to −x, the back of the hand to +y, the thumb side to +z; the
+hands of a character that stands otherwise (an A-pose, arms down) are turned so, by `RestHand.turn`.
+"""
 
 from __future__ import annotations
 
@@ -11,65 +15,114 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.character.mesh_file import HAND_WEIGHT_LIMIT
-from data.rig.hand_rig import HandRig, Skeleton
+from data.axes.estimate import estimate_axes
+from data.axes.hand import BareHand
+from data.formats.skeleton import Skeleton, Skin
+from data.rig import HandMap, RigMap, find_hands
+from data.rig.rest import RestHand, rest_hand, turned
+from data.rig.surface import HandSurface, hand_surface
 from model.hands import ShapedHand, offset_hand
 from model.mano import ManoHand
-from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, N_FINGERS, N_JOINTS, hand_joint_names
+from model.topology import N_JOINTS
 from utils.errors import InputError
 
 
 @dataclass(frozen=True)
-class Skin:
-    """A mesh that follows the joints of a skeleton; centimetres, character's frame, rest pose."""
+class CharacterHand:
+    """One hand of a character, ready to take poses. What takes work is worked out when it is first asked for."""
 
-    vertices: np.ndarray
-    """(V, 3) float64"""
-    faces: np.ndarray
-    """(F, 3) int64"""
-    weights: np.ndarray
-    """(V, J) float32, rows sum to 1 (or 0 where nothing moves a vertex)."""
-
-
-@dataclass(frozen=True)
-class HandSurface:
-    """The skin of one hand in its canonical frame, wrist at the origin, for pictures: see `model.skinning`."""
-
-    vertices: np.ndarray
-    """(V, 3) float32 centimetres"""
-    faces: np.ndarray
-    """(F, 3) int64"""
-    weights: np.ndarray
-    """(V, 21) float32, rows sum to 1"""
-
-
-@dataclass(frozen=True)
-class Hand:
-    """One hand of an avatar, ready to take poses."""
-
-    domain: str
-    """``"mixamo"``: driven by bone offsets (centimetres); ``"mano"``: by a shape (metres)."""
-    shaped: ShapedHand
-    """float32, without leading dimensions, in the canonical frame."""
-    rig: HandRig
-    shape: Tensor | None = None
-    """(10,) of a MANO hand."""
+    name: str
+    """Of the character."""
+    map: HandMap
+    """Which joints of the skeleton it is."""
+    rest: RestHand
+    skeleton: Skeleton
+    """That it hangs on: the same one for both hands of a character."""
+    skin: Skin | None = None
+    """Of the whole character."""
+    told_axes: np.ndarray | None = None
+    """(5, 4, 3, 3) rows twist, bend, splay in the character's frame, as its file has them; None: to be estimated."""
     model: ManoHand | None = None
-    surface: HandSurface | None = None
+    """Of a parametric hand."""
+    shape: Tensor | None = None
+    """(10,) of a parametric hand."""
+
+    @property
+    def domain(self) -> str:
+        """``"mixamo"``: driven by bone offsets (centimetres); ``"mano"``: by a shape (metres)."""
+        return "mixamo" if self.model is None else "mano"
 
     @property
     def side(self) -> str:
         """``"right"`` or ``"left"``."""
-        return self.rig.side
+        return self.rest.side
 
     @property
     def present(self) -> np.ndarray:
         """(21,) bool: joints that the hand has."""
-        return self.rig.present
+        return self.rest.present
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """The joints (hand order) that it does not have."""
+        return tuple(np.flatnonzero(~self.present).tolist())
+
+    @cached_property
+    def surface(self) -> HandSurface | None:
+        """Its part of the skin; None if the character has no skin that follows this hand."""
+        return None if self.skin is None else hand_surface(self.skin, self.skeleton.parents, self.map, self.rest)
+
+    @cached_property
+    def bare(self) -> BareHand:
+        """The hand that axes are estimated for, in the character's frame."""
+        listed = [joint for joint, bone in enumerate(self.map.indices) if bone is not None]
+        bones = [self.map.indices[joint] for joint in listed]
+        skin = self.skin or Skin(np.zeros((0, 3)), np.zeros((0, 3), np.int64), np.zeros((0, len(self.skeleton.heads))))
+        weights = np.zeros((len(skin.vertices), N_JOINTS))
+        weights[:, listed] = skin.weights[:, bones]
+        follows = (weights > 0).any(axis=1)
+        axes = self.skeleton.axes
+        if axes is not None:
+            bone_axes = np.full((N_JOINTS, 3, 3), np.nan)
+            bone_axes[listed] = axes[bones]
+            axes = bone_axes
+        cut = self.surface or HandSurface(np.zeros((0, 3)), skin.faces[:0], weights[:0], self.rest.joints)
+        return BareHand(
+            name=self.name,
+            side=self.side,
+            joints=np.where(self.present[:, None], self.rest.positions, np.nan),
+            whole=self.rest.positions,
+            vertices=skin.vertices,
+            faces=skin.faces[follows[skin.faces].all(axis=1)],
+            weights=weights,
+            # Axes belong to the character's own frame; the skin is cut out in the frame of features.
+            skin=HandSurface(cut.vertices @ self.rest.turn, cut.faces, cut.weights, self.rest.positions),
+            bone_axes=axes,
+        )
+
+    @cached_property
+    def axes(self) -> np.ndarray:
+        """(5, 4, 3, 3) float64 anatomical axes in the frame of features: those of its file, or estimated."""
+        axes = estimate_axes(self.bare).axes if self.told_axes is None else self.told_axes
+        return turned(axes, self.rest.turn)
+
+    @cached_property
+    def shaped(self) -> ShapedHand:
+        """float32, without leading dimensions, in the frame of features. Joints that a character's hand lacks are
+        made up: networks are shown a whole hand."""
+        if self.model is not None:
+            return self.model.with_shape(self.shape)
+        return offset_hand(_float32(self.rest.whole_offsets), _float32(self.axes), self.side)
+
+    @property
+    def masked(self) -> ShapedHand:
+        """A character's hand as rows of features know it: of joints that it lacks, they have zeros."""
+        present = None if self.rest.complete else torch.from_numpy(self.present)
+        return offset_hand(_float32(self.rest.offsets), _float32(self.axes), self.side, present)
 
 
 @dataclass(frozen=True)
-class Avatar:
+class Character:
     """A character, a bare skeleton or a MANO hand."""
 
     name: str
@@ -77,79 +130,62 @@ class Avatar:
     """The file it comes from."""
     kind: str
     """``"character"``, ``"skeleton"`` (no skin) or ``"mano"``."""
-    skeletons: Mapping[str, Skeleton]
-    """Side → the skeleton that the hand hangs on: the same one for both hands of a character."""
-    hands: Mapping[str, Hand]
-    skin: Skin | None = None
+    hands: Mapping[str, CharacterHand]
+    """Side → hand, right before left."""
 
     @property
     def sides(self) -> tuple[str, ...]:
         """The hands it has, right before left."""
         return tuple(self.hands)
 
-    @cached_property
+    @property
+    def skeleton(self) -> Skeleton:
+        """That its hands hang on (each MANO hand has its own: this is the first one's)."""
+        return next(iter(self.hands.values())).skeleton
+
+    @property
+    def skin(self) -> Skin | None:
+        """Of the whole character."""
+        return next(iter(self.hands.values())).skin
+
+    @property
     def groups(self) -> tuple[tuple[str, ...], ...]:
         """Sides that are written into one file: both of a character, each MANO hand on its own."""
         return tuple((side,) for side in self.hands) if self.kind == "mano" else (self.sides,)
 
-    def hand(self, side: str) -> Hand:
+    def hand(self, side: str) -> CharacterHand:
         """The hand of a side. Raises InputError if there is none."""
         if side not in self.hands:
             raise InputError(f"{self.path}: expected a {side} hand, found only the {' and '.join(self.hands)} hand")
         return self.hands[side]
 
 
-def character_hand(rig: HandRig, axes: np.ndarray, surface: HandSurface | None) -> Hand:
-    """A hand driven by its bones, with axes (5, 4, 3, 3) in the canonical frame."""
-    offsets, rows = (torch.from_numpy(np.ascontiguousarray(part)).float() for part in (rig.offsets, axes))
-    return Hand("mixamo", offset_hand(offsets, rows, rig.side), rig, surface=surface)
+def make_character(
+    name: str,
+    path: Path,
+    skeleton: Skeleton,
+    skin: Skin | None = None,
+    axes: Mapping[str, np.ndarray] | None = None,
+    rig_map: RigMap | None = None,
+    side: str | None = None,
+) -> Character:
+    """A character out of what its file holds: its hands are found and put at rest.
+
+    Args:
+        axes: side → (5, 4, 3, 3) in the character's frame, of hands whose axes are known.
+        rig_map: what the user says about the rig.
+        side: of a hand that nothing else tells.
+
+    Raises:
+        InputError: it has no hand, or one whose palm has no plane.
+    """
+    axes, hands = axes or {}, {}
+    found = find_hands(skeleton.names, skeleton.parents, skeleton.heads, path, rig_map, side)
+    for each, hand in found.items():
+        rest = rest_hand(hand, skeleton, skin, str(path))
+        hands[each] = CharacterHand(name, hand, rest, skeleton, skin, axes.get(each))
+    return Character(name, path, "skeleton" if skin is None else "character", hands)
 
 
-def mano_avatar(model: ManoHand, shape: np.ndarray, path: Path, side_skeleton=None) -> Avatar:
-    """The MANO hand (or one of its layout) of a shape (10,), as an avatar with one hand."""
-    betas = torch.from_numpy(np.asarray(shape, dtype=np.float32))
-    shaped = model.with_shape(betas)
-    joints = 100.0 * shaped.at_rest().joints.double().numpy()
-    parents = np.array([-1, *(0 if k == 0 else 4 * f + k for f in range(N_FINGERS) for k in range(JOINTS_PER_FINGER))])
-    skeleton = Skeleton(hand_joint_names("mano", model.side), parents, joints, {})
-    chains = tuple(((), ()) if joint == 0 else ((), (joint,)) for joint in range(N_JOINTS))
-    rig = HandRig(
-        model.side, tuple(range(N_JOINTS)), chains, joints, np.ones(N_JOINTS, bool), np.eye(3)
-    )  # fmt: skip
-    hand = Hand("mano", shaped, rig, shape=betas, model=model)
-    return Avatar("MANO", path, "mano", {model.side: skeleton}, {model.side: hand})
-
-
-def hand_surface(skin: Skin, rig: HandRig, skeleton: Skeleton) -> HandSurface | None:
-    """Cut a hand out of a skin (SPEC §8) and bring it into the canonical frame; None if no vertex follows it."""
-    weights = np.zeros((len(skin.vertices), N_JOINTS), np.float32)
-    for bone, joint in _owners(rig, skeleton).items():
-        weights[:, joint] += skin.weights[:, bone]
-    kept = (weights > HAND_WEIGHT_LIMIT).any(axis=1)
-    if not kept.any():
-        return None
-    number = np.cumsum(kept) - 1
-    faces = number[skin.faces[kept[skin.faces].all(axis=1)]]
-    vertices = (skin.vertices[kept] - skeleton.heads[rig.indices[0]]) @ rig.turn.T
-    weights = weights[kept]
-    return HandSurface(vertices.astype(np.float32), faces, weights / weights.sum(axis=1, keepdims=True))
-
-
-def _owners(rig: HandRig, skeleton: Skeleton) -> dict[int, int]:
-    """Joint of the skeleton → hand joint that gets its weights: the listed ones, those folded between two of them (the
-    upper one gets them), and what hangs below a finger (to its last joint)."""
-    owner = {index: joint for joint, index in enumerate(rig.indices) if index is not None}
-    for joint in range(len(skeleton.parents)):
-        if joint in owner:
-            continue
-        above = int(skeleton.parents[joint])
-        while above >= 0 and above not in owner:
-            above = int(skeleton.parents[above])
-        if above >= 0:
-            owner[joint] = owner[above]
-    return owner
-
-
-def rotating(values: Tensor) -> Tensor:
-    """The rotating joints (…, 5, 3, …) of (…, 21, …) with the joints in dimension −3."""
-    return values[..., 1:, :, :].unflatten(-3, (N_FINGERS, JOINTS_PER_FINGER))[..., :BONES_PER_FINGER, :, :]
+def _float32(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array)).float()

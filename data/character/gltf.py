@@ -1,4 +1,4 @@
-"""A character from a glTF file: armature, skin and motions, without Blender.
+"""A character from a glTF file: skeleton, skin and motions, without Blender.
 
 glTF is in metres, y up and facing +z; a character is in centimetres in the same frame. Bones and skin are those of the
 skins' bind pose (what the inverse bind matrices say), wherever the nodes stand in the file.
@@ -18,7 +18,7 @@ from torch import from_numpy
 from data.formats.bvh import Bvh
 from data.formats.character_files import GLTF_FPS, frame_count
 from data.formats.gltf import Animation, Gltf, Skinning, Track, explained, read_gltf, require
-from data.formats.skeleton import Armature, Skin, merged, motion, unique_names, usable, welded
+from data.formats.skeleton import Skeleton, Skin, merged, motion, unique_names, usable, welded
 from data.rig import RigMap, find_hand, hand_sides
 from utils.errors import InputError
 
@@ -32,7 +32,7 @@ MAX_WEIGHTS = 100_000_000
 class GltfCharacter:
     """One character of a glTF file, ready to be written."""
 
-    armature: Armature
+    skeleton: Skeleton
     skin: Skin | None
     """None: the file has no mesh that follows these bones."""
     clips: tuple[str, ...]
@@ -71,7 +71,7 @@ class GltfCharacter:
                 world[..., :3, 3] *= CM
             return world
 
-        return motion(self.armature, pose, n_frames, 1.0 / fps, self.skin)
+        return motion(self.skeleton, pose, n_frames, 1.0 / fps, self.skin)
 
 
 def read_gltf_character(path: str | os.PathLike, armature: str | None = None) -> GltfCharacter:
@@ -107,7 +107,7 @@ def read_gltf_character(path: str | os.PathLike, armature: str | None = None) ->
         if len(groups) > 1:
             notes.append(f"took one of {len(groups)} armatures")
         return GltfCharacter(
-            armature=Armature(names, parents, rest),
+            skeleton=Skeleton.of_rest(names, parents, rest),
             skin=skin,
             clips=unique_names([animation.name for animation in animations]),
             notes=tuple(notes),

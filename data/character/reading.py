@@ -1,4 +1,4 @@
-"""Avatars from files: characters of a data set, mesh files, glTF, FBX, bare BVH skeletons, MANO models."""
+"""The one door to characters: of a data set, mesh files, glTF, FBX, bare BVH skeletons, MANO models."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from pathlib import Path
 
 import numpy as np
 
-from data.axes.estimate import estimate_axes
-from data.axes.hand import BareHand
-from data.character.character import Avatar, Hand, HandSurface, Skin, character_hand, hand_surface, mano_avatar
+from data.axes.files import read_finger_axes
+from data.character.character import Character, make_character
 from data.character.fbx import converted_fbx
 from data.character.gltf import GltfCharacter, read_gltf_character
-from data.character.mesh_file import HandMesh, read_finger_axes, read_mesh
+from data.character.mano import mano_character
+from data.character.mesh_file import read_mesh
 from data.dataset import MixHandFolder, axes_of, character_of
 from data.formats.bvh import Bvh, read_bvh
 from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
-from data.rig import RigMap, find_hand, hand_sides
-from data.rig.hand_rig import HandRig, Skeleton, hand_rig
+from data.formats.skeleton import bvh_skeleton
+from data.rig import RigMap
 from model.mano import ManoHand
 from model.mano_file import find_model_file, read_mano_arrays
-from model.topology import N_SHAPE, SIDES
+from model.topology import MIDDLE, N_SHAPE, ROOTS, SIDES
 from utils.errors import InputError
 
 MANO_NAMES = ("mano", "open")
+SMALLEST_PALM, LARGEST_PALM = 1.0, 100.0
+"""Centimetres from the wrist to the root of the middle finger."""
 _NAMES_SHOWN = 12  # of a data set's characters, in a message
 
 
@@ -75,8 +77,8 @@ class Reading:
         return read_mano_arrays(find_model_file(self.models, side))["hands_mean"]
 
 
-def read_avatar(what: str, reading: Reading, shape: np.ndarray | None = None, scale: float = 1.0) -> Avatar:
-    """An avatar by its name or file.
+def read_character(what: str, reading: Reading, shape: np.ndarray | None = None, scale: float = 1.0) -> Character:
+    """A character by its name or file.
 
     Args:
         what: a character's name in the data set; ``mano`` (or ``open``); a file ``.npz`` (mesh), ``.glb``, ``.gltf``,
@@ -86,11 +88,12 @@ def read_avatar(what: str, reading: Reading, shape: np.ndarray | None = None, sc
         scale: lengths are multiplied by it.
 
     Raises:
-        InputError: there is no such character or file, or it has no hand.
+        InputError: there is no such character or file, or it has no hand, or its hand is of no size that centimetres
+            could be.
     """
     path = Path(what)
     if what.lower() in MANO_NAMES:
-        return _mano(reading, shape)
+        return mano_hands(SIDES, reading, shape)
     suffix = path.suffix.lower()
     if suffix in (*GLTF_SUFFIXES, ".bvh", ".fbx", ".npz"):
         if not path.is_file():
@@ -98,20 +101,20 @@ def read_avatar(what: str, reading: Reading, shape: np.ndarray | None = None, sc
                 f"{path}: expected a character's file, found {'a folder' if path.is_dir() else 'nothing'}"
             )
         if suffix == ".bvh":
-            return skeleton_avatar(path.stem, path, bvh_skeleton(read_bvh(path), scale), reading)
-        if suffix == ".npz":
-            return _mesh_avatar(path, None, reading, scale)
+            return bvh_character(path, read_bvh(path), reading, scale)
         if suffix == ".fbx":
             mesh = converted_fbx(path, reading.fps, reading.blender).mesh
             if mesh is None:
                 raise InputError(f"{path}: expected a skinned character, found bones alone; give the character's file")
-            return replace(_mesh_avatar(mesh, None, reading, scale), path=path)
-        return gltf_avatar(read_gltf_character(path), path, reading, scale)
+            return replace(read_character(str(mesh), reading, scale=scale), path=path)
+        if suffix != ".npz":
+            return gltf_character(path, read_gltf_character(path), reading, scale)
+        axes = axes_of(path) if axes_of(path).is_file() else None
+        return _checked(read_mesh_character(path, axes, reading.rig_map, scale, reading.side), reading)
     if path.is_dir() and (path / "mano").is_dir():
-        return _mano(replace(reading, smplx_path=path), shape)
+        return mano_hands(SIDES, replace(reading, smplx_path=path), shape)
     _check_name(what, reading)
-    mesh, axes = reading.folder.character_files(what)
-    return _mesh_avatar(mesh, axes, reading, scale)
+    return _checked(read_mesh_character(*reading.folder.character_files(what), reading.rig_map, scale), reading)
 
 
 def _check_name(name: str, reading: Reading) -> None:
@@ -131,119 +134,103 @@ def _check_name(name: str, reading: Reading) -> None:
     raise InputError(f"{wanted}, found neither; there are: {shown}{mano}")
 
 
-def _mano(reading: Reading, shape: np.ndarray | None) -> Avatar:
-    """MANO hands of one shape: those of the sides that there are models and axes of."""
+def mano_hands(sides: tuple[str, ...], reading: Reading, shape: np.ndarray | None) -> Character:
+    """MANO hands of one shape (None: the mean): of these sides, those that there are models and axes of.
+
+    Raises:
+        InputError: there are none.
+    """
     shape = np.zeros(N_SHAPE) if shape is None else shape
-    single, problems = {}, []
-    for side in SIDES:
+    single, problems = [], []
+    for side in sides:
         try:
-            single[side] = mano_avatar(reading.mano(side), shape, reading.models)
+            single.append(mano_character(reading.mano(side), shape, reading.models))
         except InputError as error:
             problems.append(error)
     if not single:
         raise problems[0]
-    first = next(iter(single.values()))
-    return replace(
-        first,
-        skeletons={side: one.skeletons[side] for side, one in single.items()},
-        hands={side: one.hands[side] for side, one in single.items()},
-    )
+    return replace(single[0], hands={side: hand for one in single for side, hand in one.hands.items()})
 
 
-def _mesh_avatar(mesh_path: Path, axes_path: Path | None, reading: Reading, scale: float) -> Avatar:
-    """A character from its mesh file, with the axes file beside it if there is one."""
-    name = character_of(mesh_path)
-    axes_path = axes_path or axes_of(mesh_path)
-    mesh = read_mesh(mesh_path)
-    known = {} if mesh.bone_tails is None else {bone: scale * tail for bone, tail in enumerate(mesh.bone_tails)}
-    order = _parents_first(mesh.bone_parents)
-    place = np.argsort(order)
-    skeleton = Skeleton(
-        tuple(mesh.bone_names[bone] for bone in order),
-        np.where(mesh.bone_parents[order] >= 0, place[mesh.bone_parents[order]], -1),
-        scale * mesh.bone_heads[order],
-        {int(place[bone]): tail for bone, tail in known.items()},
-    )
-    skin = Skin(scale * mesh.vertices.astype(np.float64), mesh.faces, mesh.weights[:, order])
-    axes = read_finger_axes(axes_path) if axes_path.is_file() else {}
-    rig_axes = None if mesh.bone_axes is None else mesh.bone_axes[order]
-    return _with_hands(name, mesh_path, "character", skeleton, reading, skin, axes, rig_axes)
-
-
-def gltf_avatar(character: GltfCharacter, path: Path, reading: Reading, scale: float = 1.0) -> Avatar:
-    """A character from a glTF file; without skin it is a bare skeleton."""
-    armature, skin = character.armature, character.skin
-    skeleton = Skeleton(armature.names, armature.parents, scale * armature.heads, {})
-    own = None if skin is None else Skin(scale * skin.vertices, skin.faces, skin.weights)
-    kind = "skeleton" if own is None else "character"
-    if reading.rig_map is None:
-        reading = replace(reading, rig_map=character.hands)
-    return _with_hands(path.stem, path, kind, skeleton, reading, own, {}, armature.axes)
-
-
-def bvh_skeleton(bvh: Bvh, scale: float = 1.0) -> Skeleton:
-    """The rest pose of a BVH file: all rotations zero."""
-    heads = np.zeros_like(bvh.offsets)
-    for joint, parent in enumerate(bvh.parents):
-        heads[joint] = bvh.offsets[joint] + (heads[parent] if parent >= 0 else 0.0)
-    tails = {joint: scale * (heads[joint] + np.array(end)) for joint, end in bvh.end_sites}
-    return Skeleton(bvh.joint_names, bvh.parents, scale * heads, tails)
-
-
-def skeleton_avatar(name: str, path: Path, skeleton: Skeleton, reading: Reading) -> Avatar:
+def bvh_character(path: Path, bvh: Bvh, reading: Reading, scale: float = 1.0) -> Character:
     """The hands of a bare skeleton; their axes are estimated from the bones.
 
     Raises:
-        InputError: it has no hand.
+        InputError: as of `read_character`.
     """
-    return _with_hands(name, path, "skeleton", skeleton, reading, None, {}, None)
+    skeleton = bvh_skeleton(bvh).scaled(scale)
+    return _checked(make_character(path.stem, path, skeleton, None, {}, reading.rig_map, reading.side), reading)
 
 
-def _with_hands(
-    name: str,
+def gltf_character(path: Path, content: GltfCharacter, reading: Reading, scale: float = 1.0) -> Character:
+    """A character from a glTF file; without skin it is a bare skeleton. Errors as of `bvh_character`."""
+    skin = None if content.skin is None else content.skin.scaled(scale)
+    skeleton, rig_map = content.skeleton.scaled(scale), reading.rig_map or content.hands
+    return _checked(make_character(path.stem, path, skeleton, skin, {}, rig_map, reading.side), reading)
+
+
+def read_mesh_character(
     path: Path,
-    kind: str,
-    skeleton: Skeleton,
-    reading: Reading,
-    skin: Skin | None,
-    axes: dict[str, np.ndarray],
-    rig_axes: np.ndarray | None,
-) -> Avatar:
-    sides = hand_sides(skeleton.names, skeleton.parents, reading.rig_map, skeleton.heads, path, reading.side)
-    if not sides:
-        find_hand(skeleton.names, None, str(path), skeleton.parents, reading.rig_map)  # raises, saying why
-    hands: dict[str, Hand] = {}
-    for side in sides:
-        found = find_hand(skeleton.names, side, str(path), skeleton.parents, reading.rig_map)
-        rig = hand_rig(skeleton, found, str(path), reading.scale_option)
-        surface = None if skin is None else hand_surface(skin, rig, skeleton)
-        own = axes[side] @ rig.turn.T if side in axes else _estimated(name, rig, surface, rig_axes)
-        hands[side] = character_hand(rig, own, surface)
-    return Avatar(name, path, kind, dict.fromkeys(sides, skeleton), hands, skin)
+    axes_path: Path | None = None,
+    rig_map: RigMap | None = None,
+    scale: float = 1.0,
+    side: str | None = None,
+) -> Character:
+    """A character from its mesh file, and from its axes file if there is one.
+
+    The order of the bones in the mesh file is arbitrary: they are found by name and hierarchy (:mod:`data.rig`), and
+    fingers may be missing.
+
+    Args:
+        path: the mesh file; the name of the character is taken from it.
+        axes_path: ``.pkl`` or ``.npz``; axes that it lacks are estimated when they are asked for.
+        rig_map: what the user says about the rig.
+        scale: lengths are multiplied by it.
+        side: of a hand that nothing else tells.
+
+    Raises:
+        InputError: a file is missing, damaged or incomplete, or the mesh has no hand.
+    """
+    path = Path(path)
+    skeleton, skin = read_mesh(path)
+    axes = {} if axes_path is None else read_finger_axes(axes_path)
+    return make_character(character_of(path), path, skeleton.scaled(scale), skin.scaled(scale), axes, rig_map, side)
 
 
-def _estimated(name: str, rig: HandRig, surface: HandSurface | None, rig_axes: np.ndarray | None) -> np.ndarray:
-    """Axes (5, 4, 3, 3) from bones, and from mesh and the rig's own axes where there are any."""
-    joints = rig.joints.astype(np.float64)
-    if surface is None:
-        skin = HandMesh(np.zeros((0, 3)), np.zeros((0, 3), np.int64), np.zeros((0, len(joints))), joints)
-    else:
-        skin = HandMesh(surface.vertices.astype(np.float64), surface.faces, surface.weights, joints)
-    bone_axes = None
-    if rig_axes is not None:
-        bone_axes = np.full((len(joints), 3, 3), np.nan)
-        there = [joint for joint, index in enumerate(rig.indices) if index is not None]
-        bone_axes[there] = rig_axes[[rig.indices[joint] for joint in there]] @ rig.turn.T
-    hand = BareHand(name, rig.side, joints, skin.vertices, skin.faces, skin.weights, skin, bone_axes)
-    return estimate_axes(hand).axes
+def read_annotated(path: Path, axes_path: Path, rig_map: RigMap | None = None) -> Character:
+    """A character of a data set with the hands that its mesh has bones for *and* its axes file has axes for.
+
+    Raises:
+        InputError: as of `read_mesh_character`, or the two files have no hand in common.
+    """
+    character = read_mesh_character(path, axes_path, rig_map)
+    hands = {side: hand for side, hand in character.hands.items() if hand.told_axes is not None}
+    if not hands:
+        found = " and ".join(read_finger_axes(axes_path))
+        raise InputError(
+            f"{axes_path}: expected axes of the {character.sides[0]} hand, the only one that {path} has, "
+            f"found axes of the {found} hand; make axes for it"
+        )
+    return replace(character, hands=hands)
 
 
-def _parents_first(parents: np.ndarray) -> np.ndarray:
-    """(J,) bone numbers, every bone after its parent, otherwise in the order of the file."""
-    depth = np.zeros(len(parents), np.int64)
-    for bone in range(len(parents)):
-        above = int(parents[bone])
-        while above >= 0:
-            depth[bone] += 1
-            above = int(parents[above])
-    return np.argsort(depth, kind="stable")
+def _checked(character: Character, reading: Reading) -> Character:
+    """The character, unless its hands are of another unit."""
+    for side, hand in character.hands.items():
+        palm = float(np.linalg.norm(hand.rest.joints[ROOTS[MIDDLE]]))
+        if not SMALLEST_PALM <= palm <= LARGEST_PALM:
+            raise InputError(
+                f"{character.path}: expected centimetres, found a palm of {palm:.3g} from the wrist to the middle "
+                f"finger of the {side} hand; scale the file ({_advice(palm, reading.scale_option)})"
+            )
+    return character
+
+
+def _advice(palm: float, option: str) -> str:
+    if not palm > 0 or not np.isfinite(palm):
+        return "its bones have no length: export the rest pose too"
+    option = option or "by"
+    for scale, unit in ((100, "metres"), (2.54, "inches"), (0.1, "millimetres"), (1e4, "a scene of 100 m a unit")):
+        if 5 <= palm * scale <= 15:
+            return f"it looks like {unit}: {option} {scale:g}"
+    return f"{option} {9 / palm:.3g} makes its palm 9 cm"

@@ -1,4 +1,4 @@
-"""Feature files: one per character, memory-mapped, in our own format; published files are read too (SPEC §5).
+"""Feature files: one per character, memory-mapped, in our own format; published files are read too (mathematics §5).
 
 Ours is ``<character>.npy``, a plain float32 array ``(frames, channels)`` of all clips one after the other, and
 beside it ``<character>.json``, which says what the rows are. Rows can be used straight from the disk, so that a
@@ -8,18 +8,20 @@ to be loaded. We write that layout too, for those who use the published program;
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
 
 from data.features.published import ObjectArrayWriter
 from data.features.row import channels, domain_of
+from data.formats.rates import is_rate
 from model.topology import DOMAINS, N_JOINTS, SIDES
 from utils.errors import InputError
 from utils.files import atomic_write
@@ -97,6 +99,7 @@ class FeatureWriter:
     def __init__(self, stream: BinaryIO, path: Path, domain: str, published_clips: int | None = None):
         self._stream, self._path, self._channels = stream, path, channels(domain)
         self.clips: list[Clip] = []
+        self.digest = hashlib.sha256()
         self._published = None
         if published_clips is None:
             self._header_size = self._write_header()
@@ -130,7 +133,9 @@ class FeatureWriter:
             if rows.ndim != 2 or rows.shape[1] != self._channels:
                 raise InputError(f"{name}: expected rows of {self._channels} features, found an array {rows.shape}")
             _check_finite(rows, name, (Clip(name, len(rows)),), written)
-            self._stream.write(np.ascontiguousarray(rows, dtype=_DTYPE).data)
+            data = np.ascontiguousarray(rows, dtype=_DTYPE).data
+            self._stream.write(data)
+            self.digest.update(data)
             written += len(rows)
         if written != frames:
             raise ValueError(f"`frames` must be the number of rows; got {frames} and {written} rows")
@@ -187,6 +192,7 @@ def writing_features(
         "frames": writer.frames,
         "inputs": inputs,
         "checked": _stamp(path),
+        "sha256": writer.digest.hexdigest(),  # of the rows
         "clips": [asdict(clip) for clip in writer.clips],
     }
     if missing:
@@ -221,7 +227,13 @@ def stored_clips(data_path: str | Path, character: str) -> tuple[str, tuple[Clip
 
 
 def _clips_of(description: dict) -> tuple[Clip, ...]:
-    return tuple(Clip(str(c["name"]), int(c["frames"]), c["frame_time"]) for c in description["clips"])
+    return tuple(Clip(str(c["name"]), int(c["frames"]), _frame_time(c["frame_time"])) for c in description["clips"])
+
+
+def _frame_time(told: Any) -> float | None:
+    if told is not None and not (told == 0 or is_rate(1 / told)):
+        raise ValueError(f"a frame time of {told} seconds")
+    return told
 
 
 def available_characters(data_path: str | Path) -> list[str]:
@@ -235,7 +247,7 @@ def open_features(data_path: str | Path, character: str, mixamo_stride: int = 1)
     Args:
         data_path: folder of the data set.
         character: its name.
-        mixamo_stride: use each n-th frame if the character is of the Mixamo domain (SPEC §5).
+        mixamo_stride: use each n-th frame if the character is of the Mixamo domain (mathematics §5).
 
     Raises:
         InputError: the file is missing, is not a feature file, has the wrong number of channels, holds NaN or
@@ -251,12 +263,27 @@ def open_features(data_path: str | Path, character: str, mixamo_stride: int = 1)
 
 
 def check_rows(file: FeatureFile) -> None:
-    """Look for NaN and infinite numbers in all rows, also of a file that has not changed since it was written.
+    """Look for NaN and infinite numbers in all rows of a file opened without stride, also of one that has not changed
+    since it was written, and compare the rows with the hash in its description.
 
     Raises:
-        InputError: there are some; the message names clip and frame.
+        InputError: there are some, and the message names clip and frame; or the rows are not those that were written.
     """
     _check_finite(file.rows, str(file.path), file.clips)
+    try:
+        told = orjson.loads(file.path.with_suffix(".json").read_bytes()).get("sha256")
+    except (OSError, ValueError, AttributeError):
+        return  # published files have no description, and a damaged one has been told when the file was opened
+    if told is None:
+        return
+    digest = hashlib.sha256()
+    for start in range(0, len(file.rows), _SCAN_ROWS):
+        digest.update(np.ascontiguousarray(file.rows[start : start + _SCAN_ROWS], dtype=_DTYPE).data)
+    if digest.hexdigest() != told:
+        raise InputError(
+            f"{file.path}: expected the features that were written, found others: its content has changed since; run "
+            f"`{PREPROCESS_COMMAND} {file.path.parent} --force`"
+        )
 
 
 def _missing(data_path: Path, character: str) -> str:
@@ -330,7 +357,7 @@ def _from_published(path: Path, character: str, mixamo_stride: int, content: np.
 
 
 def _published_side(path: Path) -> str:
-    """Published features are those of the right hand (SPEC §5), unless we wrote them for the left one."""
+    """Published features are those of the right hand (mathematics §5), unless we wrote them for the left one."""
     try:
         description = orjson.loads(path.with_suffix(".json").read_bytes())
         if description["format"] == PUBLISHED_FORMAT and description["checked"] == _stamp(path):

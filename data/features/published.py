@@ -1,6 +1,6 @@
-"""The layout of the published feature files: an object array of clips, written without holding it (SPEC §5).
+"""The layout of the published feature files: an object array of clips, written without holding it (mathematics §5).
 
-Such a ``.npy`` is a pickle behind a header. The published program lets NumPy unpickle it (SPEC §5),
+Such a ``.npy`` is a pickle behind a header. The published program lets NumPy unpickle it (mathematics §5),
 under NumPy 1; what NumPy 2 pickles names modules that the former lacks. So the few instructions are written here one
 by one, with the names that every NumPy knows, and each clip goes to the disk as it is computed. Reading is the
 business of `utils.safe_read`, which runs nothing.

@@ -1,4 +1,4 @@
-"""The feature row of one frame of one hand: the only place that knows its column numbers (SPEC §4).
+"""The feature row of one frame of one hand: the only place that knows its column numbers (mathematics §4).
 
 A row is float32 and holds, one after the other: what does not change with the pose (bone offsets of a Mixamo
 character in centimetres, or ten MANO shape components), the transposed anatomical axes, local rotations and
@@ -198,7 +198,7 @@ def _flattened(name: str, part: Tensor, shape: tuple[int, ...]) -> Tensor:
 def compute_features(
     hand: ManoHand | ShapedHand, local_rotations: np.ndarray, shapes: np.ndarray | None = None
 ) -> np.ndarray:
-    """Feature rows of a motion (SPEC §3, §4), computed in the floating-point type of the hand.
+    """Feature rows of a motion (mathematics §3, §4), computed in the floating-point type of the hand.
 
     Args:
         hand: a Mixamo character (a shaped hand without batch dimensions, offsets in cm), or a MANO hand before

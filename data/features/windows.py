@@ -1,4 +1,4 @@
-"""Windows over feature files, and their pairing across two groups of characters (SPEC §5).
+"""Windows over feature files, and their pairing across two groups of characters (mathematics §5).
 
 A window is a row number and nothing else: a batch is gathered straight from the (memory-mapped) rows when it is
 asked for, so neither overlapping windows nor characters listed several times cost memory.
@@ -202,7 +202,7 @@ def window_statistics(file: FeatureFile, window_size: int) -> Statistics | None:
 
 
 def write_statistics(data_path: str | Path, character: str, statistics: Statistics) -> None:
-    """Write ``mean_var/<character>_{mean,var}.npy``, each ``(channels, 1)``; "var" is a deviation (SPEC §5)."""
+    """Write ``mean_var/<character>_{mean,var}.npy``, each ``(channels, 1)``; "var" is a deviation (mathematics §5)."""
     for path, values in zip(MixHandFolder(data_path).statistics(character), statistics, strict=True):
         with atomic_write(path) as temporary:
             np.save(temporary, values[:, None])

@@ -1,4 +1,4 @@
-"""BVH motion files: text ⇄ skeleton and channel values (SPEC §5).
+"""BVH motion files: text ⇄ skeleton and channel values (mathematics §5).
 
 A joint's local rotation is the product of the elementary rotations of its channels, in the order of the file.
 Angles are degrees and lengths are the file's own unit (centimetres for Mixamo), because that is what BVH
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from data.formats.number_rows import format_rows, parse_rows
+from data.formats.rates import check_frame_time
 from utils.errors import InputError
 from utils.files import atomic_write
 
@@ -406,7 +407,7 @@ def _read_motion_header(path: Path, data: bytes, start: int, line: int) -> tuple
                 f"{path}, line {line}: expected '{label}:' and {what}, found {text[:60]!r}; correct the file"
             )
         found.append(value)
-    return int(found[0]), found[1], start, line + 1
+    return int(found[0]), check_frame_time(found[1], f"{path}, line {line}"), start, line + 1
 
 
 def _read_values(path: Path, body: bytes, line: int, frames: int, n_channels: int) -> np.ndarray:
@@ -468,8 +469,7 @@ def _check_writable(path: Path, bvh: Bvh) -> None:
     ends = [offset for _, offset in bvh.end_sites]
     if not np.isfinite(bvh.offsets).all() or not np.isfinite(ends).all():
         raise InputError(f"{path}: expected finite offsets to write, found NaN or infinity")
-    if not 0 <= bvh.frame_time < math.inf:
-        raise InputError(f"{path}: expected a frame time in seconds to write, found {bvh.frame_time}")
+    check_frame_time(bvh.frame_time, str(path))
 
 
 def _tree_order(parents: np.ndarray) -> list[int]:

@@ -73,17 +73,17 @@ def write_character(source, request: Request) -> Result:
     """Write the mesh file and the motions of a character.
 
     Args:
-        source: has ``armature``, ``skin`` (or None), ``clips`` (names), ``notes`` and ``motion(number, fps)``:
+        source: has ``skeleton``, ``skin`` (or None), ``clips`` (names), ``notes`` and ``motion(number, fps)``:
             `data.character.gltf.GltfCharacter`, or the scene of `blender_scripts/importing.py`.
         request: where to, and how.
 
     Raises:
         InputError: the character has neither skin nor motion, or its numbers are not finite.
     """
-    result = Result(request.source, bones=len(source.armature.names))
+    result = Result(request.source, bones=len(source.skeleton.names))
     if source.skin is not None and len(source.skin.faces):
-        armature = centred(source.armature, source.skin) if request.adjust_bone else source.armature
-        write_mesh(request.mesh, armature, source.skin)
+        skeleton = centred(source.skeleton, source.skin) if request.adjust_bone else source.skeleton
+        write_mesh(request.mesh, skeleton, source.skin)
         result.mesh, result.vertices = request.mesh, len(source.skin.vertices)
     else:
         result.notes.append("it has no skin: no mesh file")
@@ -102,7 +102,7 @@ def write_character(source, request: Request) -> Result:
         result.notes.append("it has no animation")
     if result.mesh is None and not result.clips:
         raise InputError(f"{request.source}: expected a skin or a motion, found neither; export one of them")
-    warning = size_warning(source.armature, source.skin)
+    warning = size_warning(source.skeleton, source.skin)
     result.notes = list(source.notes) + result.notes + ([warning] if warning else [])
     return result
 

@@ -26,6 +26,8 @@ import numpy as np
 from utils.errors import InputError
 
 SUFFIXES = (".gltf", ".glb", ".vrm", ".vrma")
+MOST_ANIMATIONS, MOST_KEYS = 1000, 50_000_000
+"""Animations of a file, and the numbers of their keys: 400 MB."""
 _HUMANOIDS = ("VRMC_vrm", "VRM", "VRMC_vrm_animation")
 """Extensions that say which node is which bone of a human: VRM 1.0, VRM 0.x, VRM animations."""
 MAX_NUMBERS = 12_000_000
@@ -397,7 +399,13 @@ class _Reader:
         return Surface(node, skin, vertices, faces, joints, weights)
 
     def _animations(self, n_nodes: int) -> Iterator[Animation]:
-        for number, animation in enumerate(self._list("animations")):
+        listed = self._list("animations")
+        require(
+            len(listed) <= MOST_ANIMATIONS,
+            f"expected at most {MOST_ANIMATIONS} animations, found {len(listed)}; export them into several files",
+        )
+        held = 0
+        for number, animation in enumerate(listed):
             tracks, samplers = [], animation["samplers"]
             for channel in animation["channels"]:
                 target = channel["target"]
@@ -405,6 +413,11 @@ class _Reader:
                     sampler = samplers[_index(channel["sampler"], len(samplers), "sampler")]
                     node = _index(target["node"], n_nodes, "target of an animation")
                     tracks.append(self._track(sampler, node, target["path"]))
+                    held += tracks[-1].times.size + tracks[-1].values.size  # many may share what the file holds once
+                    require(
+                        held <= MOST_KEYS,
+                        f"expected at most {MOST_KEYS} numbers in all animations, found more; export fewer of them",
+                    )
             if tracks:
                 yield Animation(str(animation.get("name", "")) or f"animation{number}", tuple(tracks))
 

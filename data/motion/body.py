@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.character.character import CharacterHand
 from data.formats.bvh import CHANNEL_NAMES, Bvh, euler_from_rotations
+from data.formats.skeleton import Skeleton
 from data.motion.reading import Motion
-from data.rig.hand_rig import HandRig, Skeleton
+from data.rig.rotations import file_rotations
 from model.topology import WRIST
 
 SAME_REST = np.radians(20.0)
@@ -27,14 +29,11 @@ class WholeMotion:
     """The source's body motion was taken over; otherwise all but the hands rests."""
 
 
-def whole_motion(
-    skeleton: Skeleton, rigs: Mapping[str, HandRig], poses: Mapping[str, np.ndarray], motion: Motion
-) -> WholeMotion:
-    """Put poses of hands on a skeleton.
+def whole_motion(hands: Mapping[str, CharacterHand], poses: Mapping[str, np.ndarray], motion: Motion) -> WholeMotion:
+    """Put poses of hands on their skeleton.
 
     Args:
-        skeleton: of the target.
-        rigs: side → how that hand hangs in it.
+        hands: side → hand of the target; all of one skeleton.
         poses: side → (F, 5, 3, 3, 3) local rotations in the canonical frame.
         motion: the source.
 
@@ -42,14 +41,14 @@ def whole_motion(
         All joints of the skeleton in its order. Finger joints have the poses; all others the source's channels
         unchanged if both skeletons share the way from the root to the hands, and rest otherwise.
     """
-    frames = motion.frames
+    frames, skeleton = motion.frames, next(iter(hands.values())).skeleton
     turned: dict[int, np.ndarray] = {}
     for side, local in poses.items():
-        turned.update(rigs[side].file_rotations(local))
-    shared = _shared(skeleton, rigs, motion)
+        turned.update(file_rotations(hands[side].map, hands[side].rest, local))
+    shared = _shared(skeleton, hands, motion)
     kept = shared is not None
     columns, channels, starts = [], [], _starts(motion.bvh)
-    free = _free_wrists(skeleton, rigs, motion) if shared is None else {}
+    free = _free_wrists(skeleton, hands, motion) if shared is None else {}
     for joint, parent in enumerate(skeleton.parents):
         names: tuple[str, ...] = ()
         if parent < 0:
@@ -68,8 +67,10 @@ def whole_motion(
             names += tuple(f"{axis}rotation" for axis in _ORDER)
             columns.append(np.zeros((frames, 3)))
         channels.append(names)
+    tails = np.full_like(skeleton.heads, np.nan) if skeleton.tails is None else skeleton.tails
+    leaves = np.setdiff1d(np.arange(len(tails)), skeleton.parents)
     ends = [
-        (joint, tuple(end - skeleton.heads[joint])) for joint, end in skeleton.tails.items() if _leaf(skeleton, joint)
+        (int(leaf), tuple(tails[leaf] - skeleton.heads[leaf])) for leaf in leaves if np.isfinite(tails[leaf]).all()
     ]
     bvh = Bvh(
         joint_names=tuple(skeleton.names),
@@ -110,7 +111,7 @@ def _starts(bvh: Bvh | None) -> np.ndarray:
     return np.zeros(1, np.int64) if bvh is None else np.cumsum([0, *map(len, bvh.channels)])
 
 
-def _shared(skeleton: Skeleton, rigs: Mapping[str, HandRig], motion: Motion) -> dict[int, int] | None:
+def _shared(skeleton: Skeleton, hands: Mapping[str, CharacterHand], motion: Motion) -> dict[int, int] | None:
     """Joint of the target → joint of the source, where the two skeletons are one above the hands; else None."""
     if motion.bvh is None or motion.skeleton is None:
         return None
@@ -121,8 +122,8 @@ def _shared(skeleton: Skeleton, rigs: Mapping[str, HandRig], motion: Motion) -> 
     same = {
         joint: numbers[plain] for joint, name in enumerate(skeleton.names) if (plain := plain_name(name)) in numbers
     }
-    for rig in rigs.values():
-        joint = rig.indices[WRIST]
+    for hand in hands.values():
+        joint = hand.map.indices[WRIST]
         while joint >= 0:
             if joint not in same:
                 return None
@@ -145,14 +146,14 @@ def _alike(first: np.ndarray, second: np.ndarray) -> bool:
     return lengths < 1e-9 or bool(first @ second >= np.cos(SAME_REST) * lengths)
 
 
-def _free_wrists(skeleton: Skeleton, rigs: Mapping[str, HandRig], motion: Motion) -> dict[int, np.ndarray]:
+def _free_wrists(skeleton: Skeleton, hands: Mapping[str, CharacterHand], motion: Motion) -> dict[int, np.ndarray]:
     """Wrists of hands without a body keep their turning in space, where the source has no body either."""
     result = {}
-    for side, rig in rigs.items():
-        track, wrist = motion.tracks[side], rig.indices[WRIST]
+    for side, hand in hands.items():
+        track, wrist = motion.tracks[side], hand.map.indices[WRIST]
         alone = motion.skeleton is None or not _has_body(motion, side)
         if skeleton.parents[wrist] < 0 and alone:
-            turn = rig.turn.T @ track.hand.rig.turn
+            turn = hand.rest.turn.T @ track.hand.rest.turn
             result[wrist] = turn @ track.wrist @ turn.T
     return result
 
@@ -166,7 +167,3 @@ def plain_name(name: str) -> str:
     """A joint's name without prefix and case: ``mixamorig6:LeftArm`` and ``mixamorig_LeftArm`` are ``leftarm``."""
     name = name.rsplit(":", 1)[-1]
     return re.sub(r"^mixamorig\d*_?", "", name, flags=re.IGNORECASE).lower()
-
-
-def _leaf(skeleton: Skeleton, joint: int) -> bool:
-    return not (skeleton.parents == joint).any()

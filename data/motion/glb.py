@@ -1,7 +1,7 @@
 """Retargeted motions as ``.glb``: a character of ours with its skin, or the user's own file with an animation more.
 
 glTF holds metres, y up, facing +z: the character's frame. A motion gives each joint a rotation ``F_j`` relative to its
-parent and to the rest pose (SPEC §5, BVH). In a file of ours joints rest unturned, so that F is the node's rotation.
+parent and to the rest pose (mathematics §5, BVH). In a file of ours joints rest unturned, so F is the node's rotation.
 In the user's file a bone rests with its own ``R_j``: with ``D_j`` the product of the F along the tree, its node's
 rotation is ``(D_p R_p)⁻¹ D_j R_j = R_p⁻¹ F_j R_j``.
 """
@@ -17,16 +17,13 @@ import numpy as np
 import torch
 from pytorch3d.transforms import matrix_to_quaternion
 
-from data.axes.mesh_shape import angle_weighted_normals
-from data.character.character import Avatar, Hand, Skin
 from data.character.gltf import GltfCharacter, read_gltf_character
 from data.formats.bvh import Bvh
 from data.formats.gltf import explained, read_container
 from data.formats.gltf_writer import INDICES, VERTICES, GltfFile
-from data.formats.skeleton import nearest_rotations
-from data.rig.hand_rig import Skeleton
-from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, MANO_BONES, N_FINGERS, N_JOINTS
+from data.formats.skeleton import Skeleton, Skin, nearest_rotations
 from utils.errors import InputError
+from utils.geometry import angle_weighted_normals
 
 METRES = 0.01
 _INFLUENCES = 4
@@ -113,20 +110,6 @@ def root_positions(bvh: Bvh, joint: int) -> np.ndarray:
         if channel.endswith("position"):
             result[:, "XYZ".index(channel[0])] = bvh.values[:, starts[joint] + c]
     return result
-
-
-def mano_skin(hand: Hand) -> Skin:
-    """The surface of a MANO hand at rest, wrist at the origin, with its skinning weights by hand joint."""
-    vertices = 100.0 * hand.shaped.at_rest().vertices().double().numpy()
-    weights = np.zeros((len(vertices), N_JOINTS), np.float32)
-    order = [0, *(1 + JOINTS_PER_FINGER * f + k for f in range(N_FINGERS) for k in range(BONES_PER_FINGER))]
-    weights[:, order] = hand.model.model.lbs_weights[:, [0, *MANO_BONES]].float().numpy()
-    return Skin(vertices, hand.model.faces.astype(np.int64), weights)
-
-
-def skin_of(avatar: Avatar, side: str) -> Skin | None:
-    """The mesh that a file of this hand holds."""
-    return mano_skin(avatar.hands[side]) if avatar.kind == "mano" else avatar.skin
 
 
 # -- pieces of a file ----------------------------------------------------------------------------------------------
@@ -233,13 +216,13 @@ def _node_motion(character: GltfCharacter, bvh: Bvh, nodes: list[dict]) -> tuple
 
     Bones are brought into the bind pose, from which the motion counts, wherever their nodes stand.
     """
-    armature, world = character.armature, character.above()
-    rest = armature.rest.copy()
+    skeleton, world = character.skeleton, character.above()
+    rest = skeleton.rest
     rest[:, :3, 3] *= METRES
     rotations: dict[int, np.ndarray] = {}
     positions: dict[int, np.ndarray] = {}
     for bone, turned in _moving(bvh).items():
-        node, parent = int(character.nodes[bone]), int(armature.parents[bone])
+        node, parent = int(character.nodes[bone]), int(skeleton.parents[bone])
         above = rest[parent] if parent >= 0 else world[bone]
         local = np.linalg.inv(above) @ rest[bone]
         before, after = nearest_rotations(above[:3, :3]), nearest_rotations(rest[bone, :3, :3])
@@ -250,7 +233,7 @@ def _node_motion(character: GltfCharacter, bvh: Bvh, nodes: list[dict]) -> tuple
             rotations[node] = values
         place = local[:3, 3]
         if parent < 0:
-            moved = METRES * root_positions(bvh, bone) - METRES * armature.offsets[bone]
+            moved = METRES * root_positions(bvh, bone) - METRES * skeleton.offsets[bone]
             place = place + moved @ np.linalg.inv(above[:3, :3]).T
         else:
             place = np.broadcast_to(place, (bvh.n_frames, 3))

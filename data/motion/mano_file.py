@@ -1,4 +1,4 @@
-"""Motions of MANO hands as ``.npz``: pose, shape, frame rate (SPEC §3, §5).
+"""Motions of MANO hands as ``.npz``: pose, shape, frame rate (mathematics §3, §5).
 
 Read are the usual spellings: ``pose`` or ``poses`` (F, 45 or 48) axis-angle in MANO's own order (index, middle, pinky,
 ring, thumb; 48: the wrist first), or ``hand_pose`` (F, 45) with ``global_orient`` (F, 3), or ``local_rotations``
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from pytorch3d.transforms import axis_angle_to_matrix, matrix_to_axis_angle
 
+from data.formats.rates import check_rate
 from model.topology import MANO_BONES, N_SHAPE, SIDES
 from utils.errors import InputError
 from utils.files import atomic_write
@@ -46,9 +47,16 @@ class ManoMotion:
     """The file has another shape in every frame; `shape` is their mean."""
 
 
-def frame_rate(arrays: Mapping[str, np.ndarray]) -> float | None:
-    """Frames per second as the file says; None if it does not."""
-    return next((float(np.ravel(arrays[key])[0]) for key in _RATES if key in arrays and arrays[key].size), None)
+def frame_rate(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> float | None:
+    """Frames per second as the file says; None if it does not. Raises InputError if it says something else."""
+    told = next((np.ravel(arrays[key])[0] for key in _RATES if key in arrays and arrays[key].size), None)
+    if told is None:
+        return None
+    try:
+        rate = float(told)
+    except (TypeError, ValueError):
+        raise InputError(f"{path}: expected a number of frames per second, found {str(told)[:40]!r}") from None
+    return check_rate(rate, str(path), "correct it or give --fps")
 
 
 def read_mano_motion(path: str | os.PathLike, hands_mean: np.ndarray | None = None) -> ManoMotion:
@@ -65,9 +73,7 @@ def read_mano_motion(path: str | os.PathLike, hands_mean: np.ndarray | None = No
     arrays = read_npz(path)
     local, wrist = _rotations(path, arrays, hands_mean)
     shape, varying = _shape(path, arrays, len(local))
-    rate = frame_rate(arrays)
-    if rate is not None and not 0 < rate <= 10000:
-        raise InputError(f"{path}: expected frames per second above 0, found {rate:g}; correct it or give --fps")
+    rate = frame_rate(path, arrays)
     side = str(np.ravel(arrays["side"])[0]).lower() if "side" in arrays and arrays["side"].size else None
     if side is not None and side not in SIDES:
         raise InputError(f"{path}: expected side to be right or left, found {side[:40]!r}")

@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.character.character import Avatar, Hand, mano_avatar
+from data.character.character import Character, CharacterHand
 from data.character.fbx import converted_fbx
 from data.character.gltf import read_gltf_character
-from data.character.reading import Reading, bvh_skeleton, gltf_avatar, read_avatar, skeleton_avatar
+from data.character.reading import Reading, bvh_character, gltf_character, mano_hands, read_character
 from data.formats.bvh import Bvh, read_bvh
 from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
-from data.formats.skeleton import MESH_END, file_name
+from data.formats.skeleton import MESH_END, Skeleton, file_name
 from data.motion.mano_file import is_mano_motion, read_mano_motion
-from data.rig import find_hand, hand_sides
-from data.rig.hand_rig import HandRig, Skeleton, donor_finger
-from model.topology import N_FINGERS, N_SHAPE, ROOTS, WRIST
+from data.rig.rest import donor_finger
+from data.rig.rotations import hand_rotations
+from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, N_FINGERS, N_SHAPE, ROOTS, WRIST
 from utils.errors import InputError
 from utils.safe_read import read_npy, read_npz
 
@@ -35,11 +35,13 @@ MANO_FPS = 30.0
 class HandTrack:
     """How one hand moves."""
 
-    hand: Hand
+    hand: CharacterHand
     local: Tensor
     """(F, 5, 3, 3, 3) float32 local rotations of the rotating joints, in the canonical frame."""
     wrist: np.ndarray
     """(F, 3, 3) float64 local rotation of the wrist in the character's frame."""
+    present: np.ndarray
+    """(21,) bool: joints that the hand has and the file moves."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Motion:
     path: Path
     frame_rate: float
     tracks: Mapping[str, HandTrack]
-    avatar: Avatar
+    character: Character
     """Whose hands these are."""
     skeleton: Skeleton | None = None
     """Of the file; None for MANO parameters."""
@@ -88,7 +90,7 @@ def find_motions(source: Path) -> list[Path]:
 def read_motions(
     path: Path,
     reading: Reading,
-    own_hand: Avatar | None = None,
+    own_hand: Character | None = None,
     scale: float = 1.0,
     fps: float | None = None,
     shape: np.ndarray | None = None,
@@ -112,22 +114,24 @@ def read_motions(
     elif kind == ".npz":
         yield _of_mano(path, reading, own_hand, fps, shape)
     elif kind in GLTF_SUFFIXES:
-        character = read_gltf_character(path)
-        if not character.clips:
+        content = read_gltf_character(path)
+        if not content.clips:
             raise InputError(f"{path}: expected an animation, found none; export it with its animation")
-        avatar = gltf_avatar(character, path, reading, scale)
-        for number, clip in enumerate(character.clips):
-            bvh = character.motion(number, fps or reading.fps or GLTF_FPS)
-            name = path.stem if len(character.clips) == 1 else f"{path.stem}_{file_name(clip)}"
-            yield _of_bvh(name, path, bvh, avatar, reading, own_hand, scale, None, shape)
+        character = gltf_character(path, content, reading, scale)
+        for number, clip in enumerate(content.clips):
+            bvh = content.motion(number, fps or reading.fps or GLTF_FPS)
+            name = path.stem if len(content.clips) == 1 else f"{path.stem}_{file_name(clip)}"
+            yield _of_bvh(name, path, bvh, character, reading, own_hand, scale, None, shape)
     elif kind == ".fbx":
         made = converted_fbx(path, fps or reading.fps, reading.blender)
         if not made.clips:
             raise InputError(f"{path}: expected an animation, found none; export it with its animation")
-        avatar = None if made.mesh is None else replace(read_avatar(str(made.mesh), reading, scale=scale), path=path)
+        character = (
+            None if made.mesh is None else replace(read_character(str(made.mesh), reading, scale=scale), path=path)
+        )
         for clip in made.clips:
             name = path.stem if len(made.clips) == 1 else f"{path.stem}_{clip.stem}"
-            yield _of_bvh(name, path, read_bvh(clip), avatar, reading, own_hand, scale, None, shape)
+            yield _of_bvh(name, path, read_bvh(clip), character, reading, own_hand, scale, None, shape)
     else:
         raise InputError(f"{path}: expected a motion ({', '.join(SOURCES)}), found {path.suffix or 'no suffix'}")
 
@@ -136,33 +140,29 @@ def _of_bvh(
     name: str,
     path: Path,
     bvh: Bvh,
-    avatar: Avatar | None,
+    character: Character | None,
     reading: Reading,
-    own_hand: Avatar | None,
+    own_hand: Character | None,
     scale: float,
     fps: float | None,
     shape: np.ndarray | None,
 ) -> Motion:
-    """A motion whose joints are those of a BVH; ``avatar`` is what its file says of its hands."""
+    """A motion whose joints are those of a BVH; ``character`` is what its file says of its hands."""
     if bvh.n_frames == 0:
         raise InputError(f"{path}: expected at least one frame, found none; export it again")
     rate = fps or _rate(bvh.frame_time)
     if rate is None:
         raise InputError(f"{path}: expected a frame time, found 0; give --fps")
-    skeleton = bvh_skeleton(bvh, scale)
-    file_avatar = avatar or skeleton_avatar(path.stem, path, skeleton, reading)
-    whose = own_hand or _mano_of(path, bvh, file_avatar, reading, shape) or file_avatar
-    sides = [side for side in file_avatar.hands if side in whose.hands]
+    own = character or bvh_character(path, bvh, reading, scale)
+    whose = own_hand or _mano_of(path, own, reading, shape) or own
+    sides = [side for side in own.hands if side in whose.hands]
     if not sides:
         raise InputError(
             f"{path}: expected the {' or '.join(whose.hands)} hand that {whose.name} has, found only the "
-            f"{' and '.join(file_avatar.hands)} hand; give another --source_hand"
+            f"{' and '.join(own.hands)} hand; give another --source_hand"
         )
-    rigs = {side: file_avatar.hands[side].rig for side in sides}
-    wanted = sorted({joint for rig in rigs.values() for joint in (*rig.needed(), rig.indices[WRIST])})
-    turned = dict(zip(wanted, np.moveaxis(bvh.rotations(wanted), 1, 0), strict=True))
-    tracks = {side: _track(rigs[side], whose.hands[side], turned) for side in sides}
-    return Motion(name, path, rate, tracks, whose, skeleton, bvh)
+    tracks = {side: _track(bvh, own.hands[side], whose.hands[side], path) for side in sides}
+    return Motion(name, path, rate, tracks, whose, own.skeleton, bvh)
 
 
 def _rate(frame_time: float) -> float | None:
@@ -174,24 +174,21 @@ def _rate(frame_time: float) -> float | None:
     return float(whole) if abs(rate - whole) < _ROUNDED * rate else rate
 
 
-def _track(rig: HandRig, hand: Hand, turned: dict[int, np.ndarray]) -> HandTrack:
-    local = rig.canonical(turned)
+def _track(bvh: Bvh, own: CharacterHand, whose: CharacterHand, path: Path) -> HandTrack:
+    """How a BVH moves a hand: ``own`` is the file's, ``whose`` takes the poses."""
+    joints = hand_rotations(bvh, own.map, own.rest, str(path))[:, 1:]
+    local = joints.reshape(-1, N_FINGERS, JOINTS_PER_FINGER, 3, 3)[:, :, :BONES_PER_FINGER]
     for finger in range(N_FINGERS):
-        if not rig.present[ROOTS[finger]]:
-            donor = donor_finger(finger, rig.present)
-            if donor is not None:
-                local[:, finger] = local[:, donor]
-    if (rig.present != hand.rig.present).any():
-        hand = replace(hand, rig=replace(hand.rig, present=rig.present & hand.rig.present))
-    return HandTrack(hand, torch.from_numpy(local).float(), turned[rig.indices[WRIST]])
+        donor = None if own.present[ROOTS[finger]] else donor_finger(finger, own.present)
+        if donor is not None:
+            local[:, finger] = local[:, donor]
+    wrist = bvh.rotations([own.map.indices[WRIST]])[:, 0]
+    return HandTrack(whose, torch.from_numpy(local).float(), wrist, own.present & whose.present)
 
 
-def _mano_of(path: Path, bvh: Bvh, avatar: Avatar, reading: Reading, shape: np.ndarray | None) -> Avatar | None:
+def _mano_of(path: Path, own: Character, reading: Reading, shape: np.ndarray | None) -> Character | None:
     """The MANO hand of a motion whose joints have MANO's names, with the shape beside it; None for any other."""
-    if not set(avatar.hands) <= set(hand_sides(bvh.joint_names, bvh.parents, reading.rig_map)):
-        return None  # found by the file's table of bones, not by names
-    found = {side: find_hand(bvh.joint_names, side, str(path), bvh.parents, reading.rig_map) for side in avatar.hands}
-    if any(hand.domain != "mano" for hand in found.values()):
+    if any(hand.map.domain != "mano" for hand in own.hands.values()):
         return None
     beside = path.with_suffix(".npy")
     if shape is None and path.suffix.lower() == ".bvh" and beside.is_file():
@@ -200,24 +197,14 @@ def _mano_of(path: Path, bvh: Bvh, avatar: Avatar, reading: Reading, shape: np.n
             raise InputError(f"{beside}: expected finite shapes (frames, {N_SHAPE}), found {shapes.shape}")
         shape = shapes.mean(axis=0)
     try:
-        return mano_hands(tuple(avatar.hands), reading, shape)
+        found = mano_hands(own.sides, reading, shape)
     except InputError:
         return None  # no model here: its bones will do
-
-
-def mano_hands(sides: tuple[str, ...], reading: Reading, shape: np.ndarray | None) -> Avatar:
-    """MANO hands of these sides and one shape (None: the mean)."""
-    shape = np.zeros(N_SHAPE) if shape is None else shape
-    single = {side: mano_avatar(reading.mano(side), shape, reading.models) for side in sides}
-    return replace(
-        next(iter(single.values())),
-        skeletons={side: one.skeletons[side] for side, one in single.items()},
-        hands={side: one.hands[side] for side, one in single.items()},
-    )
+    return found if found.sides == own.sides else None
 
 
 def _of_mano(
-    path: Path, reading: Reading, own_hand: Avatar | None, fps: float | None, shape: np.ndarray | None
+    path: Path, reading: Reading, own_hand: Character | None, fps: float | None, shape: np.ndarray | None
 ) -> Motion:
     arrays = read_npz(path)
     relative = "flat_hand_mean" in arrays and not bool(np.ravel(arrays["flat_hand_mean"])[0])
@@ -226,5 +213,6 @@ def _of_mano(
     motion = read_mano_motion(path, reading.mano_mean(side) if relative else None)
     own_shape = motion.shape if shape is None else shape
     whose = own_hand or mano_hands((side,), reading, own_shape)
-    track = HandTrack(whose.hand(side), torch.from_numpy(motion.local).float(), motion.wrist)
+    hand = whose.hand(side)
+    track = HandTrack(hand, torch.from_numpy(motion.local).float(), motion.wrist, hand.present)
     return Motion(path.stem, path, fps or motion.fps or MANO_FPS, {side: track}, whose)

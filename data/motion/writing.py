@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from data.character.character import Avatar
+from data.character.character import Character
+from data.character.mano import mano_skin
 from data.formats.bvh import Bvh, write_bvh
 from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
 from data.motion.body import WholeMotion, whole_motion
 from data.motion.fbx import write_fbx
-from data.motion.glb import skin_of, write_glb, write_into_gltf
+from data.motion.glb import write_glb, write_into_gltf
 from data.motion.mano_file import ManoMotion, write_mano_motion
 from data.motion.reading import Motion
 from utils.errors import InputError
@@ -29,7 +30,7 @@ class Job:
     """A motion and its result."""
 
     motion: Motion
-    target: Avatar
+    target: Character
     poses: Mapping[str, np.ndarray]
     """Side → (F, 5, 3, 3, 3) local rotations in the canonical frame."""
     blender: str | None = None
@@ -41,9 +42,8 @@ class Job:
     def whole(self, sides: tuple[str, ...]) -> WholeMotion:
         """The motion of all joints of the skeleton that these hands hang on; worked out once."""
         if sides not in self._whole:
-            rigs = {side: self.target.hands[side].rig for side in sides}
-            poses = {side: self.poses[side] for side in sides}
-            self._whole[sides] = whole_motion(self.target.skeletons[sides[0]], rigs, poses, self.motion)
+            hands = {side: self.target.hands[side] for side in sides}
+            self._whole[sides] = whole_motion(hands, {side: self.poses[side] for side in sides}, self.motion)
         return self._whole[sides]
 
 
@@ -56,7 +56,7 @@ class Output:
     sides: tuple[str, ...]
 
 
-def check_target(target: Avatar, formats: Sequence[str]) -> None:
+def check_target(target: Character, formats: Sequence[str]) -> None:
     """Refuse formats that this target cannot be written in.
 
     Raises:
@@ -73,7 +73,7 @@ def check_target(target: Avatar, formats: Sequence[str]) -> None:
             )
 
 
-def skin_missing(target: Avatar) -> str:
+def skin_missing(target: Character) -> str:
     """What a target shows in place of skin that its hands move, such as "bones alone"; empty if it has such skin."""
     if target.kind == "mano":
         return ""
@@ -85,7 +85,7 @@ def skin_missing(target: Avatar) -> str:
 
 
 def output_paths(
-    target: Avatar, sides: tuple[str, ...], base: Path, formats: Sequence[str], into_file: bool
+    target: Character, sides: tuple[str, ...], base: Path, formats: Sequence[str], into_file: bool
 ) -> list[Output]:
     """The files of a motion: one for each format; of MANO hands, one for each hand too.
 
@@ -138,8 +138,9 @@ def _write_glb(job: Job, path: Path, sides: tuple[str, ...], bvh: Bvh) -> None:
     if job.target.path.suffix.lower() in GLTF_SUFFIXES:
         write_into_gltf(path, job.target.path, bvh, job.motion.name)
     else:
-        skin = skin_of(job.target, sides[0])
-        write_glb(path, job.target.skeletons[sides[0]], skin, bvh, job.motion.name)
+        hand = job.target.hands[sides[0]]
+        skin = mano_skin(hand) if job.target.kind == "mano" else hand.skin
+        write_glb(path, hand.skeleton, skin, bvh, job.motion.name)
 
 
 def _write_fbx(job: Job, output: Output, bvh: Bvh) -> None:

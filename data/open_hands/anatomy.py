@@ -1,6 +1,6 @@
 """Anatomical axes of the open hands, and posing their meshes: what characters and the parametric hand share.
 
-Right hands in the project's frame. Tensors are float64. See SPEC §2 and §7.
+Right hands in the project's frame. Tensors are float64. See mathematics §2 and §7.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def bend_across(vertices: Tensor, faces: Tensor, hinge_faces: Tensor, hinge_weig
 
 
 def finger_axes(offsets: Tensor, bend: Tensor) -> Tensor:
-    """Axes ``(..., 5, 4, 3, 3)``, rows twist, bend, splay; the tip repeats the last bone's (SPEC §7).
+    """Axes ``(..., 5, 4, 3, 3)``, rows twist, bend, splay; the tip repeats the last bone's (mathematics §7).
 
     Args:
         offsets: ``(..., 21, 3)`` bone vectors; bend: ``(..., 5, 3)`` unit directions across the fingers.

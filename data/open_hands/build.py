@@ -1,4 +1,4 @@
-"""Writing MixHand-Open: motion of every hand, meshes, axes, the parametric hand and the splits (SPEC §5)."""
+"""Writing MixHand-Open: motion of every hand, meshes, axes, the parametric hand and the splits (mathematics §5)."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class OpenHands:
         return self.arrays["subject_betas"][list(self.subjects).index(name)].astype(np.float64)
 
     def mano_arrays(self, side: str) -> dict[str, np.ndarray]:
-        """The parametric hand in MANO's file layout (SPEC §3), metres; arrays only."""
+        """The parametric hand in MANO's file layout (mathematics §3), metres; arrays only."""
         a = self.arrays
         template = a["mano_template"].astype(np.float64) + _MANO_ORIGIN
         shapedirs = a["mano_shapedirs"].astype(np.float64)
@@ -122,7 +122,7 @@ class OpenHands:
         }
 
     def mano_axes(self) -> dict[str, np.ndarray]:
-        """Axes of the parametric hand in the layout of `mano_finger_axis.pkl` (SPEC §5, §7), both sides."""
+        """Axes of the parametric hand in the layout of `mano_finger_axis.pkl` (mathematics §5, §7), both sides."""
         triangles = self.arrays["hinge_faces"].astype(np.int64)
         weights = self.arrays["hinge_weights"].astype(np.float64)
         template = torch.as_tensor(self.arrays["mano_template"].astype(np.float64))

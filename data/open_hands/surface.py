@@ -1,4 +1,4 @@
-"""Where a finger's hinge and tip lie, found on its surface: rays, cross-sections, fingertips (SPEC §7 in spirit).
+"""Where a finger's hinge and tip lie, found on its surface: rays, sections, fingertips (mathematics §7 in spirit).
 
 Lengths in the unit of the mesh; right hand in the project's frame (towards −x, back +y, thumb side +z).
 """

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from data.character.mesh_file import read_character, read_finger_axes
+from data.axes.files import read_finger_axes
+from data.character.reading import read_mesh_character
 from data.dataset import MANO_FOLDER, MixHandFolder
 from data.features.file import FeatureFile, check_rows, open_features
 from data.features.windows import read_statistics
@@ -175,10 +176,10 @@ def _skin(each: CharacterReport, folder: MixHandFolder, needed: bool) -> None:
     mesh, axes = folder.mesh(name), folder.axes(name)
     character = None
     if mesh.is_file():
-        character = _try(each.parts["mesh"], lambda: read_character(mesh, None))
+        character = _try(each.parts["mesh"], lambda: read_mesh_character(mesh))
         if character is not None:
             each.domain = each.domain or "mixamo"
-            each.parts["mesh"].detail = f"{len(character.mesh.vertices)} vertices, {' and '.join(character.sides)}"
+            each.parts["mesh"].detail = f"{len(character.skin.vertices)} vertices, {' and '.join(character.sides)}"
     elif needed:
         each.parts["mesh"] = Part(MISSING, f"{mesh}: expected the mesh of {name}, found nothing")
     if axes.is_file():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,14 +29,35 @@ class Job:
     """Fingerprint of the file and the settings."""
 
 
-def jobs_for(config: argparse.Namespace) -> tuple[list[Job], list[Result]]:
-    """The jobs of a command line (`run.convert_character`), and the files that are refused at first sight.
+@dataclass(frozen=True)
+class Settings:
+    """What files are made into."""
+
+    character: str | None = None
+    """The character that all files belong to; None: each its own."""
+    recursive: bool = False
+    """Whether folders inside folders are looked into."""
+    fps: float = 60.0
+    """Frames a second of the motions."""
+    armature: str | None = None
+    """Which one to take where a file has several."""
+    adjust_bone: bool = False
+    """Whether joints move into the middle of the skin."""
+
+
+def jobs_for(inputs: Sequence[Path], output: Path, settings: Settings) -> tuple[list[Job], list[Result]]:
+    """What is to be done with files and folders of them, and the files that are refused at first sight.
+
+    Args:
+        inputs: files or folders.
+        output: the folder of the data set.
+        settings: for all of them.
 
     Raises:
         InputError: an input does not exist, or a folder holds nothing to convert.
     """
-    files = _files(config.inputs, config.recursive)
-    wanted = file_name(config.character) if config.character else None
+    files = _files(inputs, settings.recursive)
+    wanted = file_name(settings.character) if settings.character else None
     jobs, refused, names = [], [], {}
     for path in files:
         try:
@@ -50,11 +71,11 @@ def jobs_for(config: argparse.Namespace) -> tuple[list[Job], list[Result]]:
             reason = f"{path}: expected another name than {other} has; rename one, or convert into two folders"
             refused.append(Result(str(path), error=reason))
             continue
-        jobs.append(_job(path, name, config))
+        jobs.append(_job(path, name, output, settings))
     return jobs, refused
 
 
-def _files(inputs: list[Path], recursive: bool) -> list[Path]:
+def _files(inputs: Sequence[Path], recursive: bool) -> list[Path]:
     files = []
     for path in inputs:
         if not path.is_dir():
@@ -72,21 +93,21 @@ def _files(inputs: list[Path], recursive: bool) -> list[Path]:
     return list({file.resolve(): file for file in files}.values())
 
 
-def _job(path: Path, name: str, config: argparse.Namespace) -> Job:
-    folder = MixHandFolder(config.output_dir)
+def _job(path: Path, name: str, output: Path, own: Settings) -> Job:
+    folder = MixHandFolder(output)
     request = Request(
         source=str(path.resolve()),
         mesh=str(folder.mesh(name).resolve()),
-        folder=str((config.output_dir / name).resolve()),
+        folder=str((output / name).resolve()),
         clip=file_name(path.stem),
-        prefix=f"{file_name(path.stem)}_" if config.character else "",
-        fps=config.fps,
-        armature=config.armature,
-        adjust_bone=config.adjust_bone,
+        prefix=f"{file_name(path.stem)}_" if own.character else "",
+        fps=own.fps,
+        armature=own.armature,
+        adjust_bone=own.adjust_bone,
     )
-    settings = replace(request, source=path.name, mesh="", folder="")
+    kept = replace(request, source=path.name, mesh="", folder="")
     beside = sorted(p for p in path.parent.glob("*.bin") if p.is_file()) if path.suffix.lower() == ".gltf" else []
-    state = f"{VERSION} {content_hash(path, *beside)} {json.dumps(settings.__dict__, sort_keys=True)}"
+    state = f"{VERSION} {content_hash(path, *beside)} {json.dumps(kept.__dict__, sort_keys=True)}"
     return Job(request, folder.finger_data / f"{name}_source.json", state)
 
 

@@ -1,4 +1,4 @@
-"""InterHand2.6M's MANO annotations to motion files: runs of frames become BVH with shapes beside them (SPEC §5).
+"""InterHand2.6M's MANO annotations to motion files: runs of frames become BVH, shapes beside them (mathematics §5).
 
 The annotation file is JSON of several gigabytes, ``{capture: {frame: {"right": hand, "left": hand}}}``, where a hand
 is null or ``{"pose": 48 numbers, "shape": 10, "trans": 3}``. It is read as a stream; one capture is held at a time, as
@@ -239,7 +239,7 @@ class Runs:
 
 
 def find_runs(frames: np.ndarray, present: np.ndarray) -> Runs:
-    """Cut a capture into runs (SPEC §5; the last run and irregular captures as DECISIONS.md says).
+    """Cut a capture into runs (mathematics §5, also for the last run and irregular captures).
 
     The nominal step is the first spacing if the second equals it (or there is no second), else the most frequent one.
     Frames that are no more than a step apart belong together if both show the hand.

@@ -1,4 +1,4 @@
-"""Converting a whole annotation file: which capture goes where, what is done already, and what there was (SPEC §5)."""
+"""Converting a whole annotation file: which capture goes where, what is done, what there was (mathematics §5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a prepared data set folder (BVH motions, meshes, axes) to feature files and statistics (SPEC §4, §5)."""
+"""From a prepared data set folder (BVH motions, meshes, axes) to feature files and statistics (mathematics §4, §5)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from data.character.mesh_file import Character, read_character
+from data.character.character import CharacterHand
+from data.character.reading import read_annotated
 from data.dataset import MixHandFolder
 from data.features.file import FORMATS, VERSION, is_up_to_date, stored_clips, writing_features
 from data.features.row import CHUNK, compute_features
@@ -20,7 +20,7 @@ from data.features.windows import WindowMoments, remove_statistics, window_weigh
 from data.formats.bvh import read_bvh, read_skeleton
 from data.rig import RigMap, find_hand
 from data.rig.rotations import hand_rotations
-from model.hands import ShapedHand, offset_hand
+from model.hands import ShapedHand
 from model.mano import ManoHand
 from model.mano_file import find_model_file
 from model.topology import N_SHAPE, check_side
@@ -170,8 +170,8 @@ class Preprocessor:
     def _write(self, plan: Plan, report: Report | None) -> None:
         character, domain = plan.character, plan.domain
         of = None if domain == "mano" else self._character(character)
-        hand = self._mano_hand if of is None else _shaped(of, self.side)
-        missing = () if of is None else of.missing(self.side)
+        hand = self._mano_hand if of is None else of.masked
+        missing = () if of is None else of.missing
         if missing and self.layout == "published":
             raise InputError(
                 f"{character}: expected a hand with all joints for --format published, which cannot say which are "
@@ -196,15 +196,15 @@ class Preprocessor:
         if report is not None:
             report(character, len(plan.motions), len(plan.motions))
 
-    def _character(self, name: str) -> Character:
+    def _character(self, name: str) -> CharacterHand:
         mesh, axes = self._folder.character_files(name)
-        character = read_character(mesh, axes, self.rig_map)
+        character = read_annotated(mesh, axes, self.rig_map)
         if self.side not in character.sides:
             raise InputError(
                 f"{mesh}: expected a {self.side} hand with axes in {axes.name}, found only the "
                 f"{' and '.join(character.sides)} hand; change --is_rhand or complete the files"
             )
-        return character
+        return character.hands[self.side]
 
     @property
     def _folder(self) -> MixHandFolder:
@@ -220,21 +220,14 @@ class Preprocessor:
         return ManoHand.load(*self._mano_files, self.side)
 
 
-def _shaped(character: Character, side: str) -> ShapedHand:
-    """The hand of a character, in single precision."""
-    offsets, axes = (torch.from_numpy(part[side]).float() for part in (character.offsets, character.axes))
-    rest = character.rest[side]
-    return offset_hand(offsets, axes, side, None if rest.complete else torch.from_numpy(rest.present))
-
-
 def _read_clip(
-    path: Path, character: Character | None, side: str, rig_map: RigMap | None
+    path: Path, hand: CharacterHand | None, side: str, rig_map: RigMap | None
 ) -> tuple[np.ndarray, np.ndarray | None, float]:
     """Local rotations ``(frames, 21, 3, 3)`` and MANO shapes ``(frames, 10)`` of a motion file, and its frame time;
-    no character: a MANO hand."""
+    no hand of a character: a MANO hand."""
     motion = read_bvh(path)
     found = find_hand(motion.joint_names, side, str(path), motion.parents, rig_map)
-    domain = "mano" if character is None else character.maps[side].domain
+    domain = "mano" if hand is None else hand.map.domain
     if found.domain != domain:
         raise InputError(
             f"{path}: expected a {domain} hand as {path.parent.name} has, found a {found.domain} hand; "
@@ -242,8 +235,8 @@ def _read_clip(
         )
     if motion.n_frames == 0:
         raise InputError(f"{path}: expected at least one frame, found none; remove the file or export it again")
-    shapes = _shapes_of(path, motion.n_frames) if character is None else None
-    rest = None if character is None else character.rest[side]
+    shapes = _shapes_of(path, motion.n_frames) if hand is None else None
+    rest = None if hand is None else hand.rest
     return hand_rotations(motion, found, rest, str(path)), shapes, motion.frame_time
 
 

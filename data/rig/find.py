@@ -1,4 +1,4 @@
-"""The hand in any rig: from bone names and hierarchy, or from a user's map, to the 21 joints (SPEC §1)."""
+"""The hand in any rig: from bone names and hierarchy, or from a user's map, to the 21 joints (mathematics §1)."""
 
 from __future__ import annotations
 
@@ -47,19 +47,42 @@ def find_hand(
     """
     rig = Rig(joint_names, parents)
     sides = SIDES if side is None else (check_side(side),)
-    attempts = []
-    for each in sides:
-        found = None if rig_map is None else mapped_hand(rig, rig_map, each, source)
-        attempts.append(rig.hand(each) if found is None else found)
+    attempts = [_attempt(rig, rig_map, each, source) for each in sides]
     for attempt in attempts:
         if attempt.usable and (rig.sided or side is not None or rig_map is not None):
             found = hand_map(rig, attempt)
             _check_unique(joint_names, found, source)
             return found
-    complaint = _complaint(rig, side, source, attempts)
-    if rig_map is not None and not any(rig_map.names_occur(rig.names, each) for each in sides):
-        complaint += f"; none of the names in {rig_map.source} is one of this file's joints"
-    raise InputError(complaint)
+    raise _not_found(rig, side, source, attempts, rig_map)
+
+
+def find_hands(
+    joint_names: Sequence[str],
+    parents: Sequence[int] | np.ndarray,
+    heads: np.ndarray,
+    source: str | os.PathLike,
+    rig_map: RigMap | None = None,
+    side: str | None = None,
+) -> dict[str, HandMap]:
+    """Side → its hand, of all hands that a file has, right before left: those that `hand_sides` names. Arguments and
+    errors as of `find_hand` and `hand_sides`; each side is searched once."""
+    rig = Rig(joint_names, parents)
+    attempts = {each: _attempt(rig, rig_map, each, str(source)) for each in SIDES}
+    given = rig_map is not None and any(rig_map.names_occur(rig.names, each) for each in SIDES)
+    sides = [each for each, found in attempts.items() if found.usable]
+    if not sides:
+        raise _not_found(rig, None, str(source), list(attempts.values()), rig_map)
+    if not rig.sided and not given:
+        sides = [_told_side(attempts[SIDES[0]], heads, source, side)]
+    hands = {each: hand_map(rig, attempts[each]) for each in sides}
+    for hand in hands.values():
+        _check_unique(joint_names, hand, str(source))
+    return hands
+
+
+def _attempt(rig: Rig, rig_map: RigMap | None, side: str, source: str) -> Found:
+    found = None if rig_map is None else mapped_hand(rig, rig_map, side, source)
+    return rig.hand(side) if found is None else found
 
 
 def hand_sides(
@@ -86,13 +109,13 @@ def hand_sides(
     given = () if rig_map is None else tuple(side for side in SIDES if rig_map.names_occur(rig.names, side))
     recognised = sides_of(rig)
     if heads is not None and recognised and not rig.sided and not given:
-        return (_told_side(rig, heads, source, side),)
+        return (_told_side(rig.hand(SIDES[0]), heads, source, side),)
     return tuple(side for side in SIDES if side in given or side in recognised)
 
 
-def _told_side(rig: Rig, heads: np.ndarray, source: str | os.PathLike, side: str | None) -> str:
+def _told_side(hand: Found, heads: np.ndarray, source: str | os.PathLike, side: str | None) -> str:
     """The side of the only hand of a rig whose names do not tell it."""
-    by_name, by_joints = parse(Path(source).stem).side, side_of(heads, rig.hand(SIDES[0]).indices)
+    by_name, by_joints = parse(Path(source).stem).side, side_of(heads, hand.indices)
     if by_name is not None and by_joints is not None and by_name != by_joints:
         raise InputError(
             f"{source}: expected a {by_name} hand as the file's name says, found the joints of a {by_joints} hand; "
@@ -129,6 +152,13 @@ def _check_unique(joint_names: Sequence[str], hand: HandMap, source: str) -> Non
             f"{where}expected each joint of the {hand.side} hand once, found {', '.join(double[:5])} several times; "
             "rename the joints, or export again"
         )
+
+
+def _not_found(rig: Rig, side: str | None, source: str, attempts: list[Found], rig_map: RigMap | None) -> InputError:
+    complaint = _complaint(rig, side, source, attempts)
+    if rig_map is not None and not any(rig_map.names_occur(rig.names, found.side) for found in attempts):
+        complaint += f"; none of the names in {rig_map.source} is one of this file's joints"
+    return InputError(complaint)
 
 
 def _complaint(rig: Rig, side: str | None, source: str, attempts: list[Found]) -> str:

@@ -1,11 +1,11 @@
-"""What is known of a hand in a file: which of its joints are the 21 of a hand (SPEC §1)."""
+"""What is known of a hand in a file: which of its joints are the 21 of a hand (mathematics §1)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from model.topology import FINGERS, JOINTS_PER_FINGER, N_JOINTS, PARENTS, ROOTS, TIPS, WRIST
+from model.topology import JOINTS_PER_FINGER, N_JOINTS, PARENTS, ROOTS, TIPS, WRIST
 
 Chain = tuple[tuple[int, ...], tuple[int, ...]]
 
@@ -40,9 +40,11 @@ class HandMap:
         return None not in self.indices
 
     @property
-    def missing_fingers(self) -> tuple[str, ...]:
-        """Names of the fingers that the hand does not have."""
-        return tuple(name for name, root in zip(FINGERS, ROOTS, strict=True) if self.indices[root] is None)
+    def moved(self) -> list[int]:
+        """Joints of the file that a pose of this hand writes: those of the fingers, and what is folded into them."""
+        moved = [joint for chain in self.chains or () for way in chain for joint in way]
+        moved += [index for index in self.indices[1:] if index is not None]
+        return sorted(set(moved) - {self.indices[WRIST]})
 
     def last_bone(self, finger: int) -> int:
         """Joint (hand order) of the last bone of a finger that the hand has."""

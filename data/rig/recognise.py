@@ -1,4 +1,4 @@
-"""From the bone names and the hierarchy of a rig to the 21 joints of a hand (SPEC §1).
+"""From the bone names and the hierarchy of a rig to the 21 joints of a hand (mathematics §1).
 
 A name tells side, finger and number (:mod:`data.rig.words`); the bones of one skeleton share what is left of their
 names; the hierarchy says what hangs below the wrist, in which order, and what lies between.

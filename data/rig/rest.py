@@ -1,5 +1,9 @@
-"""A hand at rest, out of a character's skeleton: its 21 joints, which of them exist, and the turn into the frame that
-features expect (SPEC §1). Lengths in the skeleton's unit."""
+"""A hand at rest, out of a skeleton and its skin: its 21 joints, which of them exist, and the turn into the frame that
+features expect (mathematics §1). Lengths in the skeleton's unit.
+
+What a file lacks is made up here, once and for all: a tip, a third bone, whole fingers. Networks want a whole hand,
+but `RestHand.present` masks in every number what the hand does not have, and nothing is written for it.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +11,47 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.formats.skeleton import SHARE, Skeleton, Skin, bone_end
 from data.rig.hand_map import HandMap
-from model.topology import INDEX, MIDDLE, N_JOINTS, PARENTS, PINKY, RING, ROOTS, TIPS, WRIST
+from model.topology import (
+    INDEX,
+    JOINTS_PER_FINGER,
+    MIDDLE,
+    N_FINGERS,
+    N_JOINTS,
+    PARENTS,
+    PINKY,
+    RING,
+    ROOTS,
+    THUMB,
+    TIPS,
+    WRIST,
+)
 from utils.errors import InputError
 
 ALLOWED_TURN = np.radians(15)
 """A hand that is nearer to the convention than this is left exactly as it is."""
-_OWN_SHARE = 0.5
-"""A vertex belongs to the bone that has at least this share of it."""
-_NEAR_THE_END = 0.9
-"""Vertices beyond this share of the farthest one's distance make up the fingertip."""
+_ACROSS = (INDEX, MIDDLE, RING, PINKY)
+"""The four fingers in the order in which they stand side by side."""
+_ABOVE = [max(parent, WRIST) for parent in PARENTS]
+_DONOR_SHARE, _ROOT_SHARE = 0.85, 0.3
+"""Lengths of a finger that is made up, in those of its neighbour; of one that is a root alone, in the palm's."""
+_SAME = 1e-6
 
 
 @dataclass(frozen=True)
 class RestHand:
     """One hand of a character at rest."""
 
+    side: str
+    """``"right"`` or ``"left"``."""
     positions: np.ndarray
-    """(21, 3) float64 in the character's frame; joints that do not exist lie at the wrist."""
+    """(21, 3) float64 in the character's frame, without gaps."""
     present: np.ndarray
-    """(21,) bool, which joints exist."""
+    """(21,) bool, which joints the hand has. It has the tip of every finger that it has."""
+    made_up: np.ndarray
+    """(21,) bool, of which joints nothing in the file tells the place: those that the hand does not have, and tips of
+    which neither tail nor skin tell where they are."""
     turn: np.ndarray
     """(3, 3) C: turns the character's frame into the one that features expect; exactly the identity where the hand
     follows the convention already."""
@@ -49,63 +74,86 @@ class RestHand:
                 offsets[joint] = self.positions[joint] - self.positions[above]
         return turned(offsets, self.turn)
 
+    @property
+    def joints(self) -> np.ndarray:
+        """(21, 3) positions from the wrist, without gaps, in the frame of features."""
+        return turned(self.positions - self.positions[WRIST], self.turn)
 
-def rest_hand(
-    hand: HandMap,
-    heads: np.ndarray,
-    tails: np.ndarray | None = None,
-    vertices: np.ndarray | None = None,
-    weights: np.ndarray | None = None,
-    source: str = "",
-) -> RestHand:
+    @property
+    def whole_offsets(self) -> np.ndarray:
+        """(21, 3) each joint less the one above it, without gaps, in the frame of features; zero for the wrist."""
+        return self.joints - self.joints[_ABOVE]
+
+
+def rest_hand(hand: HandMap, skeleton: Skeleton, skin: Skin | None = None, source: str = "") -> RestHand:
     """Put a hand at rest together.
 
-    A tip without a joint of its own is where its finger's last bone ends: at the bone's tail, else at the farthest
-    skin that the bone carries. If neither is known, the tip is missing.
+    A tip without a joint of its own is where its finger's last bone ends (`data.formats.skeleton.bone_end`): at the
+    bone's tail or a joint that hangs on it, else at the end of the skin that it carries; if nothing tells, 0.85 of the
+    bone before further on. Joints that a short finger lacks lie evenly between its last one and its tip; fingers that
+    the hand lacks, beside their neighbour, a little shorter.
 
     Args:
         hand: which joints of the skeleton it consists of.
-        heads: (J, 3) joint positions.
-        tails: (J, 3) where each bone ends, as far as known (NaN: not known).
-        vertices: (V, 3) skin.
-        weights: (V, J) skinning weights.
+        skeleton: of the character.
+        skin: the character's, if it has any.
         source: the file, for the error message.
 
     Raises:
         InputError: the finger roots lie in one line with the wrist, so that the palm has no plane.
     """
+    listed = np.array([index is not None for index in hand.indices])
     positions = np.zeros((N_JOINTS, 3))
-    present = np.array(hand.present)
-    for joint, index in enumerate(hand.indices):
-        if index is not None:
-            positions[joint] = heads[index]
-    for finger, tip in enumerate(TIPS):
-        if hand.indices[tip] is None and present[tip]:
-            last = hand.last_bone(finger)
-            bone = hand.indices[last]
-            end = None if tails is None or not np.isfinite(tails[bone]).all() else tails[bone]
-            if end is None and vertices is not None and weights is not None:
-                end = _end_of_skin(heads[bone], vertices, weights[:, bone])
-            present[tip] = end is not None and not np.allclose(end, heads[bone])
-            if present[tip]:
-                positions[tip] = end
-    positions[~present] = positions[WRIST]
-    return RestHand(positions, present, canonical_turn(positions, present, hand.side, source))
+    positions[listed] = skeleton.heads[[index for index in hand.indices if index is not None]]
+    present, made_up = np.array(hand.present), ~listed
+    for finger, (root, tip) in enumerate(zip(ROOTS, TIPS, strict=True)):
+        if not present[root]:
+            continue
+        last = hand.last_bone(finger)
+        if not listed[tip] or np.linalg.norm(positions[tip] - positions[last]) < _SAME:
+            end = bone_end(skeleton, hand.indices[last], skin)
+            made_up[tip] = end is None
+            if end is None:
+                before, share = (last - 1, SHARE) if last > root else (WRIST, _ROOT_SHARE)
+                end = positions[last] + share * (positions[last] - positions[before])
+            positions[tip] = end
+        steps = np.arange(1, tip - last)[:, None] / (tip - last)
+        positions[last + 1 : tip] = positions[last] + steps * (positions[tip] - positions[last])
+    turn = canonical_turn(positions, present, hand.side, source)
+    positions[1:] = np.where(
+        np.repeat(present[list(ROOTS)], JOINTS_PER_FINGER)[:, None], positions[1:], _beside(positions, present)
+    )
+    return RestHand(hand.side, positions, present, made_up, turn)
 
 
-def _end_of_skin(head: np.ndarray, vertices: np.ndarray, weights: np.ndarray) -> np.ndarray | None:
-    """The end of the skin that a bone carries: as far from its head as its farthest vertex."""
-    reach = np.linalg.norm(vertices[weights >= _OWN_SHARE] - head, axis=1)
-    if reach.size == 0 or reach.max() <= 0:
+def _beside(positions: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """(20, 3) finger joints with places for the fingers that the hand does not have: beside their neighbour."""
+    fingers = (positions - positions[WRIST])[1:].reshape(N_FINGERS, JOINTS_PER_FINGER, 3)
+    known = [finger for finger in _ACROSS if present[ROOTS[finger]]]
+    for finger in _ACROSS:
+        if finger in known:
+            continue
+        donor, other = sorted(known, key=lambda each: abs(_ACROSS.index(each) - _ACROSS.index(finger)))[:2]
+        steps = _ACROSS.index(finger) - _ACROSS.index(donor)
+        across = (fingers[other, 0] - fingers[donor, 0]) / (_ACROSS.index(other) - _ACROSS.index(donor))
+        fingers[finger] = fingers[donor, 0] + steps * across + _DONOR_SHARE * (fingers[donor] - fingers[donor, 0])
+    if not present[ROOTS[THUMB]]:
+        forward, across = fingers[MIDDLE, 0], fingers[INDEX, 0] - fingers[PINKY, 0]
+        way = 0.25 * forward + 0.6 * across
+        fingers[THUMB] = 0.25 * forward + 0.35 * across + np.arange(JOINTS_PER_FINGER)[:, None] * 0.6 * way
+    return fingers.reshape(-1, 3) + positions[WRIST]
+
+
+def donor_finger(finger: int, present: np.ndarray) -> int | None:
+    """Whose motion a missing finger would follow: its nearest neighbour that the hand has; None for a thumb."""
+    if finger == THUMB:
         return None
-    far = vertices[weights >= _OWN_SHARE][reach >= _NEAR_THE_END * reach.max()]
-    direction = (far - head).mean(axis=0)
-    length = np.linalg.norm(direction)
-    return None if length == 0 else head + direction / length * reach.max()
+    known = [each for each in _ACROSS if present[ROOTS[each]]]
+    return min(known, key=lambda each: abs(_ACROSS.index(each) - _ACROSS.index(finger)))
 
 
 def canonical_turn(positions: np.ndarray, present: np.ndarray, side: str, source: str = "") -> np.ndarray:
-    """(3, 3) rotation C that brings a hand at rest into the frame of SPEC §1, the identity if it is within 15° of it.
+    """(3, 3) rotation C that brings a hand at rest into the frame of mathematics §1, the identity within 15° of it.
 
     There, the direction from the wrist to the middle finger's root is −x for a right hand and +x for a left one, and
     the back of the hand is +y. The palm's plane goes through the wrist and the outermost fingers' roots.

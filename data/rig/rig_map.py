@@ -27,6 +27,7 @@ import yaml
 
 from model.topology import FINGERS, INDEX, JOINTS_PER_FINGER, MIDDLE, N_JOINTS, PINKY, RING, ROOTS, SIDES, THUMB
 from utils.errors import InputError
+from utils.safe_yaml import read_yaml
 
 LARGEST = 1 << 18
 """Bytes of a map; one of two hands has 2 kB."""
@@ -58,10 +59,9 @@ def read_rig_map(path: str | os.PathLike) -> RigMap:
     if path.stat().st_size > LARGEST:
         raise InputError(f"{path}: expected a rig map of a few lines, found {path.stat().st_size} bytes; {_FORM}")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{path}: this is not YAML ({reason}); {_FORM}") from error
+        content = read_yaml(path, what="a rig map in YAML")
+    except InputError as error:
+        raise InputError(f"{error}; {_FORM}") from None
     if not isinstance(content, Mapping) or not content or not set(content) <= set(SIDES):
         raise InputError(f"{path}: expected the keys right and left, found {_short(content)}; {_FORM}")
     return RigMap(str(path), {side: _names(path, side, content[side]) for side in SIDES if side in content})

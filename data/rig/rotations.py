@@ -1,18 +1,13 @@
-"""From the motion of any rig to the local rotations of a hand's 21 joints (SPEC §5)."""
+"""From the motion of any rig to the local rotations of a hand's 21 joints (mathematics §5), and back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-
 import numpy as np
 
-from data.character.mesh_file import read_mesh
-from data.formats.bvh import Bvh, read_bvh
-from data.rig.find import print_map
+from data.formats.bvh import Bvh
 from data.rig.hand_map import HandMap
 from data.rig.rest import RestHand
-from model.topology import FINGERS, JOINTS_PER_FINGER, N_JOINTS, TIPS, WRIST
+from model.topology import BONES_PER_FINGER, FINGERS, JOINTS_PER_FINGER, N_JOINTS, ROOTS, TIPS, WRIST
 from utils.errors import InputError
 
 TURNING = tuple(joint for joint in range(N_JOINTS) if joint not in (WRIST, *TIPS))
@@ -66,26 +61,19 @@ def _product(motion: Bvh, joints: tuple[int, ...]) -> np.ndarray:
     return product
 
 
-def recognised(paths: Iterable[str | Path]) -> str:
-    """Rig maps of BVH and mesh files as they were recognised, one after the other, as text; maps that are equal are
-    written once, with the names of all their files.
+def file_rotations(hand: HandMap, rest: RestHand, local: np.ndarray) -> dict[int, np.ndarray]:
+    """The inverse of `hand_rotations`: local rotations (F, 5, 3, 3, 3) → joint of the file → (F, 3, 3).
 
-    Raises:
-        InputError: a file cannot be read.
+    Folded joints rest; what a joint that the rig lacks would do, the one before it does.
     """
-    files: dict[str, list[str]] = {}
-    for path in map(Path, paths):
-        if path.suffix.lower() == ".bvh":
-            motion = read_bvh(path)
-            names, parents = motion.joint_names, motion.parents
-        else:
-            mesh = read_mesh(path)
-            names, parents = mesh.bone_names, mesh.bone_parents
-        files.setdefault(print_map(names, parents), []).append(str(path))
-    heads = ("".join(f"# {name}\n" for name in ascii_lines(members)) for members in files.values())
-    return "\n---\n".join(head + text for head, text in zip(heads, files, strict=True))
-
-
-def ascii_lines(names: Iterable[str]) -> list[str]:
-    """Names that fit on a line of text each."""
-    return [name if name.isprintable() else ascii(name) for name in names]
+    local = rest.turn.T @ np.asarray(local, dtype=np.float64) @ rest.turn
+    still = np.broadcast_to(np.eye(3), (len(local), 3, 3))
+    result: dict[int, np.ndarray] = dict.fromkeys(hand.moved, still)
+    for finger, root in enumerate(ROOTS):
+        turned = still
+        for k in reversed(range(BONES_PER_FINGER)):
+            turned = local[:, finger, k] @ turned
+            index = hand.indices[root + k]
+            if index is not None:
+                result[index], turned = turned, still
+    return result

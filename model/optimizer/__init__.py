@@ -1,5 +1,5 @@
 """The training-free optimiser: every frame's best pose on the target, from the source's semantic matrix."""
 
-from model.optimizer.search import CONTACT_WEIGHT, SMOOTHNESS, OptimizerSettings, optimise, optimise_hands
+from model.optimizer.search import CONTACT_WEIGHT, SMOOTHNESS, OptimizerSettings, optimise
 
-__all__ = ["CONTACT_WEIGHT", "SMOOTHNESS", "OptimizerSettings", "optimise", "optimise_hands"]
+__all__ = ["CONTACT_WEIGHT", "SMOOTHNESS", "OptimizerSettings", "optimise"]

@@ -1,6 +1,6 @@
 """Value, gradient and Gauss–Newton matrix of the semantic objective by joint angles, in closed form.
 
-The objective of a frame is a sum over finger joints i and points j (joints and palm anchors, SPEC §4)
+The objective of a frame is a sum over finger joints i and points j (joints and palm anchors, mathematics §4)
 
     ½ w_ij |M_iᵀ e_ij − u_ij|²  +  ½ c_ij |M_iᵀ v_ij − s_ij|²,      v_ij = (p_j − p_i) / palm,  e_ij = unit(v_ij)
 

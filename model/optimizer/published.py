@@ -1,4 +1,4 @@
-"""The published direct optimiser of one frame's pose: Adam on quaternions (SPEC §9).
+"""The published direct optimiser of one frame's pose: Adam on quaternions (mathematics §9).
 
 Kept to reproduce its numbers. :mod:`model.optimizer` finds better poses in a few steps, for whole sequences at once.
 """

@@ -7,17 +7,15 @@ steps of all frames together then make what was *changed* of the start pose smoo
 (:mod:`model.optimizer.smoothing`): the start, usually a copy of the source's twist-bend-splay rotations, brings the
 source's own motion along, and the same hand in and out stays as it is.
 
-It is the upper bound of every table, and refines the result of a network. See SPEC §9 for its ancestor
+It is the upper bound of every table, and refines the result of a network. See mathematics §9 for its ancestor
 (:mod:`model.optimizer.published`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
-from pytorch3d.transforms import quaternion_to_matrix
 from torch import Tensor
 
 from model.hands import PosedHand, ShapedHand
@@ -151,7 +149,8 @@ def optimise(
         start: ``(..., time, 5, 3, 3, 3)`` twist-bend-splay rotations to begin with, in which what the objective does
             not determine stays: the source's own, or a network's result.
         settings: see :class:`OptimizerSettings`.
-        present: ``(21,)`` true for joints that both hands have; the others do not count, and stay as they start.
+        present: ``(21,)``, or ``(batch, time or 1, 21)`` and the same throughout an item: true for joints that both
+            hands have; the others do not count, and stay as they start. None: all.
 
     Returns:
         The hand in poses ``(..., time)``; every angle is within the limits.
@@ -160,6 +159,8 @@ def optimise(
         ValueError: shapes do not fit, or numbers are not finite.
     """
     settings = settings or OptimizerSettings()
+    if present is not None and present.ndim > 1:
+        return _optimise_items(hand, matrix, start, settings, present)
     _check_shapes(matrix, start, present)
     batch = start.shape[:-4]
     # Inference mode spares each of many small operations its bookkeeping.
@@ -182,39 +183,16 @@ def optimise(
         return hand.with_tbs(tbs.clone())  # what is made outside can be used with gradients again
 
 
-class MotionFeatures(Protocol):
-    """What is needed of a source: named features ``(batch, time, …)``, see :class:`model.batch.Hands`."""
-
-    semantic_matrix: SemanticMatrix
-    tbs: Tensor
-
-
-def optimise_hands(
-    target: ShapedHand,
-    source: MotionFeatures,
-    settings: OptimizerSettings | None = None,
-    start: PosedHand | None = None,
-    present: Tensor | None = None,
+def _optimise_items(
+    hand: ShapedHand, matrix: SemanticMatrix, start: Tensor, settings: OptimizerSettings, present: Tensor
 ) -> PosedHand:
-    """The hands of ``target`` in poses that mean what ``source`` means, ``(batch, time, …)``.
-
-    Args:
-        target: proportions, as :meth:`model.batch.HandModels.shaped_hand` gives them.
-        source: features of the motion.
-        settings: see :class:`OptimizerSettings`.
-        start: poses to refine, for instance a network's; None: a copy of the source's twist-bend-splay rotations.
-        present: ``(batch, time or 1, 21)`` joints that both hands have, the same throughout an item; None: all.
-    """
-    begin = quaternion_to_matrix(source.tbs) if start is None else start.tbs
-    matrix = source.semantic_matrix
-    if present is None:
-        return optimise(target, matrix, begin, settings)
-    tbs = begin.clone()
+    """The same for items of different masks, those of one mask at once."""
+    tbs = start.clone()
     masks, kinds = present[:, 0].unique(dim=0, return_inverse=True)
     for kind, mask in enumerate(masks):
         (items,) = (kinds == kind).nonzero(as_tuple=True)
-        tbs[items] = optimise(target.of_items(items), matrix.at(items), begin[items], settings, mask).tbs
-    return target.with_tbs(tbs)
+        tbs[items] = optimise(hand.of_items(items), matrix.at(items), start[items], settings, mask).tbs
+    return hand.with_tbs(tbs)
 
 
 def _check_shapes(matrix: SemanticMatrix, start: Tensor, present: Tensor | None) -> None:

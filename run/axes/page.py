@@ -6,11 +6,9 @@ All decisions are taken in `data.axes.annotation`; here are only the scene, the 
 from __future__ import annotations
 
 import threading
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable
 
 import numpy as np
-from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
 from PIL import ImageColor
 from rich.console import Console
 
@@ -19,6 +17,7 @@ from data.axes.estimate import fist_angles
 from data.axes.hand import BareHand
 from model.topology import BONES_PER_FINGER, FINGERS, JOINTS_PER_FINGER, N_FINGERS, WRIST
 from run.axes.pictures import axis_lines, hand_camera, palm_size
+from utils.cli import CommandLine
 from utils.errors import InputError
 from utils.web import close, serve
 
@@ -37,15 +36,9 @@ _AXIS_LENGTH = 0.32
 _FADED = 0.4
 
 
-class PlainHelp(RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """Help that keeps the lines of the description: commands stay on their own."""
-
-
-def add_page_options(parser: ArgumentParser) -> None:
+def add_page_options(parser: CommandLine) -> None:
     """The options of the page."""
-    parser.add_argument(
-        "--annotate", nargs="?", action=ActionYesNo, default=False, help="look at and turn the axes in the browser"
-    )
+    parser.flag("annotate", "look at and turn the axes in the browser")
     parser.add_argument("--port", type=int, default=PORT, help="of the page; the next free one if it is taken")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets other machines in")
 

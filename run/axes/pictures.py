@@ -10,9 +10,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from data.axes.estimate import HandEstimate, fist_angles
 from data.axes.hand import BareHand
+from model.methods import MAIN
 from model.topology import BONES_PER_FINGER, FINGERS, ROOTS, WRIST
 from run.drawing.figure import printable
-from run.drawing.render import COLORS, fit_box, render_mesh
+from run.drawing.render import color_of, fit_box, render_mesh
 
 AXIS_COLORS = ("#D62839", "#1E9E5A", "#2563EB")
 """Twist, bend, splay; red, green, blue as x, y, z usually are."""
@@ -109,7 +110,7 @@ def _row(estimate: HandEstimate, size: int) -> list[np.ndarray]:
             render_mesh(
                 vertices,
                 hand.skin.faces,
-                color=COLORS["source"] if column < 2 else COLORS["asrn"],
+                color=color_of("source") if column < 2 else color_of(MAIN),
                 lines=lines if column < 2 else (),
                 view=turn,
                 box=box,

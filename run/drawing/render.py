@@ -18,20 +18,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageColor
 
+from model.methods import MAIN, METHODS
 from utils.files import atomic_write
 from utils.raster import shade, turned_outwards, vertex_normals
 
-# Source hands look like plaster; results carry the published salmon; the others are muted, of different
-# lightness, and stay apart for colour-blind readers.
-COLORS = {
-    "source": "#E4E1DC",
-    "rotation_copy": "#8FB8DE",
-    "tbs_copy": "#82C4B0",
-    "dm": "#E9C46A",
-    "asrn": "#FA7F6F",
-    "optimizer": "#B7A3D6",
-    "optimizer_contacts": "#8E78BF",
-}
 CLOSED, OPEN = "#1E9E5A", "#D62839"  # touching and missed fingertips
 
 _VIEWS = {  # yaw and pitch in degrees, from the palm view
@@ -40,6 +30,11 @@ _VIEWS = {  # yaw and pitch in degrees, from the palm view
     "side": (90.0, 0.0),
     "three_quarter": (35.0, 12.0),
 }
+
+
+def color_of(column: str) -> str:
+    """Colour of the hands of a method, or of "source": they look like plaster."""
+    return "#E4E1DC" if column == "source" else METHODS[column].color
 
 
 def camera(view="palm", side: str = "right", yaw: float = 0.0, pitch: float = 0.0) -> np.ndarray:
@@ -75,7 +70,7 @@ class Mesh:
 
     vertices: np.ndarray
     faces: np.ndarray
-    color: str = COLORS["asrn"]
+    color: str = METHODS[MAIN].color
 
 
 @dataclass(frozen=True)
@@ -159,7 +154,7 @@ def render_scene(
     return picture
 
 
-def render_mesh(vertices, faces, *, color: str = COLORS["asrn"], markers=(), lines=(), **options) -> np.ndarray:
+def render_mesh(vertices, faces, *, color: str = METHODS[MAIN].color, markers=(), lines=(), **options) -> np.ndarray:
     """One mesh, or the frames of a motion: vertices (..., V, 3), faces (F, 3) -> (..., height, width, 3) uint8.
 
     Options and markers as in `render_scene`; the points of markers and lines may have the frames' leading

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from data.character.mesh_file import HandMesh, hand_mesh, read_character
+from data.character.reading import read_annotated
 from data.dataset import MixHandFolder
 from data.features.row import HandFeatures
+from data.rig.surface import HandSurface
 from model.batch import HandModels
 from model.hands import PosedHand
 from model.skinning import skin_hand
@@ -24,6 +26,7 @@ _KNUCKLES = (ROOTS[3], ROOTS[0], ROOTS[1], ROOTS[2])
 _LINKS = tuple(zip(_KNUCKLES[:-1], _KNUCKLES[1:], strict=True))
 _PLATES = tuple((0, a, b) for a, b in _LINKS)
 _THICKNESS = 0.09  # of bones, in palm lengths
+_AT_ONCE = 256  # poses that are skinned at once
 CLOSED = 0.06  # fingertips nearer than this many palm lengths look closed: three times what counts as contact
 
 TOUCH_NOTE = f"Fingertips that touch in the source: green where nearer than {CLOSED} palm lengths, red elsewhere"
@@ -47,6 +50,20 @@ def bone_hand(joints, palm_length: float = 1.0, present=None) -> tuple[np.ndarra
     return bone_mesh(np.asarray(joints)[..., kept, :], parents, _THICKNESS * palm_length, links, plates)
 
 
+def posed_surface(posed: PosedHand, skin: HandSurface | None = None, present=None) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (..., V, 3), wrist at the origin, and faces (F, 3) of a hand in its poses: MANO's own surface, a
+    character's `skin`, or, without either, bones of the joints that are `present`."""
+    if posed.shaped.surface is not None:
+        return posed.vertices().numpy(), posed.shaped.surface.hand.faces
+    if skin is None or not len(skin.faces):
+        return bone_hand(posed.joints.numpy(), float(posed.palm_length.mean()), present)
+    arrays = [torch.as_tensor(part).float() for part in (skin.vertices, skin.weights, skin.joints)]
+    if posed.joints.ndim == 2:
+        return skin_hand(posed, *arrays).numpy(), skin.faces
+    parts = [skin_hand(posed[start : start + _AT_ONCE], *arrays) for start in range(0, len(posed.joints), _AT_ONCE)]
+    return torch.cat(parts).numpy(), skin.faces
+
+
 class Surfaces:
     """The surfaces to draw: characters from their mesh files, MANO hands from their model, bones without either.
 
@@ -59,7 +76,7 @@ class Surfaces:
         self.folder, self.hands = MixHandFolder(data_path), hands
         self.without_mesh: list[str] = []
         """Characters that are drawn as bones, because the data set has no mesh of them."""
-        self._known: dict[str, HandMesh | None] = {}
+        self._skin = cache(self._read)
 
     def pose(self, hands: HandFeatures, name: str, local: Tensor) -> tuple[np.ndarray, np.ndarray, PosedHand]:
         """One hand in a motion, or a frame of it.
@@ -73,24 +90,16 @@ class Surfaces:
             Vertices (T, V, 3) with the wrist at the origin, faces (F, 3), and the pose (1, T).
         """
         posed = self.hands.shaped_hand(hands).with_local_rotations(local)
-        if hands.domain == "mano":
-            return posed.vertices()[0].numpy(), self.hands.mano_hand(local).faces, posed
-        mesh = self._mesh(name, hands.side)
-        if mesh is None:
-            return *bone_hand(posed.joints[0], float(posed.palm_length.mean())), posed
-        arrays = (torch.as_tensor(a).float() for a in (mesh.vertices, mesh.weights, mesh.joint_positions))
-        return skin_hand(posed, *arrays)[0].numpy(), mesh.faces, posed
+        vertices, faces = posed_surface(posed, None if hands.domain == "mano" else self._skin(name, hands.side))
+        return vertices[0], faces, posed
 
-    def _mesh(self, name: str, side: str) -> HandMesh | None:
-        if name not in self._known:
-            try:
-                files = self.folder.character_files(name)
-            except InputError:
-                self._known[name] = None
-                self.without_mesh.append(name)
-            else:
-                self._known[name] = hand_mesh(read_character(*files), side)
-        return self._known[name]
+    def _read(self, name: str, side: str) -> HandSurface | None:
+        try:
+            files = self.folder.character_files(name)
+        except InputError:
+            self.without_mesh.append(name)
+            return None
+        return read_annotated(*files).hand(side).surface
 
 
 def hand_cells(surface: tuple, touching: list[list[tuple[int, int]]], captions=None, strong=None, color=None):

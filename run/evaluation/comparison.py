@@ -16,11 +16,12 @@ from data.features.row import HandFeatures
 from data.features.windows import Batch, BatchRequest, PairedWindows
 from data.mixhand import MixHandDataModule
 from model.kinematics import finger_part
+from model.methods import METHODS, title_of
 from model.metrics import TIP_PAIRS
 from run.drawing.figure import HandCell, hand_grid
-from run.drawing.render import COLORS
+from run.drawing.render import color_of
 from run.drawing.surfaces import TOUCH_NOTE, Surfaces, hand_cells
-from run.evaluation.line_up import METHODS, OPTIMIZERS, LineUp
+from run.evaluation.line_up import LineUp
 from run.evaluation.scores import score
 from utils.files import atomic_write
 
@@ -103,10 +104,12 @@ def draw_comparison(
 ) -> None:
     """Draw the gestures on which the methods differ most, `contacts` + `others` a direction, into `path` (PNG).
 
-    The optimiser is drawn, but takes no part in the choice: it would have to solve every frame.
+    Optimisers are drawn, but take no part in the choice: they would have to solve every frame.
     """
     surfaces, rows, titles = Surfaces(data.data_path, line_up.hands), [], []
-    quick = LineUp([name for name in line_up.names if name not in OPTIMIZERS], line_up.networks, line_up.hands)
+    quick = LineUp(
+        [name for name in line_up.names if METHODS[name].kind != "optimizer"], line_up.networks, line_up.hands
+    )
     with torch.no_grad():
         chosen = [most_different(direction, contacts, others) for direction in retarget_all(quick, data)]
         numbers = sorted({window for gestures in chosen for window, _ in gestures})
@@ -119,9 +122,9 @@ def draw_comparison(
                 titles.append(f"{source}\n→ {target}")
     page = hand_grid(
         rows,
-        ["source", *(METHODS[method] for method in line_up.names)],
+        ["source", *(title_of(method) for method in line_up.names)],
         titles,
-        colors=[COLORS["source"], *(COLORS[method] for method in line_up.names)],
+        colors=[color_of("source"), *(color_of(method) for method in line_up.names)],
         title="The gestures on which the methods differ most",
         note="S: semantic similarity S_finger. Gap: in palm lengths. " + TOUCH_NOTE + ".",
         side=line_up.hands.side,

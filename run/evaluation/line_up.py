@@ -1,41 +1,24 @@
-"""The methods of retargeting by name, and a line-up of them for the same hands: copies, networks, optimiser."""
+"""A line-up of methods for the same hands."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from data.features.row import HandFeatures
-from model.batch import HandModels, Source, copied_poses
+from model.batch import HandModels, Source
 from model.hands import PosedHand
+from model.methods import METHODS, Task, available, named
 from model.network import RetargetingNetwork
-from model.optimizer import OptimizerSettings, optimise_hands
 from utils.errors import InputError
-
-METHODS = {
-    "rotation_copy": "Rotation copy", "tbs_copy": "Twist-bend-splay copy", "dm": "DM", "asrn": "ASRN",
-    "optimizer": "Optimiser", "optimizer_contacts": "Optimiser, contacts",
-}  # fmt: skip
-"""Name on the command line and in results.json -> as it is written in tables and pictures."""
-COPIES = ("rotation_copy", "tbs_copy")
-_OPTIMIZER_CHANGES = {"optimizer": {}, "optimizer_contacts": {"contact_weight": 1000.0}}
-OPTIMIZERS = {name: OptimizerSettings.converged(**changes) for name, changes in _OPTIMIZER_CHANGES.items()}
-"""The training-free methods, run until nothing changes; the second one also closes the contacts of the source."""
-NETWORKS = ("dm", "asrn")
-
-
-def available(networks: Iterable[str] = NETWORKS) -> list[str]:
-    """Names of all methods, in the order of tables, of which only these networks can be used."""
-    given = {*COPIES, *networks, *OPTIMIZERS}
-    return [name for name in METHODS if name in given]
 
 
 class LineUp:
     """Some methods, ready to retarget.
 
     Args:
-        names: of :data:`METHODS`; the networks among them must be in ``networks``.
+        names: of :mod:`model.methods`; the networks among them must be in ``networks``.
         networks: loaded networks by method.
         hands: what makes the hands of features.
 
@@ -44,13 +27,15 @@ class LineUp:
     """
 
     def __init__(self, names: Sequence[str], networks: Mapping[str, RetargetingNetwork], hands: HandModels) -> None:
-        self.names, self.networks, self.hands = list(dict.fromkeys(names)), networks, hands
         can = available(networks)
+        self.networks, self.hands = networks, hands
+        try:
+            self.names = list(dict.fromkeys(named(name).name for name in names))
+        except KeyError as error:
+            raise InputError(f"method {error} is unknown; choose among {', '.join(can)}") from None
         for name in self.names:
-            if name in NETWORKS and name not in networks:
-                raise InputError(f"method {name}: expected its checkpoint, found none; give --{name} CHECKPOINT")
             if name not in can:
-                raise InputError(f"method {name!r} is unknown; choose among {', '.join(can)}")
+                raise InputError(f"method {name}: expected its checkpoint, found none; give --{name} CHECKPOINT")
         if not self.names:
             raise InputError(f"expected at least one method, found none; choose among {', '.join(can)}")
 
@@ -63,13 +48,13 @@ class LineUp:
         """
         prepared = Source(source) if prepared is None else prepared
         shaped, present = self.hands.shaped_hand(target), prepared.shared_with(target).present
-        posed = copied_poses(shaped, prepared) if set(COPIES) & set(self.names) else {}
+        task, posed = Task(shaped, prepared, present), {}
         with torch.no_grad():
             for name in self.names:
                 if name in self.networks:
                     network = self.networks[name]
                     (output,) = network(target, Source(source))  # each network sees its own input
                     posed[name] = shaped.with_tbs(network.decode(output))
-                elif name in OPTIMIZERS:
-                    posed[name] = optimise_hands(shaped, source, OPTIMIZERS[name], present=present)
-        return {name: posed[name] for name in self.names}
+                else:
+                    posed[name] = METHODS[name].pose(task)
+        return posed

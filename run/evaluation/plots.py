@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from model.methods import METHODS, OPTIMUM, title_of
 from model.topology import FINGERS, PARENTS, ROOTS, TIPS
-from run.drawing.render import COLORS
-from run.evaluation.line_up import METHODS
+from run.drawing.render import color_of
 from run.evaluation.tables import CEILINGS, DECIMALS, DIRECTIONS, METRICS, flat
 from utils.files import atomic_write
 
@@ -91,7 +91,7 @@ def plot_methods(methods: Mapping[str, Mapping[str, Any]]) -> Figure:
         block = figures[direction]
         for axes, metric in zip(row, metrics, strict=True):
             _dots(axes, block, metric)
-            axes.set_yticks(range(len(block)), [METHODS[m] for m in block] if axes is row[0] else [""] * len(block))
+            axes.set_yticks(range(len(block)), [title_of(m) for m in block] if axes is row[0] else [""] * len(block))
         row[0].set_title(DIRECTIONS[direction], loc="left", color=GREY)
     for axes, metric in zip(grid[-1], metrics, strict=True):
         axes.set_xlabel(LABELS[metric])
@@ -113,7 +113,7 @@ def _dots(axes: Axes, block: Mapping[str, Mapping[str, Any]], metric: str) -> No
             xerr=error,
             fmt="o",
             ms=8,
-            color=COLORS[method],
+            color=color_of(method),
             mec=INK,
             mew=0.7,
             ecolor=INK,
@@ -127,8 +127,8 @@ def _dots(axes: Axes, block: Mapping[str, Mapping[str, Any]], metric: str) -> No
     axes.grid(axis="y", visible=False)
     axes.tick_params(length=0)
     axes.locator_params(axis="x", nbins=4)
-    if (optimum := block.get("optimizer", {}).get(metric)) is not None and metric in CEILINGS:
-        axes.axvline(optimum, color=COLORS["optimizer"], lw=1.2, ls="--", zorder=0)
+    if (optimum := block.get(OPTIMUM, {}).get(metric)) is not None and metric in CEILINGS:
+        axes.axvline(optimum, color=color_of(OPTIMUM), lw=1.2, ls="--", zorder=0)
 
 
 def _same_range(column, metric: str) -> None:
@@ -155,7 +155,7 @@ def plot_gestures(by_gesture: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> 
                     if figures.get(metric) is not None:
                         height = line + 0.12 * (place - (len(part) - 1) / 2)
                         error = figures.get(f"{metric}_se") or 0.0
-                        axes.errorbar(figures[metric], height, xerr=error, fmt="o", ms=6, color=COLORS[method],
+                        axes.errorbar(figures[metric], height, xerr=error, fmt="o", ms=6, color=color_of(method),
                                       mec=INK, mew=0.5, ecolor=GREY, lw=1.0, alpha=0.95)  # fmt: skip
             frames = [max(int(f["frames"]) for f in part.values()) for part in parts.values()]
             names = [f"{name}  ({count})" for name, count in zip(parts, frames, strict=True)]
@@ -185,8 +185,8 @@ def plot_proportions(by_pair: Mapping[str, Any], ratios: Mapping[str, float]) ->
                 )
                 if points:
                     x, y = np.array(points).T
-                    axes.plot(x, y, "o", ms=5, color=COLORS[method], mec=INK, mew=0.4, alpha=0.9)
-                    axes.plot(*_trend(x, y), color=COLORS[method], lw=2.0, zorder=1)
+                    axes.plot(x, y, "o", ms=5, color=color_of(method), mec=INK, mew=0.4, alpha=0.9)
+                    axes.plot(*_trend(x, y), color=color_of(method), lw=2.0, zorder=1)
             axes.axvline(1.0, color=GREY, lw=0.8, ls=":")
             axes.set_xscale("log")
             axes.set_xlim(*_around_one(list(relative.values())))
@@ -236,7 +236,7 @@ def plot_joints(by_joint: Mapping[str, Mapping[str, list[float]]]) -> Figure:
             axes.set_axis_off()
             if method in found:
                 shown = _hand(axes, points, found[method], highest)
-                axes.set_title(f"{METHODS[method]}\n{found[method].mean():.4f}", fontsize=9)
+                axes.set_title(f"{title_of(method)}\n{found[method].mean():.4f}", fontsize=9)
         row[0].text(
             -0.08, 0.5, DIRECTIONS[direction], transform=row[0].transAxes, rotation=90, va="center", color=GREY
         )
@@ -282,5 +282,5 @@ def _has(found: Mapping[str, Mapping[str, Mapping[str, Any]]], metric: str) -> b
 def _legend(figure: Figure, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
     """The methods' colours, below everything."""
     names = [name for name in METHODS if any(name in part for parts in found.values() for part in parts.values())]
-    marks = [plt.Line2D([], [], ls="", marker="o", ms=7, color=COLORS[n], mec=INK, mew=0.5) for n in names]
-    figure.legend(marks, [METHODS[n] for n in names], loc="outside lower center", ncols=len(names), frameon=False)
+    marks = [plt.Line2D([], [], ls="", marker="o", ms=7, color=color_of(n), mec=INK, mew=0.5) for n in names]
+    figure.legend(marks, [title_of(n) for n in names], loc="outside lower center", ncols=len(names), frameon=False)

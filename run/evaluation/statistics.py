@@ -13,6 +13,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
+from model.methods import COPY, OPTIMUM
 from model.topology import hand_joint_names
 from run.evaluation.tables import CEILINGS, count_note, print_table
 from run.training.checkpoints import display_path
@@ -96,7 +97,7 @@ def add_gap_closed(by_method: dict[str, dict[str, Any]]) -> None:
     Nothing is said where the optimum is hardly better than the copy.
     """
     for metric in CEILINGS:
-        low, high = (by_method.get(name, {}).get(metric) for name in ("tbs_copy", "optimizer"))
+        low, high = (by_method.get(name, {}).get(metric) for name in (COPY, OPTIMUM))
         if low is None or high is None or high - low < _SMALLEST_GAP:
             continue
         for figures in by_method.values():

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from run.evaluation.line_up import METHODS
+from model.methods import METHODS, title_of
 from utils.cli import wide_console
 
 # The best value that a metric can reach: the zero diagonal of the finger matrix counts as 0 among 20 cosines.
@@ -57,7 +57,7 @@ def comparison(methods: Mapping[str, Mapping[str, Any]], title: str) -> Grid:
     for direction, block in shown.items():
         rows = []
         for method, figures in block.items():
-            row = [Cell(DIRECTIONS[direction] if not rows else ""), Cell(METHODS.get(method, method))]
+            row = [Cell(DIRECTIONS[direction] if not rows else ""), Cell(title_of(method))]
             for metric in metrics:
                 row.append(number(figures, metric, block))
                 if metric == "S_finger":
@@ -78,7 +78,7 @@ def breakdown(parts: Mapping[str, Mapping[str, Mapping[str, Any]]], metric: str,
         if any(figures.get(metric) is not None for figures in part.values()):
             frames = max(int(figures.get("frames") or 0) for figures in part.values())
             rows.append([Cell(name), Cell(f"{frames}")] + [number(part.get(m, {}), metric, part) for m in methods])
-    return Grid(title, [head, "frames", *(METHODS[m] for m in methods)], [rows], 1)
+    return Grid(title, [head, "frames", *(title_of(m) for m in methods)], [rows], 1)
 
 
 def flat(entry: Mapping[str, Any], direction: str) -> dict[str, Any]:

@@ -9,24 +9,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data.character.character import Hand
+from data.character.character import CharacterHand
 from model.hands import PosedHand
+from model.methods import COPY, METHODS, named
 from model.metrics import TIP_PAIRS, fingertip_contacts
 from model.motion import MotionRetargeting, SourceMotion
-from model.skinning import skin_hand
 from model.topology import TIPS
 from run.drawing.clip import Clip, Track
-from run.drawing.render import COLORS
-from run.drawing.surfaces import TOUCH_NOTE, bone_hand, hand_cells
+from run.drawing.render import color_of
+from run.drawing.surfaces import TOUCH_NOTE, hand_cells, posed_surface
 from utils.video import write_film
 
 VIEWS = ("palm",)
 FASTEST = 30.0
 """Frames per second of a film, at most: what is faster is thinned out."""
-TITLES = {
-    "asrn": "ASRN", "dm": "DM", "optimize": "Optimiser", "tbs_copy": "Twist-bend-splay copy",
-    "rotation_copy": "Rotation copy",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,9 +30,9 @@ class Shown:
     """One hand of a film."""
 
     source: SourceMotion
-    source_hand: Hand
+    source_hand: CharacterHand
     result: PosedHand
-    target_hand: Hand
+    target_hand: CharacterHand
     retargeting: MotionRetargeting
 
 
@@ -80,42 +76,16 @@ def _clip(side: str, shown: Shown, kept: torch.Tensor, title: str, names, size: 
         for row in contacts
     ]
     refined = f" + {shown.retargeting.refine} steps" if shown.retargeting.refine else ""
-    method = shown.retargeting.method
+    method = named(shown.retargeting.method)
     columns = [
-        (names[0], "source", source.posed, shown.source_hand, COLORS["source"]),
-        (TITLES[method] + refined, names[1], shown.result[kept], shown.target_hand, _color(method)),
+        (names[0], "source", source.posed, shown.source_hand, color_of("source")),
+        (method.title + refined, names[1], shown.result[kept], shown.target_hand, method.color),
     ]
-    if method != "tbs_copy":
-        copied = replace(shown.retargeting, method="tbs_copy", network=None)(source)
-        columns.insert(1, (TITLES["tbs_copy"], names[1], copied, shown.target_hand, COLORS["tbs_copy"]))
+    if method.name != COPY:
+        copied = replace(shown.retargeting, method=COPY, network=None)(source)
+        columns.insert(1, (METHODS[COPY].title, names[1], copied, shown.target_hand, METHODS[COPY].color))
     tracks = []
     for title_, subtitle, posed, hand, color in columns:
-        vertices, faces = surface(posed, hand)
-        one = replace_batch(posed)
-        tracks.append(Track(hand_cells((vertices, faces, one), touching, color=color), title_, subtitle))
+        surface = (*posed_surface(posed, hand.surface, hand.present), posed[None])
+        tracks.append(Track(hand_cells(surface, touching, color=color), title_, subtitle))
     return Clip(tracks, side, size, VIEWS, title, rate, note=note)
-
-
-def replace_batch(posed: PosedHand) -> PosedHand:
-    """Poses ``(1, F)`` of poses ``(F,)``."""
-    return posed[None]
-
-
-def surface(posed: PosedHand, hand: Hand) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (F, V, 3), wrist at the origin, and faces of a hand in its poses; bones if it has no skin."""
-    if hand.domain == "mano":
-        return posed.vertices().numpy(), hand.model.faces
-    if hand.surface is None or not len(hand.surface.faces):
-        return bone_hand(posed.joints.numpy(), float(posed.palm_length.mean()), hand.present)
-    rest = torch.from_numpy(hand.rig.joints).float()
-    arrays = torch.from_numpy(hand.surface.vertices).float(), torch.from_numpy(hand.surface.weights).float()
-    parts = [skin_hand(part, *arrays, rest) for part in _split(posed)]
-    return torch.cat(parts).numpy(), hand.surface.faces
-
-
-def _split(posed: PosedHand, size: int = 256) -> list[PosedHand]:
-    return [posed[start : start + size] for start in range(0, len(posed.joints), size)]
-
-
-def _color(method: str) -> str:
-    return COLORS.get({"optimize": "optimizer"}.get(method, method), COLORS["asrn"])

@@ -16,8 +16,9 @@ from rich.table import Table
 from torch import Tensor
 
 from model.hands import PosedHand
+from model.methods import COPY, named
 from model.metrics import CONTACT
-from model.motion import NETWORKS, MotionRetargeting, SourceMotion, optimum
+from model.motion import MotionRetargeting, SourceMotion, optimum
 from model.quality import VIOLATION, FrameQuality, frame_quality, jerk
 from model.topology import BONES_PER_FINGER, FINGERS
 from utils.files import atomic_write
@@ -42,7 +43,7 @@ def hand_report(source: SourceMotion, result: PosedHand, retargeting: MotionReta
     """
     mask = retargeting.present
     quality = frame_quality(source, result, mask)
-    copy = MotionRetargeting("tbs_copy", retargeting.target, mask)(source)
+    copy = MotionRetargeting(COPY, retargeting.target, mask)(source)
     copied = frame_quality(source, copy, mask)
     before = jerk(source.local, mask)
     beyond = quality.excess > VIOLATION
@@ -189,7 +190,12 @@ def _print_lists(cells: Sequence[Sequence[str]], console: Console) -> None:
 def _below_copy(report: dict[str, Any], hand: dict[str, Any]) -> bool:
     """Whether a network alone gave less than the plain copy."""
     scores = hand["S_finger"], hand["S_finger_tbs_copy"]
-    return report["method"] in NETWORKS and not report["refine"] and None not in scores and scores[0] < scores[1]
+    return (
+        named(report["method"]).kind == "network"
+        and not report["refine"]
+        and None not in scores
+        and scores[0] < scores[1]
+    )
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import Callback, Checkpoint, ModelCheckpoint, P
 from pytorch_lightning.cli import SaveConfigCallback
 from pytorch_lightning.utilities import rank_zero_only
 
+from model.methods import METHODS
 from run.training.checkpoints import CHECKPOINT_FOLDER, LAST, display_path
 from run.training.processes import run_folder
 from run.training.published_config import SUBCOMMAND_KEYS
@@ -29,12 +30,12 @@ def say(line: str) -> None:
 
 
 def best_checkpoints(method: str) -> list[ModelCheckpoint]:
-    """The published checkpoint files: the best for each domain, and one each five epochs (SPEC §6, §10).
+    """The published checkpoint files: the best for each domain, and one each five epochs (mathematics §6, §10).
 
-    `method` is "asrn" or "dm": direction errors or distance errors are watched. The file names keep the published
-    pattern, which says mixamo_semi_rf for both.
+    `method` names a network, which says what is watched. The file names keep the published pattern, which says
+    mixamo_semi_rf for all.
     """
-    term = {"asrn": "rf_dir_err", "dm": "dm_err"}[method]
+    term = METHODS[method].watched
     best = [
         ModelCheckpoint(
             monitor=f"val/{domain}_semi_{term}",

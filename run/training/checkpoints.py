@@ -18,7 +18,8 @@ import torch
 from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning import LightningModule, Trainer
 
-from run.training.trained import METHOD_MARKS, match_weights
+from model.methods import Method, of_kind
+from run.training.trained import match_weights, weights_of
 from utils.errors import InputError
 from utils.files import atomic_write
 from utils.safe_read import load_checkpoint
@@ -32,6 +33,11 @@ ARCHITECTURE = (
     "hidden_channel", "kernel_size", "n_layers", "static_hidden_channel", "n_static_layers", "norm_type", "pose_repr",
     "is_rhand", "tbs_input_normalization",
 )  # fmt: skip
+
+
+def program_of(method: Method) -> str:
+    """The module that trains a network."""
+    return "run.train_mixhand" if method.name == "asrn" else f"run.train_{method.name}"  # the published name
 
 
 def run_folders(root: str | Path) -> list[Path]:
@@ -127,10 +133,8 @@ def fit_to_model(checkpoint: dict[str, Any], path: str, module: LightningModule,
 
     Raises InputError, naming what differs, if it is of another method, hand or network size, or has no weights.
     """
-    weights = checkpoint.get("state_dict")
-    if not isinstance(weights, dict) or not weights:
-        raise InputError(f"{path}: expected a checkpoint with a state_dict, found {sorted(map(str, checkpoint))[:8]}")
-    _check_hyper_parameters(checkpoint.get("hyper_parameters") or {}, path, module)
+    weights, given = weights_of(checkpoint, path), checkpoint.get("hyper_parameters") or {}
+    _check_hyper_parameters(given, path, module)
     checkpoint["state_dict"] = match_weights(weights, path, module)
     version = str(checkpoint.get("pytorch-lightning_version", "0"))
     if int(re.match(r"\d*", version)[0] or 0) < 2:
@@ -141,9 +145,10 @@ def fit_to_model(checkpoint: dict[str, Any], path: str, module: LightningModule,
 
 def _check_hyper_parameters(given: dict[str, Any], path: str, module: LightningModule) -> None:
     wanted = dict(module.hparams)
-    for mark, (method, program) in METHOD_MARKS.items():
-        if mark in given and mark not in wanted and not _common_mark(given, wanted):
-            raise InputError(f"{path}: this is a checkpoint of {method}; use python -m {program} for it")
+    found = [method for method in of_kind("network").values() if method.mark in given]
+    if found and not any(method.mark in wanted for method in found):
+        method = found[0]
+        raise InputError(f"{path}: this is a checkpoint of {method.title}; use python -m {program_of(method)} for it")
     different = [
         f"{key}={given[key]} in the checkpoint but {wanted[key]} in the configuration"
         for key in ARCHITECTURE
@@ -153,10 +158,6 @@ def _check_hyper_parameters(given: dict[str, Any], path: str, module: LightningM
         beside = Path(path).parent.parent / "config.yaml"
         hint = f"; give its own configuration: --config {beside}" if beside.is_file() else ""
         raise InputError(f"{path}: the checkpoint does not fit the configuration: {', '.join(different)}{hint}")
-
-
-def _common_mark(given: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    return any(mark in given and mark in wanted for mark in METHOD_MARKS)
 
 
 def adapt_published(checkpoint: dict[str, Any], trainer: Trainer) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from data.mixhand import MixHandDataModule
 from run.evaluation.statistics import PredictionWriter, ResultsWriter
+from run.training import trusted_config
 from run.training.callbacks import (
     Closing,
     FiniteLosses,
@@ -81,7 +82,8 @@ class RetargetingCLI(LightningCLI):
             parser_kwargs={
                 **quiet,
                 "prog": f"python -m {program}",
-                "description": f"Train and test {method.upper()}. `%(prog)s SUBCOMMAND --help` lists all options.",
+                "description": f"Train and test {method.upper()}. `%(prog)s SUBCOMMAND --help` lists all options. "
+                f"{trusted_config.OPTION} lets configuration files name classes of any package and run their code.",
                 **{name: dict(quiet) for name in SUBCOMMANDS},
             },
             args=list(sys.argv[1:] if args is None else args),
@@ -260,13 +262,17 @@ class RetargetingCLI(LightningCLI):
 def translate_arguments(words: Sequence[str]) -> list[str]:
     """Command-line words in which each configuration that needs it is replaced by its translation, as text.
 
-    Raises InputError if a configuration is missing or no mapping.
+    Raises InputError if a configuration is missing or no mapping, or names classes of packages that are not trusted.
     """
-    translated, words = [], list(words)
+    trusted = trusted_config.OPTION in words
+    translated, words = [], [word for word in words if word != trusted_config.OPTION]
+    check = (lambda *_: None) if trusted else trusted_config.check_classes
     while words:
         word = words.pop(0)
         option, equals, value = word.partition("=")
         if option not in CONFIG_OPTIONS or (not equals and not words):
+            if (value or word).lower().endswith((".yaml", ".yml", ".json")) and Path(value or word).is_file():
+                check(read_config(value or word)[0], value or word)  # a group's own configuration: --optim adam.yaml
             translated.append(word)
             continue
         path = value if equals else words.pop(0)
@@ -274,6 +280,7 @@ def translate_arguments(words: Sequence[str]) -> list[str]:
             translated += [option, path]
             continue
         config, old = read_config(path)
+        check(config, path)
         result = translate(config, old, path)
         for key in [key for key in SUBCOMMAND_KEYS if key != "ckpt_path"]:
             result.changed |= result.config.pop(key, None) is not None

@@ -9,9 +9,7 @@ from typing import Any
 
 import torch
 
-from model.asrn import ASRN
-from model.dm import DM
-from model.retargeting import Retargeting
+from model.methods import METHODS, of_kind, title_of
 from run.training.callbacks import quiet_lightning
 from run.training.checkpoints import SPECIAL_PATHS
 from run.training.command_line import RetargetingCLI
@@ -20,8 +18,6 @@ from run.training.trained import method_of
 from utils.errors import InputError
 from utils.parameters import init_parameters
 from utils.safe_read import load_checkpoint
-
-NETWORKS: dict[str, type[Retargeting]] = {"dm": DM, "asrn": ASRN}
 
 
 class LoadedRun(RetargetingCLI):
@@ -59,26 +55,26 @@ def load_run(config: str | Path, checkpoint: str, program: str, options: Sequenc
         logging.getLogger(name).setLevel(logging.WARNING)  # no word about seeds and devices: nothing is trained
     method = _method(config, checkpoint)
     words = ["predict", "--config", str(config), "--ckpt_path", checkpoint, "--data.num_workers", "0"]
-    return LoadedRun(NETWORKS[method], method, program, [*words, *options])
+    return LoadedRun(METHODS[method].network_class, method, program, [*words, *options])
 
 
 def _method(config: str | Path, checkpoint: str) -> str:
     """Of which method a run is: its checkpoint says so, or arguments in its configuration that only one method has."""
     content, _ = read_config(config)
     given = set(content.get("model") or {})
-    known = {name: set(init_parameters(cls)) for name, cls in NETWORKS.items()}
+    known = {name: set(init_parameters(method.network_class)) for name, method in of_kind("network").items()}
     if checkpoint not in SPECIAL_PATHS:
         found = method_of(load_checkpoint(checkpoint), checkpoint)
         strange = given - known[found]
-        other = next((name for name in NETWORKS if strange and strange <= known[name]), None)
+        other = next((name for name in known if strange and strange <= known[name]), None)
         if other is not None:
             raise InputError(
-                f"{checkpoint}: expected a checkpoint of {other.upper()}, as the configuration {config} is of it, "
-                f"found one of {found.upper()}; give the configuration of its training, such as "
-                f"--config config/{found.upper()}.yaml (open data: config/open/{found.upper()}.yaml)"
+                f"{checkpoint}: expected a checkpoint of {title_of(other)}, as the configuration {config} is of it, "
+                f"found one of {title_of(found)}; give the configuration of its training, such as "
+                f"--config config/{title_of(found)}.yaml (open data: config/open/{title_of(found)}.yaml)"
             )
         return found
-    fitting = [name for name in NETWORKS if given <= known[name]]
+    fitting = [name for name in known if given <= known[name]]
     if len(fitting) != 1:
         raise InputError(
             f"{config}: expected a configuration of one method, found one of {' and '.join(fitting) or 'none'}; "

@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from model.topology import ROOTS
-from run.drawing.render import COLORS, render_mesh
+from run.drawing.render import color_of, render_mesh
 from run.drawing.surfaces import bone_hand
 
 SIZE = (160, 160)  # pixels of one hand
@@ -64,9 +64,9 @@ def draw_batch(module, batch) -> dict[str, np.ndarray]:
     module.train(was_training)
     sources = {"mano2mixamo": own[1], "mixamo2mano": own[0], "intra": own[1]}
     side = module.side
-    color = COLORS.get(module.method, COLORS["asrn"])
+    color = color_of(module.method)
     return {
-        way: np.concatenate([_row(sources[way], side, COLORS["source"]), _row(made["joints"], side, color)])
+        way: np.concatenate([_row(sources[way], side, color_of("source")), _row(made["joints"], side, color)])
         for way, made in predicted.items()
     }
 

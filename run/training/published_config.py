@@ -16,6 +16,7 @@ import yaml
 from pytorch_lightning import Trainer
 
 from utils.errors import InputError
+from utils.safe_yaml import read_yaml
 
 # Trainer arguments of Lightning 1.0 to 1.9 that Lightning 2 does not have.
 REMOVED_TRAINER_KEYS = frozenset({
@@ -68,19 +69,13 @@ class Translation:
 def read_config(path: str | Path) -> tuple[dict[str, Any], bool]:
     """Read a YAML configuration -> (mapping, whether Lightning 1.x wrote it).
 
-    Raises InputError if the file is missing, is not YAML, or is not a mapping.
+    Raises InputError if the file is missing, is not YAML, is not a mapping, or does harm (see `utils.safe_yaml`).
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"configuration {path} does not exist; give an existing file to --config") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"configuration {path} cannot be read: {error}") from None
-    try:
-        config = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        raise InputError(f"configuration {path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not path.is_file():
+        found = "is a folder" if path.is_dir() else "does not exist"
+        raise InputError(f"configuration {path} {found}; give an existing file to --config")
+    config = read_yaml(path, _Loader, "a configuration")
     if config is None:
         config = {}
     if not isinstance(config, dict):
@@ -88,7 +83,8 @@ def read_config(path: str | Path) -> tuple[dict[str, Any], bool]:
             f"configuration {path}: expected a mapping of groups (trainer, model, data, optim), "
             f"found {type(config).__name__}; see config/ASRN.yaml"
         )
-    version = _VERSION_LINE.match(text)
+    with path.open(encoding="utf-8") as file:
+        version = _VERSION_LINE.match(file.readline(200))
     trainer = config.get("trainer")
     old = (version is not None and int(version[1]) < 2) or (
         isinstance(trainer, dict) and not REMOVED_TRAINER_KEYS.isdisjoint(trainer)

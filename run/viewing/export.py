@@ -15,8 +15,8 @@ FORMATS = {"BVH": ("bvh", ".bvh"), "GLB (skinned)": ("glb", ".glb"), "MANO param
 
 def formats(hand: Hand) -> list[str]:
     """Names in `FORMATS` of what a hand can be written as."""
-    skinned = hand.avatar.kind == "mano" or hand.avatar.skin is not None
-    possible = {"bvh": True, "glb": skinned, "mano": hand.avatar.kind == "mano"}
+    skinned = hand.character.kind == "mano" or hand.character.skin is not None
+    possible = {"bvh": True, "glb": skinned, "mano": hand.character.kind == "mano"}
     return [name for name, (kind, _) in FORMATS.items() if possible[kind]]
 
 
@@ -32,12 +32,12 @@ def motion_file(take: Take, column: str, kind: str) -> bytes:
         InputError: such a hand cannot be written in this form.
     """
     hand, source = take.hand(column), take.source
-    check_target(hand.avatar, [kind])
+    check_target(hand.character, [kind])
     if column == SOURCE:
         local = source.track.local
     else:
         local = take.methods.pose(column, hand, source.original, take.present).local
-    job = Job(source.track.whole, hand.avatar, {hand.side: local.double().numpy()})
+    job = Job(source.track.whole, hand.character, {hand.side: local.double().numpy()})
     with tempfile.TemporaryDirectory(prefix="s2h_view_") as folder:
         path = Path(folder) / f"motion{dict(FORMATS.values())[kind]}"
         (written,), _ = write_motion(job, [Output(path, kind, (hand.side,))])

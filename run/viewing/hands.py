@@ -12,20 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.character.character import Avatar, Skin, mano_avatar
-from data.character.character import Hand as AvatarHand
-from data.character.reading import Reading, read_avatar
+from data.character.character import Character, CharacterHand
+from data.character.mano import mano_character
+from data.character.reading import Reading, read_character
 from data.dataset import MixHandFolder
+from data.formats.skeleton import Skin
 from data.motion.reading import read_motions
 from data.splits import read_sides
 from model.hands import PosedHand, ShapedHand
 from model.mano import ManoHand
 from model.mano_file import find_model_file
-from model.proportions import Proportions, stretch_offsets, stretch_surface
+from model.proportions import Proportions, stretch_surface
 from model.semantics import palm_length
-from model.skinning import skin_hand
 from model.topology import N_JOINTS, N_SHAPE, TIPS, WRIST
-from run.drawing.surfaces import bone_hand
+from run.drawing.surfaces import posed_surface
 from run.viewing.motions import HandMotion
 from utils.errors import InputError
 from utils.safe_read import read_npy
@@ -44,13 +44,9 @@ class Hand:
     """A hand of known proportions with its surface, float32, without leading dimensions."""
 
     name: str
-    avatar: Avatar
+    character: Character
     """With this hand alone, and with these proportions."""
-    own: AvatarHand
-    faces: np.ndarray
-    """(F, 3) triangles."""
-    skin: tuple[Tensor, Tensor, Tensor] | None = None
-    """Vertices (V, 3), weights (V, 21) and joints (21, 3) at rest; None: a MANO hand, or bones without skin."""
+    own: CharacterHand
 
     @property
     def side(self) -> str:
@@ -62,15 +58,14 @@ class Hand:
         """Its proportions, ready for poses."""
         return self.own.shaped
 
+    @cached_property
+    def faces(self) -> np.ndarray:
+        """(F, 3) triangles."""
+        return posed_surface(self.shaped.at_rest(), self.own.surface, self.own.present)[1]
+
     def vertices(self, posed: PosedHand) -> Tensor:
         """The surface ``(frames, V, 3)`` in a pose, wrist at the origin, in the hand's own unit."""
-        if self.shaped.surface is not None:
-            return posed.vertices()
-        if self.skin is not None:
-            return skin_hand(posed, *self.skin)
-        # Bones that the hand does not have lie hidden in the wrist.
-        joints = posed.joints * torch.from_numpy(self.own.present)[:, None]
-        return torch.from_numpy(bone_hand(joints, self.palm_length)[0]).float()
+        return torch.from_numpy(posed_surface(posed, self.own.surface, self.own.present)[0]).float()
 
     @cached_property
     def palm_length(self) -> float:
@@ -106,12 +101,12 @@ class Shelf:
         if not self.names:
             raise InputError(f"{self.folder}: expected hands (mesh files in finger_data, or subjects and a MANO model "
                              f"in {self.reading.models}), found none")  # fmt: skip
-        self._guests: dict[str, Avatar] = {}
+        self._guests: dict[str, Character] = {}
         self._forget()
 
     def _forget(self) -> None:
         self._built = lru_cache(_KEPT)(self._build)
-        self._avatar = lru_cache(_KEPT)(self._read)
+        self._character = lru_cache(_KEPT)(self._read)
 
     def for_visitor(self) -> Shelf:
         """The same hands, to which others can be added that only this visitor sees."""
@@ -145,16 +140,16 @@ class Shelf:
         """``"mixamo"`` for a hand driven by its bones, ``"mano"`` for the parametric hand."""
         return self._domains[name]
 
-    def add(self, name: str, avatar: Avatar) -> str:
+    def add(self, name: str, character: Character) -> str:
         """Put a hand on the shelf; returns the name it has there.
 
         Raises:
             InputError: it has no hand of this side.
         """
-        domain, base, number = avatar.hand(self.side).domain, name, 2
+        domain, base, number = character.hand(self.side).domain, name, 2
         while name in self._domains:
             name, number = f"{base} ({number})", number + 1
-        self._guests[name], self._domains[name] = avatar, domain
+        self._guests[name], self._domains[name] = character, domain
         self.names = [name, *self.names]
         return name
 
@@ -181,20 +176,20 @@ class Shelf:
                 return tuple(map(float, shapes[0]))
         return (0.0,) * N_SHAPE
 
-    def _read(self, name: str, shape: tuple[float, ...] | None) -> Avatar:
+    def _read(self, name: str, shape: tuple[float, ...] | None) -> Character:
         if shape is not None:
             guest = self._guests.get(name)
             model = self.mano if guest is None else guest.hand(self.side).model
-            return mano_avatar(model, np.array(shape), self.folder / name)
-        return self._guests[name] if name in self._guests else read_avatar(name, self.reading)
+            return mano_character(model, np.array(shape), self.folder / name)
+        return self._guests[name] if name in self._guests else read_character(name, self.reading)
 
     def _build(self, name: str, proportions: Proportions | None, shape: tuple[float, ...] | None) -> Hand:
-        avatar = self._avatar(name, shape)
-        own = avatar.hand(self.side)
-        avatar = replace(avatar, hands={self.side: own})
-        if shape is not None:
-            return Hand(name, avatar, own, own.model.faces)
-        return _bone_hand(name, avatar, own, proportions)
+        character = self._character(name, shape)
+        own = character.hand(self.side)
+        if shape is None and proportions != Proportions():
+            own = _stretched(name, own, proportions)
+            character = replace(character, path=Path(name))
+        return Hand(name, replace(character, hands={self.side: own}), own)
 
     # -- motions ---------------------------------------------------------------------------------------------------
 
@@ -208,7 +203,7 @@ class Shelf:
         if path is None:
             raise InputError(f"{self.folder / name}: expected the motion {clip}.bvh, found nothing")
         shape = self.shape(name) if self.domain(name) == "mano" else None
-        motion = next(read_motions(path, self.reading, own_hand=self._avatar(name, shape)))
+        motion = next(read_motions(path, self.reading, own_hand=self._character(name, shape)))
         return hand_motion(motion, self.side)
 
     def _motion_files(self, name: str) -> list[Path]:
@@ -225,42 +220,38 @@ def hand_motion(motion, side: str) -> HandMotion:
     return HandMotion(motion.tracks[side].local, motion.frame_rate, motion)
 
 
-def _bone_hand(name: str, avatar: Avatar, own: AvatarHand, proportions: Proportions) -> Hand:
-    """A hand driven by its bones, stretched with all that hangs on it."""
-    joints = torch.from_numpy(own.rig.joints).float()
-    shaped = replace(own.shaped, offsets=stretch_offsets(own.shaped.offsets, proportions))
-    if own.surface is None:
-        skin, faces = None, bone_hand(shaped.at_rest().joints, 1.0)[1]
-        moved = stretch_surface(joints, torch.eye(N_JOINTS), joints, proportions)[1]
+def _stretched(name: str, own: CharacterHand, proportions: Proportions) -> CharacterHand:
+    """A hand driven by its bones with other proportions, and all that hangs on it. Its skin is that of the hand alone:
+    the rest has not been stretched."""
+    rest, skeleton, surface = own.rest, own.skeleton, own.surface
+    joints = torch.from_numpy(rest.joints)
+    if surface is None:
+        _, moved = stretch_surface(joints, torch.eye(N_JOINTS, dtype=joints.dtype), joints, proportions)
     else:
-        vertices, weights = (torch.from_numpy(part).float() for part in (own.surface.vertices, own.surface.weights))
-        vertices, moved = stretch_surface(vertices, weights, joints, proportions)
-        skin, faces = (vertices, weights, moved), own.surface.faces
-    if proportions != Proportions():
-        own = replace(own, shaped=shaped, rig=replace(own.rig, joints=moved.double().numpy()))
-        avatar = _stretched(avatar, own, skin, faces)
-    return Hand(name, avatar, own, faces, skin)
-
-
-def _stretched(avatar: Avatar, own: AvatarHand, skin: tuple | None, faces: np.ndarray) -> Avatar:
-    """An avatar whose hand has become `own`. Its skin is that of the hand alone: the rest has not been stretched."""
-    rig, skeleton = own.rig, avatar.skeletons[own.side]
-    shift = (rig.joints - avatar.hand(own.side).rig.joints) @ rig.turn  # in the character's frame
-    heads, tails = skeleton.heads.copy(), dict(skeleton.tails)
-    for joint, index in enumerate(rig.indices):
-        if index is not None and index < len(heads):
-            heads[index] += shift[joint]
-            if index in tails:
-                # A bone ends where the next joint is, also where that one, a tip, has no bone of its own.
-                ends = joint if joint in (WRIST, *TIPS) else joint + 1
-                tails[index] = tails[index] + shift[ends]
+        skin = (
+            torch.from_numpy(part).double() for part in (surface.vertices - surface.joints[WRIST], surface.weights)
+        )
+        vertices, moved = stretch_surface(*skin, joints, proportions)
+    wrist = rest.positions[WRIST]
+    positions = moved.numpy() @ rest.turn + wrist  # in the character's frame
+    shift = positions - rest.positions
+    heads, tails = skeleton.heads.copy(), None if skeleton.tails is None else skeleton.tails.copy()
+    bones = [(joint, index) for joint, index in enumerate(own.map.indices) if index is not None]
+    for joint, index in bones:
+        heads[index] += shift[joint]
+        if tails is not None:
+            # A bone ends where the next joint is, also where that one, a tip, has no bone of its own.
+            tails[index] += shift[joint if joint in (WRIST, *TIPS) else joint + 1]
     mesh = None
-    if skin is not None:
-        weights = np.zeros((len(skin[0]), len(heads)), np.float32)
-        for joint, index in enumerate(rig.indices):
-            owner = rig.indices[WRIST] if index is None else index
-            weights[:, owner] += skin[1][:, joint].numpy()
-        place = skin[0].double().numpy() @ rig.turn + skeleton.heads[rig.indices[WRIST]]
-        mesh = Skin(place, faces, weights)
-    skeletons = {own.side: replace(skeleton, heads=heads, tails=tails)}
-    return replace(avatar, path=Path(avatar.name), skeletons=skeletons, hands={own.side: own}, skin=mesh)
+    if surface is not None:
+        weights = np.zeros((len(vertices), len(heads)), np.float32)
+        weights[:, [index for _, index in bones]] = surface.weights[:, [joint for joint, _ in bones]]
+        mesh = Skin(vertices.numpy() @ rest.turn + wrist, surface.faces, weights)
+    return replace(
+        own,
+        name=name,
+        rest=replace(rest, positions=positions),
+        skeleton=replace(skeleton, heads=heads, tails=tails),
+        skin=mesh,
+        told_axes=own.axes @ rest.turn,
+    )

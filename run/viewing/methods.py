@@ -8,17 +8,13 @@ from pathlib import Path
 import torch
 
 from model.hands import PosedHand
+from model.methods import METHODS, available, of_kind
 from model.motion import MotionRetargeting, SourceMotion
 from model.network import RetargetingNetwork
 from model.streaming import StreamingNetwork
-from run.evaluation.line_up import METHODS, NETWORKS
 from run.training.trained import check_side, load_network
 from run.viewing.hands import Hand
 from utils.errors import InputError
-
-_REACH = {"dm": 36, "asrn": 36, "optimizer": 12, "optimizer_contacts": 12}
-"""Frames on either side (at 15 a second) that a method is shown besides those that are asked for: windows and filters
-of networks reach no further, and what the optimiser smooths over time fades before."""
 
 
 class Methods:
@@ -30,11 +26,11 @@ class Methods:
 
     def __init__(self, networks: Mapping[str, RetargetingNetwork]) -> None:
         self._networks = dict(networks)
-        self.names = [name for name in METHODS if name in networks or name not in NETWORKS]
+        self.names = available(networks)
 
     def reach(self, method: str) -> int:
         """Frames around a part of a motion that change its result."""
-        return _REACH.get(method, 0)
+        return METHODS[method].reach if method in METHODS else 0
 
     @torch.inference_mode()
     def pose(self, method: str, hand: Hand, source: SourceMotion, present: torch.Tensor) -> PosedHand:
@@ -49,9 +45,7 @@ class Methods:
         network = None
         if method in self._networks:
             network = StreamingNetwork(self._networks[method], hand.shaped, hand.own.shape)
-        name = "optimize" if method.startswith("optimizer") else method
-        contacts = method != "optimizer"
-        return MotionRetargeting(name, hand.shaped, present, network, contacts=contacts)(source)
+        return MotionRetargeting(method, hand.shaped, present, network)(source)
 
 
 def demo_checkpoints(folder: Path) -> dict[str, Path]:
@@ -60,7 +54,7 @@ def demo_checkpoints(folder: Path) -> dict[str, Path]:
     Raises:
         InputError: there is none.
     """
-    found = {method: folder / f"{method.upper()}.ckpt" for method in NETWORKS}
+    found = {method: folder / f"{method.upper()}.ckpt" for method in of_kind("network")}
     found = {method: path for method, path in found.items() if path.is_file()}
     if not found:
         raise InputError(f"{folder}: expected trainings of the demo, found none; run `make demo` first")

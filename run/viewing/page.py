@@ -9,13 +9,13 @@ import traceback
 
 import numpy as np
 
+from model.methods import MAIN, METHODS, OPTIMUM, title_of
 from model.proportions import Proportions
 from model.topology import FINGERS, N_SHAPE
-from run.drawing.render import COLORS
-from run.evaluation.line_up import METHODS
+from run.drawing.render import color_of
 from run.viewing.export import FORMATS, formats
 from run.viewing.pictures import heat_map, marked, timeline
-from run.viewing.stage import Stage, color_of
+from run.viewing.stage import Stage, rgb_of
 from run.viewing.studio import DROPPED, Studio, shown_name
 from run.viewing.take import SOURCE, Take
 from utils.errors import InputError
@@ -27,7 +27,6 @@ _SLOW = 0.2  # seconds between changes of pictures and figures while playing; no
 _SPEEDS = {"¼": 0.25, "½": 0.5, "1": 1.0, "2": 2.0, "4": 4.0}
 _VIEWS = {"three-quarter": "three_quarter", "palm": "palm", "back": "back", "thumb side": "side"}
 _MATRICES = {"cosine of directions": "cosine", "difference of places": "difference", "distances alone": "distance"}
-_HIDDEN_AT_FIRST = "optimizer"
 _DROP_HINT = "A motion (.bvh, glTF, MANO .npz) becomes the source, a character without motion (glTF) the target"
 
 
@@ -81,9 +80,7 @@ class Page:
             self._format = gui.add_dropdown("as", list(FORMATS))
             self._download = gui.add_button("Download")
         with gui.add_folder("Shown", expand_by_default=False):
-            self._shown = {
-                name: gui.add_checkbox(METHODS[name], name != _HIDDEN_AT_FIRST) for name in studio.methods.names
-            }
+            self._shown = {name: gui.add_checkbox(title_of(name), name != OPTIMUM) for name in studio.methods.names}
         self._connect()
 
     def _connect(self) -> None:
@@ -211,11 +208,11 @@ class Page:
     # -- showing ---------------------------------------------------------------------------------------------------
 
     def _title(self, column: str) -> str:
-        return "Source" if column == SOURCE else METHODS[column]
+        return "Source" if column == SOURCE else title_of(column)
 
     def _best(self) -> str:
         """The method that one most likely wants."""
-        return "asrn" if "asrn" in self.studio.methods.names else self.studio.methods.names[-1]
+        return MAIN if MAIN in self.studio.methods.names else self.studio.methods.names[-1]
 
     def _column(self, title: str) -> str:
         return next(name for name in self.studio.take.columns if self._title(name) == title)
@@ -254,7 +251,7 @@ class Page:
             self._slider.value = round(self.time, 2)
             titles = {SOURCE: f"{choice.source} (source)"}
             self.stage.arrange([
-                (name, titles.get(name, METHODS.get(name, name)), take.hand(name).faces) for name in self.columns()
+                (name, titles.get(name, title_of(name)), take.hand(name).faces) for name in self.columns()
             ])  # fmt: skip
             self._offer_formats()
             if new_target:
@@ -296,7 +293,7 @@ class Page:
             self._known = take.known
             names = [name for name in moments if name != SOURCE and name != "rotation_copy"] or list(moments)
             curves = {name: take.s_finger(name) for name in names}
-            colors = {name: COLORS.get(name, COLORS["optimizer"]) for name in names}
+            colors = {name: color_of(name) for name in names}
             self._timeline = timeline(curves, colors, take.source.contacts.any(-1).numpy())
         if self._timeline is not None:
             self._curves.image = marked(*self._timeline, time / take.duration if take.duration else 0.0)
@@ -381,16 +378,15 @@ def _table(take: Take, moments: dict) -> str:
     head = "".join(f"<th class='n'>{name}</th>" for name in ("S<sub>f</sub>", "S<sub>p</sub>", "gap") * 2)
     body = ""
     for number, (name, _, _) in enumerate(rows):
-        dot = f"<i style='background:rgb{color_of(name)}'></i>"
+        dot = f"<i style='background:rgb{rgb_of(name)}'></i>"
         values = "".join(f"<td class='n'>{column[number]}</td>" for column in columns)
-        body += f"<tr><td>{dot}{text(_SHORT.get(name, METHODS[name]))}</td>{values}</tr>"
+        body += f"<tr><td>{dot}{text(METHODS[name].short or title_of(name))}</td>{values}</tr>"
     return (
         f"{_STYLE}<table class='s2h'><tr><th></th><th colspan=3>now</th><th colspan=3>whole motion</th></tr>"
         f"<tr class='h'><th></th>{head}</tr>{body}</table>"
     )
 
 
-_SHORT = {"tbs_copy": "T-B-S copy", "optimizer_contacts": "Opt. contacts"}
 _STYLE = """<style>
 .s2h{width:calc(100% - 26px);margin:4px 16px 4px 10px;border-collapse:collapse;font-size:11.5px;line-height:1.6;
   font-variant-numeric:tabular-nums}

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import ImageColor
 
 from model.topology import N_FINGERS
-from run.drawing.render import CLOSED, COLORS, OPEN, camera
+from run.drawing.render import CLOSED, OPEN, camera, color_of
 from run.viewing.take import Moment
 
 CELL_WIDTH, CELL_HEIGHT = 2.35, 3.2
@@ -20,9 +20,9 @@ _FIELD_OF_VIEW = radians(24.0)
 _HIDDEN = np.zeros((1, 2, 3), dtype=np.float32)
 
 
-def color_of(column: str) -> tuple[int, int, int]:
+def rgb_of(column: str) -> tuple[int, int, int]:
     """RGB of a column's hands."""
-    return ImageColor.getrgb(COLORS.get(column, COLORS["optimizer"]))[:3]
+    return ImageColor.getrgb(color_of(column))[:3]
 
 
 class Stage:
@@ -88,7 +88,7 @@ class _HandNodes:
     """The scene nodes of one hand."""
 
     def __init__(self, scene, name, title, faces, place, turn) -> None:
-        self._scene, self._root, self._faces, self._color = scene, f"/hands/{name}", faces, color_of(name)
+        self._scene, self._root, self._faces, self._color = scene, f"/hands/{name}", faces, rgb_of(name)
         self._place = np.asarray(place)
         self._frame = scene.add_frame(self._root, show_axes=False)
         self.turn(turn)

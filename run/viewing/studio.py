@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
 from data.character.gltf import read_gltf_character
-from data.character.reading import read_avatar
+from data.character.reading import read_character
 from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
 from data.motion.reading import read_motions
 from model.proportions import Proportions
@@ -150,12 +150,12 @@ class Studio:
 
     def _take_in(self, path: Path, name: str) -> str:
         if path.suffix in GLTF_SUFFIXES and not read_gltf_character(path).clips:
-            added = self.shelf.add(name, read_avatar(str(path), self.shelf.reading))
+            added = self.shelf.add(name, read_character(str(path), self.shelf.reading))
             self._choose_added(added, target=added)
             return f"a character with a {self.shelf.side} hand; it is the target now"
         motions = list(read_motions(path, self.shelf.reading))
         tracks = [hand_motion(motion, self.shelf.side) for motion in motions]
-        added = self.shelf.add(name, motions[0].avatar)
+        added = self.shelf.add(name, motions[0].character)
         clips = [name] if len(motions) == 1 else [motion.name for motion in motions]
         for clip, track in zip(clips, tracks, strict=True):
             self._dropped[added, clip] = track

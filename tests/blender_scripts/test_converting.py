@@ -12,7 +12,8 @@ import pytest
 
 from data.blender import BlenderWorker, find_blender
 from data.character.gltf import read_gltf_character
-from data.character.mesh_file import hand_mesh, load_character, read_character
+from data.character.reading import read_annotated
+from data.dataset import character_files
 from data.formats.bvh import read_bvh
 from data.formats.character_files import Request
 from run.convert_character import convert
@@ -116,14 +117,14 @@ def test_hands_are_those_of_the_prepared_meshes(blender, tmp_path, name):
     with BlenderWorker(blender, timeout=120, memory_gb=0) as worker:
         assert worker.convert(own).error is None
     prepared = Path(REAL) / "MixHand" / "finger_data"
-    theirs = load_character(prepared, name)
-    ours = read_character(own.mesh, prepared / f"{name}_finger_axis.pkl")
+    theirs = read_annotated(*character_files(prepared, name))
+    ours = read_annotated(own.mesh, prepared / f"{name}_finger_axis.pkl")
     for side in ("right", "left"):
-        one, other = hand_mesh(ours, side), hand_mesh(theirs, side)
+        one, other = ours.hand(side).surface, theirs.hand(side).surface
         np.testing.assert_allclose(one.vertices, other.vertices, atol=2e-6)
         np.testing.assert_array_equal(one.faces, other.faces)
         np.testing.assert_allclose(one.weights, other.weights, atol=1e-7)
-        np.testing.assert_allclose(one.joint_positions, other.joint_positions, atol=1e-6)
+        np.testing.assert_allclose(one.joints, other.joints, atol=1e-6)
 
 
 @needs_real
@@ -138,10 +139,10 @@ def test_both_ways_agree_on_real_gltf(blender, tmp_path, name):
     character = read_gltf_character(path)
     with np.load(own.mesh) as data:
         theirs = dict(data)
-    order = [list(theirs["bone_names"]).index(bone) for bone in character.armature.names]
-    assert sorted(character.armature.names) == sorted(theirs["bone_names"])
-    np.testing.assert_allclose(character.armature.heads, theirs["bone_cors"][order], atol=3e-4)
-    np.testing.assert_allclose(character.armature.axes, theirs["bone_axes"][order], atol=2e-6)
+    order = [list(theirs["bone_names"]).index(bone) for bone in character.skeleton.names]
+    assert sorted(character.skeleton.names) == sorted(theirs["bone_names"])
+    np.testing.assert_allclose(character.skeleton.heads, theirs["bone_cors"][order], atol=3e-4)
+    np.testing.assert_allclose(character.skeleton.axes, theirs["bone_axes"][order], atol=2e-6)
     assert character.skin.vertices.shape == theirs["verts"].shape
     np.testing.assert_allclose(
         np.sort(character.skin.vertices, axis=0), np.sort(theirs["verts"].astype(float), axis=0), atol=3e-4

@@ -2,6 +2,7 @@
 
 import ast
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +16,11 @@ from tests.blender_scripts.conftest import run
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("Root", "Arm", "Hand", "Tip")
-SHARED = (
-    "data/formats/skeleton.py",
-    "data/formats/bvh.py",
-    "data/formats/character_files.py",
-    "data/formats/fbx_check.py",
-    "data/formats/gltf.py",
-    "utils/errors.py",
-    "utils/files.py",
-)
+SHARED = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "data" / "formats").glob("*.py"))
+SHARED += ["utils/errors.py", "utils/files.py"]
+"""What runs inside Blender too: the folder data/formats and what it stands on."""
+GUARDED = {("data/formats/number_rows.py", "orjson")}
+"""Faster where it is installed, done without elsewhere."""
 
 
 def to_bvh(blender, *arguments):
@@ -41,6 +38,24 @@ def to_mesh(blender, *arguments):
 def test_old_blenders_can_read_the_code(path):
     """Blender 2.82 has Python 3.7."""
     ast.parse((ROOT / path).read_text(encoding="utf-8"), feature_version=(3, 7))
+
+
+@pytest.mark.parametrize("path", SHARED)
+def test_blender_needs_only_numpy(path):
+    """The law of data/formats: NumPy, the standard library, and each other."""
+    modules = {name.removesuffix(".py").replace("/", ".") for name in SHARED}
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    tried = {id(node) for block in ast.walk(tree) if isinstance(block, ast.Try) for node in ast.walk(block)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module]
+        else:
+            continue
+        for name in names:
+            known = name in modules or name.split(".")[0] in {"numpy", *sys.stdlib_module_names}
+            assert known or ((path, name) in GUARDED and id(node) in tried), f"{path} imports {name}"
 
 
 @pytest.mark.parametrize("name", ["arm.fbx", "motion.fbx", "arm.glb"])
@@ -87,7 +102,7 @@ def test_mesh_of_several_skins(blender, files, truth, tmp_path, name):
 def test_both_ways_agree_on_gltf(blender, files, tmp_path):
     assert to_mesh(blender, "--input", files / "arm.glb", "--output", tmp_path / "a.npz").returncode == 0
     character = read_gltf_character(files / "arm.glb")
-    ours = mesh_arrays(character.armature, character.skin)
+    ours = mesh_arrays(character.skeleton, character.skin)
     with np.load(tmp_path / "a.npz") as data:
         order = [list(data["bone_names"]).index(name) for name in ours["bone_names"]]
         for key in ("bone_cors", "bone_tails", "bone_axes"):

@@ -38,7 +38,7 @@ def test_all_files_are_covered():
 
 
 def test_published_settings(tmp_path, monkeypatch):
-    """SPEC §6 and §10."""
+    """mathematics §6 and §10."""
     monkeypatch.chdir(tmp_path)
     asrn, dm = build("ASRN.yaml"), build("DM.yaml")
     for cli in (asrn, dm):

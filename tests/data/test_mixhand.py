@@ -75,6 +75,15 @@ def test_entries_that_make_no_sense(entry):
         expand_characters([entry])
 
 
+@pytest.mark.parametrize(
+    "entry",
+    ["Aj*100001", "(A+B)*100000000", "Hand0..999999999", "Hand0..99999*2", "A*" + "9" * 5000, "Hand0.." + "9" * 5000],
+)
+def test_lists_that_would_fill_the_memory(entry):
+    with pytest.raises(InputError, match="at most 100000 characters"):
+        expand_characters([entry])
+
+
 def test_defaults_are_the_published_splits():
     assert expand_characters(mixhand.TRAIN_CHARACTERS) == ["Aj", "BigVegas", "Kaya"] * 9 + [
         f"Mano{n}" for n in range(7)

@@ -26,7 +26,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data.character.mesh_file import hand_mesh, read_character, read_finger_axes
+from data.axes.files import read_finger_axes
+from data.character.reading import read_annotated
 from data.features.file import check_rows, open_features
 from data.features.windows import WindowGroup, read_statistics, window_statistics
 from data.formats.bvh import read_bvh, write_bvh
@@ -57,8 +58,8 @@ def read_shapes(folder: Path, name: str) -> None:
 
 
 def read_mesh(folder: Path, name: str) -> None:
-    character = read_character(folder / "Aj_mesh_data.npz", folder / "Aj_finger_axis.pkl")
-    hand_mesh(character, "right")
+    character = read_annotated(folder / "Aj_mesh_data.npz", folder / "Aj_finger_axis.pkl")
+    assert character.hand("right").surface is not None
 
 
 def read_axes(folder: Path, name: str) -> None:

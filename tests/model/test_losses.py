@@ -27,7 +27,7 @@ def one_joint(turn, finger=0, joint=1):
 
 
 def euler_by_hand(angles, method, saturate):
-    """The Euler penalties of ``angles (n, 5, 3, 3)`` (twist, bend, splay), from SPEC §6.1, joint by joint."""
+    """The Euler penalties of ``angles (n, 5, 3, 3)`` (twist, bend, splay), mathematics §6.1, joint by joint."""
     total = np.zeros(3)
     limit = pi / 6 if method == "asrn" else pi / 18
     for frame in angles.numpy():
@@ -49,7 +49,7 @@ def euler_by_hand(angles, method, saturate):
 
 
 def axis_by_hand(axis, angle, method, corrected):
-    """The axis penalties of unit ``axis (n, 5, 3, 3)`` and ``angle (n, 5, 3)``, from SPEC §6.1, joint by joint."""
+    """The axis penalties of unit ``axis (n, 5, 3, 3)`` and ``angle (n, 5, 3)``, mathematics §6.1, joint by joint."""
     total = np.zeros(3)
     narrow, wide = [sin(degrees * pi / 180) for degrees in (5, 10, 20)], sin(pi / 3)
     for vectors, turns in zip(axis.numpy(), angle.numpy(), strict=True):

@@ -4,27 +4,21 @@ import sys
 import pytest
 import torch
 
-from model.asrn import ASRN
 from model.batch import Source
-from model.dm import DM
-from model.network import INPUTS, network_of
+from model.methods import METHODS, of_kind
+from model.network import SemanticInput, network_of
 from tests.helpers import SMALL, loss_features
 
-CLASSES = {"asrn": ASRN, "dm": DM}
-INFERENCE = ("network", "streaming", "motion", "optimizer", "mano", "skinning", "mirror", "proportions")
-
-
-def test_every_method_has_an_input():
-    assert set(INPUTS) == set(CLASSES)
+INFERENCE = ("methods", "network", "streaming", "motion", "optimizer", "mano", "skinning", "mirror", "proportions")
 
 
 @pytest.mark.parametrize("pose_repr", ["ortho6d", "quaternion"])
-@pytest.mark.parametrize("method", INPUTS)
+@pytest.mark.parametrize("method", of_kind("network"))
 def test_is_what_was_trained(golden, mano_models, mano_axes, method, pose_repr):
     """The same parameters under the same names, and the same poses, from a checkpoint's hyper-parameters alone."""
     files = {"smplx_model_path": str(mano_models), "mano_axis_path": str(mano_axes)}
-    trained = CLASSES[method](**SMALL, pose_repr=pose_repr, n_layers=2, **files)
-    network = network_of(method, trained.hparams)
+    trained = METHODS[method].network_class(**SMALL, pose_repr=pose_repr, n_layers=2, **files)
+    network = network_of(METHODS[method].network_input, trained.hparams)
     network.load_state_dict(trained.state_dict())
     features = loss_features(golden)
     for target, source in (("mixamo", "mano"), ("mano", "mixamo")):
@@ -34,7 +28,7 @@ def test_is_what_was_trained(golden, mano_models, mano_axes, method, pose_repr):
 
 def test_the_published_input_can_have_distances(golden):
     source = Source(loss_features(golden)["mixamo"])
-    (with_distances,) = (network_of("asrn", {"tbs_input_normalization": False, **SMALL}).network_input(source),)
+    with_distances = network_of(SemanticInput, {"tbs_input_normalization": False, **SMALL}).network_input(source)
     assert torch.equal(with_distances[..., :1200].flatten(), source.semantic_matrix.finger.flatten())
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.character.mesh_file import hand_mesh, read_character
+from data.character.reading import read_annotated
 from model.hands import offset_hand
 from model.kinematics import tbs_from_angles
 from model.proportions import Proportions, stretch_offsets, stretch_surface
@@ -15,10 +15,10 @@ from model.topology import INDEX, PARENTS, PINKY, ROOTS, TIPS
 @pytest.fixture(scope="module")
 def hand(golden):
     inputs = golden / "inputs"
-    character = read_character(inputs / "Kaya_mesh_data.npz", inputs / "Kaya_finger_axis.npz")
-    mesh = hand_mesh(character, "right")
-    offsets, axes = (torch.from_numpy(part["right"]) for part in (character.offsets, character.axes))
-    surface = [torch.as_tensor(part).double() for part in (mesh.vertices, mesh.weights, mesh.joint_positions)]
+    own = read_annotated(inputs / "Kaya_mesh_data.npz", inputs / "Kaya_finger_axis.npz").hand("right")
+    mesh = own.surface
+    offsets, axes = (torch.from_numpy(part) for part in (own.rest.offsets, own.axes))
+    surface = [torch.as_tensor(part).double() for part in (mesh.vertices, mesh.weights, mesh.joints)]
     return offsets, axes, surface
 
 

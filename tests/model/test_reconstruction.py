@@ -15,7 +15,7 @@ def build(seed=0, dtype=torch.float64, **settings):
 
 
 def plain(net, x, static):
-    """The network as SPEC §6 has it: the code is repeated over time and appended to the channels.
+    """The network as mathematics §6 has it: the code is repeated over time and appended to the channels.
 
     ``x (B, T, C)``; every layer is applied by its published name.
     """

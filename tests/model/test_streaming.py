@@ -13,6 +13,7 @@ from model.mirror import mirror_axes, mirror_points, mirror_tbs
 from model.quality import jerk
 from model.streaming import WINDOW, StreamingNetwork, TimeGrid, Windows
 from tests.helpers import mirror_rotations, plausible_offsets, rotations, set_weights
+from utils.errors import InputError
 
 
 def small_network(is_rhand: bool = True) -> ASRN:
@@ -76,6 +77,14 @@ def test_spreading_keeps_constants_and_straight_lines(rate):
     frames = torch.arange(grid.frames, dtype=torch.float64) / rate
     inside = (frames > 0.6) & (frames < frames[-1] - 0.6)
     assert torch.allclose(grid.spread(line)[inside], frames[inside], atol=2e-4)
+
+
+def test_a_grid_is_no_longer_than_memory():
+    """Ten seconds from frame to frame: 50 looks a frame."""
+    assert TimeGrid.of(1000, 0.1).count == 49_951
+    assert TimeGrid.of(1_000_000, 60.0).count == 250_001  # a long motion that is what it says
+    with pytest.raises(InputError, match="less than 5.6 hours, found 10000 frames at 0.1 per second"):
+        TimeGrid.of(10_000, 0.1)
 
 
 def test_sampling_hits_frames_and_interpolates_between():

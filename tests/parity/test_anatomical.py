@@ -1,7 +1,7 @@
 """Anatomical penalties of reference rotations, and their gradients.
 
-The keys `…_largest_positive_f64` belong to an older pytorch3d, whose quaternions had another sign (SPEC §6.1); ours
-have w ≥ 0, as the other keys have.
+The keys `…_largest_positive_f64` belong to an older pytorch3d, whose quaternions had another sign (mathematics §6.1);
+ours have w ≥ 0, as the other keys have.
 """
 
 import re
@@ -16,6 +16,8 @@ from model.losses import AnatomicalLoss
 from tests.helpers import tensor
 
 PRECISIONS = {"f64": (torch.float64, 1e-9), "f32": (torch.float32, 1e-5)}
+ULP = {torch.float64: 1e-15, torch.float32: 1e-7}
+"""What rounding does to an input. See `spread`: near singular angles it does much more to the penalties."""
 FLOOR = {torch.float64: 1e-9, torch.float32: 1e-6}
 """Penalties under this are squares of what the precision can hardly tell from nothing."""
 DECODE = {"6d": rotation_6d_to_matrix, "quat": quaternion_to_matrix}
@@ -44,6 +46,19 @@ def penalties(parts, array, dtype):
     return terms.detach(), gradient
 
 
+def spread(parts, array, dtype):
+    """Relative changes of the three penalties, and of the gradient's norm, when the input is rounded otherwise.
+
+    All in double precision: the largest of four random changes by as much as the precision ``dtype`` can tell.
+    """
+    generator = np.random.default_rng(0)
+    changed = [array * (1 + ULP[dtype] * generator.standard_normal(array.shape)) for _ in range(4)]
+    (terms, gradient), *others = (penalties(parts, each, torch.float64) for each in (array, *changed))
+    of_terms = torch.stack([(other - terms).abs() / (terms + FLOOR[dtype]) for other, _ in others]).amax(0)
+    norm = gradient.norm()
+    return of_terms.numpy(), max(float((other.norm() - norm).abs() / norm.clamp_min(1e-300)) for _, other in others)
+
+
 @pytest.mark.parametrize("kind", ["euler", "axis"])
 def test_penalties(reference, agree, kind):
     compared = 0
@@ -52,12 +67,11 @@ def test_penalties(reference, agree, kind):
         if np.isnan(expected).any():
             continue  # see the tests below
         dtype, tolerance = PRECISIONS[parts["suffix"]]
-        if parts["suffix"] == "f32" and "gimbal" in parts["case"]:
-            tolerance = 1e-2  # the angles there are arcs of tiny differences
         terms, _ = penalties(parts, array, dtype)
-        for number in range(3):  # each on its own scale
-            group = f"anatomical, {kind} {parts['suffix']}" + (" near gimbal lock" if tolerance > 1e-5 else "")
-            agree(terms[number] + FLOOR[dtype], expected[number] + FLOOR[dtype], tolerance, group)
+        for number, change in enumerate(spread(parts, array, dtype)[0]):  # each on its own scale
+            group = f"anatomical, {kind} {parts['suffix']}" + " near gimbal lock" * ("gimbal" in parts["case"])
+            allowed = tolerance + 10 * change
+            agree(terms[number] + FLOOR[dtype], expected[number] + FLOOR[dtype], allowed, group)
         compared += 1
     assert compared
 
@@ -73,7 +87,8 @@ def test_gradients(reference, agree, kind):
         _, gradient = penalties(parts, array, torch.float64)
         assert gradient.isfinite().all(), key
         if np.isfinite(expected):
-            agree(gradient.norm(), expected, 1e-9, f"anatomical, gradient {kind} f64")
+            allowed = 1e-9 + 10 * spread(parts, array, torch.float64)[1]
+            agree(gradient.norm(), expected, allowed, f"anatomical, gradient {kind} f64")
             compared += 1
     assert compared
 
@@ -87,7 +102,8 @@ def test_single_precision_gradients(reference):
         assert gradient.isfinite().all(), key
         if parts["case"] in ("generic", "within_limits", "any_rotation"):
             _, exact = penalties(parts, array, torch.float64)
-            assert gradient.norm().item() == pytest.approx(exact.norm().item(), rel=1e-4), key
+            allowed = 1e-4 + 10 * spread(parts, array, torch.float32)[1]
+            assert gradient.norm().item() == pytest.approx(exact.norm().item(), rel=allowed), key
 
 
 def test_an_exact_identity_has_no_axis_penalty(reference, agree):
@@ -110,7 +126,7 @@ def test_an_exact_identity_has_no_axis_penalty(reference, agree):
 
 
 def plain_axis_penalties(rotations: np.ndarray, method: str) -> np.ndarray:
-    """The axis penalties joint by joint, straight from SPEC §6.1; joints that do not turn count nothing."""
+    """The axis penalties joint by joint, straight from mathematics §6.1; joints that do not turn count nothing."""
     total = np.zeros(3)
     frames = rotations.reshape(-1, 5, 3, 3, 3)
     narrow, wide = [sin(angle * pi / 180) for angle in (5, 10, 20)], sin(pi / 3)

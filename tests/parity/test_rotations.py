@@ -45,7 +45,7 @@ def test_tbs_of_local_rotations(reference, agree, side, suffix, dtype, tolerance
 @pytest.mark.parametrize(("suffix", "dtype", "tolerance"), PRECISIONS)
 @pytest.mark.parametrize("side", SIDES)
 def test_the_wrist_is_dropped(reference, agree, side, suffix, dtype, tolerance):
-    """Local rotations keep everything but the wrist. The reference kept tips too, which cannot turn (SPEC §1)."""
+    """Local rotations keep everything but the wrist. The reference kept tips, which cannot turn (mathematics §1)."""
     given = quaternion_to_matrix(tensor(reference[f"{side}_hand_rotations_in"], dtype))
     kept = quaternion_to_matrix(tensor(reference[f"{side}_hand_rotations_kept_{suffix}"]))
     found = hand(reference, side, dtype).with_local_rotations(finger_part(given)).local_all

@@ -5,7 +5,7 @@ import pytest
 import torch
 from pytorch3d.transforms import matrix_to_quaternion, quaternion_to_matrix
 
-from data.character.mesh_file import hand_mesh, read_character
+from data.character.reading import read_annotated
 from model.hands import offset_hand
 from model.skinning import linear_blend_skinning, skin_hand
 from model.topology import SIDES
@@ -21,11 +21,11 @@ def reference(golden):
 def test_cutting_out_the_hand(reference, golden, agree, side):
     name = str(reference[f"{side}_character"])
     inputs = golden / "inputs"
-    mesh = hand_mesh(read_character(inputs / f"{name}_mesh_data.npz", inputs / f"{name}_finger_axis.npz"), side)
+    mesh = read_annotated(inputs / f"{name}_mesh_data.npz", inputs / f"{name}_finger_axis.npz").hand(side).surface
     assert np.array_equal(mesh.faces, reference[f"{side}_faces"])
     agree(mesh.vertices, reference[f"{side}_rest_verts"], 0.0, "skinning, vertices at rest f32")
     agree(mesh.weights, reference[f"{side}_weights"], 1e-6, "skinning, weights f32")
-    agree(mesh.joint_positions, reference[f"{side}_joint_positions"], 0.0, "skinning, joints at rest f32")
+    agree(mesh.joints, reference[f"{side}_joint_positions"], 0.0, "skinning, joints at rest f32")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -34,8 +34,9 @@ def test_posed_hand(reference, golden, agree, side, dtype):
     """From twist-bend-splay rotations to the surface, through the character's own files."""
     name = str(reference[f"{side}_character"])
     inputs = golden / "inputs"
-    character = read_character(inputs / f"{name}_mesh_data.npz", inputs / f"{name}_finger_axis.npz")
-    hand = offset_hand(tensor(character.offsets[side], dtype), tensor(character.axes[side], dtype), side)
+    character = read_annotated(inputs / f"{name}_mesh_data.npz", inputs / f"{name}_finger_axis.npz")
+    own = character.hand(side)
+    hand = offset_hand(tensor(own.rest.offsets, dtype), tensor(own.axes, dtype), side)
     posed = hand.with_tbs(quaternion_to_matrix(tensor(reference[f"{side}_bs"], dtype)))
     expected = quaternion_to_matrix(tensor(reference[f"{side}_hand_rotations"]))
     agree(posed.local_all, expected, 1e-5, "skinning, local rotations f32")

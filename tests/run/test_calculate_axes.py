@@ -15,8 +15,8 @@ import yaml
 from PIL import Image
 
 from data.axes.estimate import estimate_axes
-from data.axes.hand import character_hand
-from data.character.mesh_file import read_character, read_finger_axes
+from data.axes.files import read_finger_axes
+from data.character.reading import read_annotated
 from model.mano import ManoHand
 from model.topology import FINGERS
 from run import calculate_mano_axis, calculate_mixamo_axis
@@ -53,9 +53,9 @@ def test_one_character(meshes, tmp_path, capsys):
         assert word in printed
     stored = read_pickle(tmp_path / "out" / "a.pkl")
     assert set(stored) == {"rhand", "lhand"} and stored["rhand"].shape == (5, 4, 3, 3)
-    character = read_character(meshes / "Aj_mesh_data.npz", tmp_path / "out" / "a.pkl")
+    character = read_annotated(meshes / "Aj_mesh_data.npz", tmp_path / "out" / "a.pkl")
     for side in ("right", "left"):
-        np.testing.assert_array_equal(character.axes[side], estimate_axes(character_hand(character, side)).axes)
+        np.testing.assert_array_equal(character.hands[side].axes, estimate_axes(character.hand(side).bare).axes)
     with Image.open(tmp_path / "a.png") as picture:
         width, height = picture.size
         assert width > 1000 and height > 700

@@ -180,3 +180,20 @@ def test_no_data_set(tmp_path):
         report(tmp_path / "none")
     with pytest.raises(InputError, match="expected feature files"):
         report(tmp_path)
+
+
+def test_features_that_have_changed_since_are_found(raw):
+    """Also where size, time and numbers are such as they could be."""
+    preprocess(["--data_path", str(raw)])
+    path = raw / "Aj.npy"
+    stamp = path.stat()
+    rows = np.load(path, mmap_mode="r+")
+    rows[3, 7] += 0.25
+    rows.flush()
+    del rows
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    folder = report(raw)
+    assert states(folder, "Aj")["features"] == "damaged" and not folder.is_whole
+    assert states(folder, "Kaya")["features"] == "ok"
+    with pytest.raises(InputError, match="missing or damaged"):
+        check([str(raw)])

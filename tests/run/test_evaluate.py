@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import resource
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import torch
 from PIL import Image
 
 from data.splits import each_with_the_others
-from run.evaluation.line_up import available
+from model.asrn import ASRN
+from model.methods import available
 from run.training.trained import load_network
 from tests.run import published
 from tests.run.conftest import only
@@ -161,3 +163,52 @@ def test_checkpoints_that_do_not_say_what_they_are(tmp_path):
 
 def test_everyone_meets_every_other_within_a_domain():
     assert each_with_the_others(["a", "b", "c"]) == (["a", "a", "b", "b", "c", "c"], ["b", "c", "a", "c", "a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("hidden_channel", 1_000_000, "whole number from 1 to 4096; got 1000000"),
+        ("hidden_channel", -8, "from 1 to 4096; got -8"),
+        ("hidden_channel", "wide", "from 1 to 4096; got 'wide'"),
+        ("hidden_channel", 8.0, "from 1 to 4096; got 8.0"),
+        ("static_hidden_channel", 0, "from 1 to 4096"),
+        ("kernel_size", 4, "must be odd"),
+        ("n_layers", 10**9, "from 1 to 64"),
+        ("n_static_layers", None, "from 1 to 64; got None"),
+        ("pose_repr", "euler", "pose_repr"),
+        ("norm_type", "layer", "norm"),
+        ("hidden_channel", 4096, "of another shape"),  # it would be built, and the weights say otherwise
+        ("hidden_channel", 9, "of another shape"),
+    ],
+)
+def test_hyper_parameters_are_not_believed(tmp_path, name, value, says):
+    network = ASRN(hidden_channel=8, static_hidden_channel=8)
+    settings = {**network.hparams, name: value}
+    torch.save({"state_dict": network.state_dict(), "hyper_parameters": settings}, tmp_path / "x.ckpt")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match=says) as caught:
+        load_network(tmp_path / "x.ckpt")
+    assert "x.ckpt" in str(caught.value) and "\n" not in str(caught.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 << 10  # KiB
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c["state_dict"].update({"recon_nets.0.res_blocks.0.conv1.bias": "text"}),
+        lambda c: c["state_dict"].update(
+            {"recon_nets.0.res_blocks.0.conv1.bias": torch.zeros(()).expand(10**6, 10**6)}
+        ),
+        lambda c: c["state_dict"].update({"recon_nets.0.res_blocks.0.net.0.bias": torch.zeros(()).expand(10**12)}),
+        lambda c: c["state_dict"].update({"recon_nets.0.res_blocks.0.conv1.bias": torch.full((8,), float("nan"))}),
+        lambda c: c.update(hyper_parameters=["lambda_rf"]),
+    ],
+)
+def test_weights_are_not_believed(tmp_path, change):
+    network = ASRN(hidden_channel=8, static_hidden_channel=8)
+    content = {"state_dict": dict(network.state_dict()), "hyper_parameters": dict(network.hparams)}
+    change(content)
+    torch.save(content, tmp_path / "x.ckpt")
+    with pytest.raises(InputError, match="x.ckpt"):
+        load_network(tmp_path / "x.ckpt")

@@ -12,15 +12,17 @@ import pytest
 import torch
 
 from data.character.gltf import read_gltf_character
+from data.character.reading import Reading, read_character
 from data.formats.bvh import Bvh, read_bvh, write_bvh
 from data.motion.mano_file import ManoMotion, read_mano_motion, write_mano_motion
+from data.rig.rotations import file_rotations
 from model.asrn import ASRN
 from model.dm import DM
 from model.kinematics import tbs_from_angles
 from run.drawing.surfaces import bone_hand
 from run.retarget import retarget
 from run.retargeting import film as retarget_film
-from tests.data.rig.rigs import avatar, skeleton
+from tests.data.rig.rigs import character, skeleton
 from tests.helpers import set_weights
 from utils.errors import InputError
 
@@ -47,10 +49,8 @@ def files(tmp_path_factory, golden, mano_models):
 
 
 def _write_motion(path, golden) -> None:
-    from data.character.reading import Reading, read_avatar
-
-    source = read_avatar(str(golden / "inputs" / "Aj_mesh_data.npz"), Reading(path.parent))
-    bones = source.skeletons["right"]
+    source = read_character(str(golden / "inputs" / "Aj_mesh_data.npz"), Reading(path.parent))
+    bones = source.skeleton
     turned = np.broadcast_to(np.eye(3), (FRAMES, len(bones.names), 3, 3)).copy()
     time = torch.arange(FRAMES)[:, None, None] / FRAMES
     for side, hand in source.hands.items():
@@ -58,7 +58,7 @@ def _write_motion(path, golden) -> None:
         angles[..., 1] = 0.5 + 0.4 * torch.sin(6 * time + torch.arange(15).view(5, 3))
         angles[:, :, 0, 2] = 0.1
         local = hand.shaped.with_tbs(tbs_from_angles(angles)).local.double().numpy()
-        for joint, values in hand.rig.file_rotations(local).items():
+        for joint, values in file_rotations(hand.map, hand.rest, local).items():
             turned[:, joint] = values
         assert side == hand.side
     places = np.broadcast_to(bones.heads[0], (FRAMES, 3))
@@ -158,8 +158,8 @@ def test_one_hand_alone(files, tmp_path):
 
 
 def test_glb_by_the_ending_and_four_fingers(files, tmp_path):
-    target = avatar(skeleton(without=("pinky",)), tmp_path, "Mouse")
-    bones = target.skeletons["right"]
+    target = character(skeleton(without=("pinky",)), tmp_path, "Mouse")
+    bones = target.skeleton
     np.savez(
         tmp_path / "Mouse_mesh_data.npz", verts=target.skin.vertices.astype(np.float32), edges=np.zeros((0, 2), int),
         faces=target.skin.faces, weight=target.skin.weights, vgrp_label=np.array(bones.names),
@@ -169,7 +169,7 @@ def test_glb_by_the_ending_and_four_fingers(files, tmp_path):
     (report,) = run(files, files / "moves.bvh", "--target", tmp_path / "Mouse_mesh_data.npz", "--ckpt_path",
                     files / "asrn.ckpt", "--output", tmp_path / "o.glb", "--report")  # fmt: skip
     found = read_gltf_character(tmp_path / "o.glb")
-    assert found.armature.names == bones.names and found.clips == ("moves",)
+    assert found.skeleton.names == bones.names and found.clips == ("moves",)
     assert report["hands"]["right"]["joints_compared"] == 17
 
 
@@ -217,7 +217,10 @@ def test_a_film_of_the_copy_shows_it_once_and_both_hands_line_up(files, tmp_path
             "steps, 0 or more",
         ),
         (["{m}", "--target", "mano", "--method", "tbs_copy", "--shape", *["0"] * 9, "nan"], "found nan as number 10"),
-        (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--fps", "1e5"], "at most 10000, found 100000"),
+        (
+            ["{m}", "--target", "Kaya", "--method", "tbs_copy", "--fps", "1e5"],
+            "to 10000 frames per second, found 100000",
+        ),
         (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--target_scale", "0.01"], "metres: --target_scale 100"),
         (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--source_hand", "{tiny}"], "metres: by 100"),
         (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--output", "/proc/x.bvh"], "--output .*cannot write in"),

@@ -44,7 +44,7 @@ def test_a_real_hand_in_and_out_is_the_identity(tmp_path, method):
 def test_real_gltf_characters_hold_the_motion(tmp_path, rig):
     report = run(Path(REAL) / "rigs" / rig, tmp_path, "--method", "optimize", "--format", "bvh", "glb")
     bvh, glb = read_bvh(tmp_path / "Ymca_Dance.bvh"), read_gltf_character(tmp_path / "Ymca_Dance.glb")
-    assert glb.armature.names == bvh.joint_names and glb.clips[0] == "Ymca_Dance"
+    assert glb.skeleton.names == bvh.joint_names and glb.clips[0] == "Ymca_Dance"
     assert worst_angle(glb.motion(0, 30.0), bvh) < 1e-3
     for hand in report["hands"].values():
         assert hand["S_finger"] > hand["S_finger_tbs_copy"]

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from utils.cli import guarded
+from utils.cli import CommandLine, guarded
 from utils.errors import InputError
 from utils.files import atomic_write
 
@@ -68,3 +68,36 @@ def test_defects_keep_their_traceback(error):
 
     with pytest.raises(type(error), match=str(error)):
         guarded(main)
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        ([], False),
+        (["--force"], True),
+        (["--force", "true"], True),
+        (["--force", "No"], False),
+        (["--force=false"], False),
+        (["--no_force"], False),
+        (["--force", "--other", "true"], True),
+    ],
+)
+def test_yes_and_no_have_one_spelling(words, value):
+    parser = CommandLine("run.some", "Does some.")
+    parser.add_argument("--other")
+    parser.flag("force", "again")
+    assert parser.parse_args(words).force is value
+
+
+def test_a_flag_leaves_the_file_behind_it_alone(capsys):
+    parser = CommandLine("run.some", "Does some.")
+    parser.add_argument("files", nargs="+")
+    parser.add_argument("--size", type=int, default=3, help="of it")
+    parser.flag("force", "again")
+    parser.flag("side", "which", default=None)
+    options = parser.parse_args(["--force", "a.fbx", "b.fbx"])
+    assert options.force and options.files == ["a.fbx", "b.fbx"] and options.side is None
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--force=maybe", "a.fbx"])
+    assert "expected true or false, found 'maybe'" in capsys.readouterr().err
+    assert "of it (default: 3)" in parser.format_help() and "python -m run.some" in parser.format_usage()

@@ -7,6 +7,7 @@ import pathlib
 import pickle
 import struct
 import sys
+import tracemalloc
 import types
 import zipfile
 from collections import OrderedDict
@@ -451,6 +452,26 @@ def test_whole_module_in_a_checkpoint_is_refused_by_name(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_bytes_that_have_changed_are_found(tmp_path):
+    """A disk's block of zeros amid the numbers: PyTorch itself reads it without a word."""
+    whole = save_checkpoint(tmp_path / "whole.ckpt", state_dict={"w": torch.ones(4096)}).read_bytes()
+    place = whole.index(torch.ones(64).numpy().tobytes())
+    path = tmp_path / "zeroed.ckpt"
+    path.write_bytes(whole[: place + 1024] + bytes(512) + whole[place + 1536 :])
+    assert (torch.load(path, weights_only=True)["state_dict"]["w"] == 0).sum() == 128
+    with pytest.raises(InputError, match="zeroed.ckpt: expected a checkpoint as it was written"):
+        load_checkpoint(path)
+
+
+def test_packed_checkpoints_are_not_unpacked(tmp_path):
+    whole = save_checkpoint(tmp_path / "whole.ckpt", state_dict={"w": torch.zeros(4096)})
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(tmp_path / "p.ckpt", "w", zipfile.ZIP_DEFLATED) as new:
+        for member in old.infolist():
+            new.writestr(member.filename, old.read(member))
+    with pytest.raises(InputError, match="packed"):
+        load_checkpoint(tmp_path / "p.ckpt")
+
+
 def test_damaged_and_foreign_checkpoints(tmp_path):
     whole = save_checkpoint(tmp_path / "whole.ckpt").read_bytes()
     stream = io.BytesIO()
@@ -460,3 +481,56 @@ def test_damaged_and_foreign_checkpoints(tmp_path):
         path.write_bytes(content)
         with pytest.raises(InputError, match="a.ckpt"):
             load_checkpoint(path)
+
+
+def npy(array):
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("told", [None, 1000])
+def test_small_archives_that_would_unpack_to_a_lot(tmp_path, packing, told):
+    """However they are packed, and whatever size their table of contents tells."""
+    path = tmp_path / "x.npz"
+    content = npy(np.zeros(1000, np.float32))
+    with zipfile.ZipFile(path, "w", packing) as archive, archive.open("a.npy", "w", force_zip64=True) as member:
+        member.write(content)
+        for _ in range(100 if told else 600):
+            member.write(bytes(1 << 20))
+    if told:
+        whole = bytearray(path.read_bytes())
+        at = whole.rindex(b"PK\x01\x02") + 24  # size unpacked, in the central directory
+        whole[at : at + 4] = struct.pack("<I", len(content))
+        path.write_bytes(whole)
+    assert path.stat().st_size < 2 << 20
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"x\.npz"):
+        read_npz(path)
+    assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("shape", ["(10**9,)", "(100000, 100000, 100000)", "(-1,)", "(2,)"])
+def test_archives_whose_headers_lie(tmp_path, shape):
+    good = npy(np.zeros(7))
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".replace("10**9", "1000000000")
+    head = (header + " " * (len(good) - 56 - 10 - len(header) - 1) + "\n").encode()
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("a.npy", good[:10] + head + good[-56:])
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"x\.npz"):
+        read_npz(tmp_path / "x.npz")
+    assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("array", [np.arange(5), np.zeros((0, 3)), np.float32(2), np.array([[1], "a"], object),
+                                   np.asfortranarray(np.arange(6.0).reshape(2, 3)), np.zeros((700, 700))])  # fmt: skip
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_archives_come_back(tmp_path, array, save):
+    save(tmp_path / "x.npz", a=array, b=np.ones(2))
+    back = read_npz(tmp_path / "x.npz")
+    assert list(back) == ["a", "b"] and back["a"].dtype == np.asarray(array).dtype
+    assert np.array_equal(back["a"], array)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.axes.hand import BareHand, character_hand
-from data.character.mesh_file import read_character
+from data.axes.hand import BareHand
+from data.character.reading import read_mesh_character
 from data.open_hands.library import OpenHands, mirrored
 from model.topology import BONES_PER_FINGER, N_JOINTS, PARENTS, hand_joint_names
 
@@ -56,6 +56,6 @@ def rest_hand(write_mesh) -> Callable[..., BareHand]:
     """``rest_hand(name, side, turn, **changed)``: the hand of such a mesh file."""
 
     def make(name: str = "Hand05", side: str = "right", turn: np.ndarray | None = None, **changed) -> BareHand:
-        return character_hand(read_character(write_mesh(name, side, turn, **changed), None), side)
+        return read_mesh_character(write_mesh(name, side, turn, **changed)).hand(side).bare
 
     return make

@@ -11,8 +11,7 @@ from data.axes import annotation
 from data.axes.annotation import Annotation, Task
 from data.axes.estimate import estimate_axes
 from data.axes.evidence import degrees_between
-from data.axes.files import hand_key
-from data.character.mesh_file import read_finger_axes
+from data.axes.files import hand_key, read_finger_axes
 from model.topology import INDEX, MIDDLE, PINKY, RING, THUMB
 from utils.errors import InputError
 

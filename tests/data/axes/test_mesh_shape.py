@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data.axes.mesh_shape import angle_weighted_normals, directions_round, propose_splay
+from data.axes.mesh_shape import directions_round, propose_splay
+from utils.geometry import angle_weighted_normals
 
 
 def tube(broad: np.ndarray, thick: np.ndarray, along: np.ndarray, dorsal: float = 1.0, sides: int = 48):

@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.character.mesh_file import Character, hand_mesh, load_character, read_character, read_finger_axes
+from data.axes.files import read_finger_axes
+from data.character.character import Character
+from data.character.reading import read_annotated, read_mesh_character
+from data.dataset import character_files
 from model.topology import hand_joint_names
 from utils.errors import InputError
 
@@ -45,37 +48,38 @@ def reorder(arrays, order):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_golden_characters(name):
-    character = load_character(INPUTS, name)
+    character = read_annotated(*character_files(INPUTS, name))
     assert (character.name, character.sides) == (name, ("right", "left"))
     with np.load(INPUTS / f"{name}_mesh_data.npz") as data:
         heads = {bone.split(":")[1]: head for bone, head in zip(data["bone_names"], data["bone_cors"], strict=True)}
     for side in character.sides:
-        assert character.offsets[side].shape == (21, 3)
+        assert character.hands[side].rest.offsets.shape == (21, 3)
         names = hand_joint_names("mixamo", side)
-        position = np.float64(heads[names[17]]) + character.offsets[side][18:21].sum(axis=0)
+        position = np.float64(heads[names[17]]) + character.hands[side].rest.offsets[18:21].sum(axis=0)
         np.testing.assert_allclose(position, heads[names[20]], atol=1e-12)
-        np.testing.assert_array_equal(character.offsets[side][0], 0)
-        assert character.axes[side].shape == (5, 4, 3, 3)
+        np.testing.assert_array_equal(character.hands[side].rest.offsets[0], 0)
+        assert character.hands[side].axes.shape == (5, 4, 3, 3)
 
 
 @pytest.mark.parametrize("clip", "abc")
 def test_offsets_and_axes_equal_the_golden_features(clip):
     with np.load(GOLDEN / "bvh" / f"mixamo_clip_{clip}_features.npz") as data:
         features, name = data["features"], str(data["character"])
-    character = load_character(INPUTS, name)
-    np.testing.assert_allclose(features[0, :63].reshape(21, 3), character.offsets["right"], rtol=1e-6, atol=1e-6)
-    transposed = np.swapaxes(character.axes["right"], -1, -2)
+    character = read_annotated(*character_files(INPUTS, name))
+    hand = character.hand("right")
+    np.testing.assert_allclose(features[0, :63].reshape(21, 3), hand.rest.offsets, rtol=1e-6, atol=1e-6)
+    transposed = np.swapaxes(hand.axes, -1, -2)
     np.testing.assert_allclose(features[0, 63:243].reshape(5, 4, 3, 3), transposed, atol=1e-7)
 
 
 def test_order_of_bones_does_not_matter(tmp_path, aj_arrays):
     order = np.random.default_rng(0).permutation(len(aj_arrays["bone_names"]))
     path = write_mesh(tmp_path, reorder(aj_arrays, order))
-    shuffled = read_character(path, INPUTS / "Aj_finger_axis.npz")
-    original = load_character(INPUTS, "Aj")
+    shuffled = read_annotated(path, INPUTS / "Aj_finger_axis.npz")
+    original = read_annotated(*character_files(INPUTS, "Aj"))
     for side in original.sides:
-        np.testing.assert_array_equal(shuffled.offsets[side], original.offsets[side])
-        one, other = hand_mesh(shuffled, side), hand_mesh(original, side)
+        np.testing.assert_array_equal(shuffled.hands[side].rest.offsets, original.hands[side].rest.offsets)
+        one, other = shuffled.hand(side).surface, original.hand(side).surface
         np.testing.assert_array_equal(one.weights, other.weights)
         np.testing.assert_array_equal(one.vertices, other.vertices)
 
@@ -84,11 +88,11 @@ def test_order_of_bones_does_not_matter(tmp_path, aj_arrays):
 def test_hand_mesh_equals_the_golden_one(side):
     with np.load(GOLDEN / "skinning.npz") as data:
         golden = {key.removeprefix(f"{side}_"): data[key] for key in data if key.startswith(side)}
-    mesh = hand_mesh(load_character(INPUTS, str(golden["character"])), side)
+    mesh = read_annotated(*character_files(INPUTS, str(golden["character"]))).hand(side).surface
     np.testing.assert_array_equal(mesh.vertices, golden["rest_verts"])
     np.testing.assert_array_equal(mesh.faces, golden["faces"])
     np.testing.assert_allclose(mesh.weights, golden["weights"], atol=1e-7)
-    np.testing.assert_array_equal(mesh.joint_positions, golden["joint_positions"])
+    np.testing.assert_array_equal(mesh.joints, golden["joint_positions"])
 
 
 def test_weights_between_listed_joints_go_to_the_listed_ancestor(tmp_path, aj_arrays):
@@ -103,9 +107,10 @@ def test_weights_between_listed_joints_go_to_the_listed_ancestor(tmp_path, aj_ar
         parents = np.append(arrays[f"{prefix}_parents"], first)
         parents[second] = len(names)
         arrays[f"{prefix}_parents"] = parents
-    changed = read_character(write_mesh(tmp_path, arrays), INPUTS / "Aj_finger_axis.npz")
-    original = load_character(INPUTS, "Aj")
-    np.testing.assert_allclose(hand_mesh(changed, "right").weights, hand_mesh(original, "right").weights, atol=1e-7)
+    changed = read_annotated(write_mesh(tmp_path, arrays), INPUTS / "Aj_finger_axis.npz")
+    original = read_annotated(*character_files(INPUTS, "Aj"))
+    ours, theirs = (each.hand("right").surface.weights for each in (changed, original))
+    np.testing.assert_allclose(ours, theirs, atol=1e-7)
 
 
 def test_bone_without_weights_may_be_missing_from_the_weight_table(tmp_path, aj_arrays):
@@ -114,9 +119,10 @@ def test_bone_without_weights_may_be_missing_from_the_weight_table(tmp_path, aj_
     arrays["weight"] = arrays["weight"][:, listed]
     for key in ("vgrp_label", "vgrp_cors", "vgrp_parents"):
         arrays[key] = arrays[key][listed]
-    character = read_character(write_mesh(tmp_path, arrays), INPUTS / "Aj_finger_axis.npz")
-    np.testing.assert_array_equal(character.offsets["right"], load_character(INPUTS, "Aj").offsets["right"])
-    assert not hand_mesh(character, "right").weights[:, [4, 8, 12, 16, 20]].any()
+    character = read_annotated(write_mesh(tmp_path, arrays), INPUTS / "Aj_finger_axis.npz")
+    whole = read_annotated(*character_files(INPUTS, "Aj"))
+    np.testing.assert_array_equal(character.hand("right").rest.offsets, whole.hand("right").rest.offsets)
+    assert not character.hand("right").surface.weights[:, [4, 8, 12, 16, 20]].any()
 
 
 def test_one_handed_character(tmp_path, aj_arrays):
@@ -127,15 +133,15 @@ def test_one_handed_character(tmp_path, aj_arrays):
         arrays[key] = arrays[key][:count]
     arrays["weight"] = arrays["weight"][:, :count]
     path = write_mesh(tmp_path, arrays)
-    character = read_character(path, INPUTS / "Aj_finger_axis.npz")
+    character = read_annotated(path, INPUTS / "Aj_finger_axis.npz")
     assert character.sides == ("left",)
     with pytest.raises(InputError, match="expected a right hand, found only the left"):
-        hand_mesh(character, "right")
+        character.hand("right")
     with np.load(INPUTS / "Aj_finger_axis.npz") as data:
         np.savez(tmp_path / "Aj_finger_axis.npz", rhand=data["rhand"])
     with pytest.raises(InputError, match="expected axes of the left hand.*found axes of the right hand"):
-        load_character(tmp_path, "Aj")
-    assert read_character(path, None).axes == {}
+        read_annotated(*character_files(tmp_path, "Aj"))
+    assert read_mesh_character(path).hand("left").told_axes is None
 
 
 def test_axes_of_a_pickle_are_repeated_over_the_joints(tmp_path):
@@ -192,7 +198,7 @@ def test_axes_file_without_hands(tmp_path):
 def test_bad_meshes_are_explained(tmp_path, aj_arrays, change, reason):
     arrays = {key: value for key, value in {**aj_arrays, **change}.items() if value is not None}
     with pytest.raises(InputError, match=f"Aj_mesh_data.npz: .*{reason}"):
-        read_character(write_mesh(tmp_path, arrays), INPUTS / "Aj_finger_axis.npz")
+        read_annotated(write_mesh(tmp_path, arrays), INPUTS / "Aj_finger_axis.npz")
 
 
 def test_mesh_without_a_whole_hand_names_the_joints(tmp_path, aj_arrays):
@@ -200,23 +206,25 @@ def test_mesh_without_a_whole_hand_names_the_joints(tmp_path, aj_arrays):
     for key in ("bone_names", "vgrp_label"):
         arrays[key] = np.array([re.sub("Hand(Ring|Index|Pinky)", "Hand_x", name) for name in arrays[key]])
     with pytest.raises(InputError, match="Aj_mesh_data.npz: .*fewer than 2 fingers beside the thumb;"):
-        read_character(write_mesh(tmp_path, arrays), INPUTS / "Aj_finger_axis.npz")
+        read_annotated(write_mesh(tmp_path, arrays), INPUTS / "Aj_finger_axis.npz")
 
 
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(InputError, match="Nobody_mesh_data.npz: expected this file of the character Nobody"):
-        load_character(tmp_path, "Nobody")
+        read_annotated(*character_files(tmp_path, "Nobody"))
 
 
 @pytest.mark.skipif("S2H_REAL_DATA" not in os.environ, reason="S2H_REAL_DATA (a folder of real files) is not set")
 @pytest.mark.parametrize("name", ["XBot", "YBot"])
 def test_real_characters(name):
-    character: Character = load_character(Path(os.environ["S2H_REAL_DATA"]) / "MixHand" / "finger_data", name)
+    character: Character = read_annotated(
+        *character_files(Path(os.environ["S2H_REAL_DATA"]) / "MixHand" / "finger_data", name)
+    )
     assert character.sides == ("right", "left")
     for side, sign in (("right", -1), ("left", 1)):
-        lengths = np.linalg.norm(character.offsets[side][1:], axis=-1)
+        lengths = np.linalg.norm(character.hands[side].rest.offsets[1:], axis=-1)
         assert lengths.min() > 1 and lengths.max() < 20
-        assert sign * character.offsets[side][1, 0] > 5  # the hand points sideways
-        mesh = hand_mesh(character, side)
+        assert sign * character.hands[side].rest.offsets[1, 0] > 5  # the hand points sideways
+        mesh = character.hand(side).surface
         np.testing.assert_allclose(mesh.weights.sum(axis=1), 1, atol=1e-6)
         assert not mesh.weights[:, [4, 8, 12, 16, 20]].any()

@@ -222,6 +222,7 @@ def test_an_array_without_description(tmp_path):
         ({"side": "upper"}, "upper"),
         ({"domain": "mano"}, "2074 channels"),
         ({"clips": [{"name": "a", "frames": 7, "frame_time": None}]}, "expected 7 frames"),
+        ({"clips": [{"name": "a", "frames": 7, "frame_time": 1000}]}, "frame time of 1000 seconds"),
         ({"clips": 3}, "not a description"),
     ],
 )

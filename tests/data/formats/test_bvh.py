@@ -294,7 +294,7 @@ def motions(draw):
         offsets=np.array([draw(vectors) for _ in range(count)]),
         channels=tuple(map(tuple, channels)),
         values=np.array(rows, dtype=np.float64).reshape(frames, columns),
-        frame_time=draw(st.floats(0, 10, allow_nan=False)),
+        frame_time=draw(st.just(0.0) | st.floats(1e-4, 10)),
         end_sites=tuple((joint, draw(vectors)) for joint in ends),
     )
 
@@ -420,6 +420,9 @@ def test_wrong_shapes_and_trees(tmp_path):
             "Time: nan",
             "line 22: expected 'Frame Time:' and seconds, found 'Frame Time: nan'",
         ),
+        ("Time: 0.033333", "Time: 1000", "line 22: expected a frame time of 0.0001 to 10 seconds, found 1000"),
+        ("Time: 0.033333", "Time: 1e-5", "line 22: expected a frame time of 0.0001 to 10 seconds, found 1e-05"),
+        ("Time: 0.033333", "Time: 1e-320", "line 22: expected a frame time"),
         (
             "  }\n}\nMOTION",
             "  }\nMOTION",

@@ -200,6 +200,22 @@ def test_a_few_lines_cannot_ask_for_any_memory(tmp_path):
         read_gltf(file.write(tmp_path / "b.glb"))
 
 
+def test_a_few_lines_cannot_ask_for_any_number_of_animations(tmp_path, monkeypatch):
+    file = small_arm()
+    file.json["animations"] *= 1001
+    with pytest.raises(InputError, match="at most 1000 animations, found 1001; export them into several files"):
+        read_gltf(file.write(tmp_path / "a.glb"))
+    file.json["animations"] = file.json["animations"][:1000]
+    assert len(read_gltf(file.write(tmp_path / "b.glb")).animations) == 1000
+    # Few animations whose channels all share what the file holds once.
+    track = read_gltf(tmp_path / "b.glb").animations[0].tracks[0]
+    monkeypatch.setattr("data.formats.gltf.MOST_KEYS", 100 * (track.times.size + track.values.size))
+    with pytest.raises(InputError, match="numbers in all animations, found more"):
+        read_gltf(tmp_path / "b.glb")
+    file.json["animations"] = file.json["animations"][:100]
+    assert len(read_gltf(file.write(tmp_path / "c.glb")).animations) == 100
+
+
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(InputError, match="a.glb: expected a glTF file, found nothing"):
         read_gltf(tmp_path / "a.glb")

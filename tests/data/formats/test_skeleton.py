@@ -1,11 +1,13 @@
-"""What converters share: armatures, skins, motions and their files."""
+"""What converters share: skeletons, skins, motions and their files."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from data.formats.bvh import read_bvh, rotations_from_euler, write_bvh
 from data.formats.skeleton import (
-    Armature,
+    Skeleton,
     Skin,
     bone_tails,
     centred,
@@ -32,27 +34,27 @@ def chain(rotations=None):
     rest = np.tile(np.eye(4), (4, 1, 1))
     rest[:, :3, 3] = [[-50, 100, 0], [-60, 100, 0], [-64, 100, 0], [-60, 100, 5]]
     rest[:, :3, :3] = rotation(10, 20, 30) if rotations is None else rotations
-    return Armature(("Hand", "Index1", "Index2", "Thumb1"), np.array([-1, 0, 1, 0]), rest)
+    return Skeleton.of_rest(("Hand", "Index1", "Index2", "Thumb1"), np.array([-1, 0, 1, 0]), rest)
 
 
 def test_motion_inverts_forward_kinematics(tmp_path):
     random = np.random.default_rng(0)
-    armature = chain()
+    skeleton = chain()
     local = rotation(*random.uniform(-80, 80, 3)), rotation(50, 0, 0), rotation(0, 70, 5), rotation(1, 2, 3)
     turned = [local[0], local[0] @ local[1], local[0] @ local[1] @ local[2], local[0] @ local[3]]
-    posed = armature.rest.copy()
+    posed = skeleton.rest.copy()
     posed[:, :3, :3] = (
-        np.array(turned) @ armature.rest[:, :3, :3] * [[[2.0]], [[1]], [[0.5]], [[1]]]
+        np.array(turned) @ skeleton.rest[:, :3, :3] * [[[2.0]], [[1]], [[0.5]], [[1]]]
     )  # scale is ignored
     posed[0, :3, 3] = 1, 2, 3
-    bvh = motion(armature, lambda first, last: np.tile(posed, (last - first, 1, 1, 1)), 600, 0.01)
+    bvh = motion(skeleton, lambda first, last: np.tile(posed, (last - first, 1, 1, 1)), 600, 0.01)
     np.testing.assert_allclose(bvh.rotations()[[0, 599]], np.tile(np.array(local), (2, 1, 1, 1)), atol=1e-12)
     np.testing.assert_array_equal(bvh.values[:, :3], np.tile([1, 2, 3], (600, 1)))
     np.testing.assert_array_equal(bvh.offsets, [[-50, 100, 0], [-10, 0, 0], [-4, 0, 0], [-10, 0, 5]])
     assert [leaf for leaf, _ in bvh.end_sites] == [2, 3]
     write_bvh(tmp_path / "a.bvh", bvh)
     again = read_bvh(tmp_path / "a.bvh")  # in the order of the tree, which these bones have
-    assert again.joint_names == armature.names
+    assert again.joint_names == skeleton.names
     np.testing.assert_allclose(again.values, bvh.values, atol=1e-6)
 
 
@@ -77,15 +79,18 @@ def test_nearest_rotations():
 
 
 def test_tails():
-    armature = chain(np.eye(3))
-    tails = bone_tails(armature)
-    np.testing.assert_array_equal(tails[0], armature.heads[1])  # the child along its own axis
-    np.testing.assert_array_equal(tails[1], armature.heads[2])
-    np.testing.assert_allclose(tails[2], [-68, 100, 0])  # on by its parent's length
+    skeleton = chain(np.eye(3))
+    tails = bone_tails(skeleton)
+    np.testing.assert_array_equal(tails[0], skeleton.heads[1])  # the child along its own axis
+    np.testing.assert_array_equal(tails[1], skeleton.heads[2])
+    np.testing.assert_allclose(tails[2], [-67.4, 100, 0])  # on, a little shorter than its parent
     skin = Skin(
         np.array([[-66.5, 101, 0], [-80, 100, 0]]), np.zeros((0, 3), int), np.float32([[0, 0, 1, 0], [0, 1, 0, 0]])
     )
-    np.testing.assert_allclose(bone_tails(armature, skin)[2], [-66.5, 100, 0])  # as far as its own skin
+    np.testing.assert_allclose(bone_tails(skeleton, skin)[2], [-66.5, 101, 0])  # where its own skin ends
+    told = np.full((4, 3), np.nan)
+    told[2] = -70, 99, 0
+    np.testing.assert_array_equal(bone_tails(replace(skeleton, tails=told), skin)[2], told[2])
 
 
 def ring(center, radius=1.0):
@@ -94,13 +99,13 @@ def ring(center, radius=1.0):
 
 
 def test_adjusted_joints_lie_in_the_middle_of_the_skin():
-    armature = chain(np.eye(3))
+    skeleton = chain(np.eye(3))
     vertices = ring([-63, 100.8, 0.3])  # round the second joint, whose bone lies low, and a little beside the crease
     weights = np.tile(np.float32([0, 0.5, 0.5, 0]), (12, 1))
-    moved = centred(armature, Skin(vertices, np.zeros((0, 3), int), weights))
+    moved = centred(skeleton, Skin(vertices, np.zeros((0, 3), int), weights))
     np.testing.assert_allclose(moved.heads[2], [-64, 100.8, 0.3], atol=1e-9)
-    np.testing.assert_array_equal(moved.heads[[0, 1, 3]], armature.heads[[0, 1, 3]])
-    np.testing.assert_array_equal(moved.axes, armature.axes)
+    np.testing.assert_array_equal(moved.heads[[0, 1, 3]], skeleton.heads[[0, 1, 3]])
+    np.testing.assert_array_equal(moved.axes, skeleton.axes)
 
 
 def test_merging_and_welding():
@@ -115,18 +120,18 @@ def test_merging_and_welding():
 
 
 def test_mesh_file(tmp_path):
-    armature = chain()
+    skeleton = chain()
     skin = Skin(ring([-62, 100, 0]), np.array([[0, 1, 2], [2, 1, 3]]), np.tile(np.float32([0, 1, 0, 0]), (12, 1)))
-    write_mesh(tmp_path / "a_mesh_data.npz", armature, skin)
+    write_mesh(tmp_path / "a_mesh_data.npz", skeleton, skin)
     with np.load(tmp_path / "a_mesh_data.npz", allow_pickle=False) as data:
         assert data["verts"].dtype == data["weight"].dtype == data["bone_axes"].dtype == np.float32
         np.testing.assert_array_equal(data["edges"], [[0, 1], [0, 2], [1, 2], [1, 3], [2, 3]])
         np.testing.assert_allclose(data["bone_axes"][0], rotation(10, 20, 30).T, atol=1e-7)
-        np.testing.assert_array_equal(data["vgrp_cors"], armature.heads.astype(np.float32))
+        np.testing.assert_array_equal(data["vgrp_cors"], skeleton.heads.astype(np.float32))
     vertices = skin.vertices.copy()
     vertices[3, 1] = np.nan
     with pytest.raises(InputError, match="finite numbers in verts"):
-        mesh_arrays(armature, Skin(vertices, skin.faces, skin.weights))
+        mesh_arrays(skeleton, Skin(vertices, skin.faces, skin.weights))
 
 
 def test_edges():
@@ -142,8 +147,8 @@ def test_names():
 
 
 def test_sizes_in_another_unit_are_told():
-    armature = chain()
-    assert size_warning(armature, None) is None
-    rest = armature.rest.copy()
+    skeleton = chain()
+    assert size_warning(skeleton, None) is None
+    rest = skeleton.rest.copy()
     rest[:, :3, 3] *= 100
-    assert "1.4e+03 cm" in size_warning(Armature(armature.names, armature.parents, rest), None)
+    assert "1.4e+03 cm" in size_warning(Skeleton.of_rest(skeleton.names, skeleton.parents, rest), None)

@@ -6,15 +6,16 @@ import json
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from data.blender import find_blender
-from data.character.character import mano_avatar
 from data.character.gltf import read_gltf_character
-from data.character.reading import Reading, gltf_avatar
+from data.character.mano import mano_character
+from data.character.reading import Reading, gltf_character
 from data.formats.bvh import Bvh, read_bvh, write_bvh
 from data.formats.gltf import read_container
 from data.motion.body import whole_motion
@@ -22,8 +23,9 @@ from data.motion.glb import write_into_gltf
 from data.motion.mano_file import read_mano_motion
 from data.motion.reading import Motion, read_motions
 from data.motion.writing import Job, check_target, output_paths, write_motion
+from data.rig.rotations import file_rotations
 from model.mano import ManoHand
-from tests.data.rig.rigs import avatar, skeleton
+from tests.data.rig.rigs import character, skeleton
 from tests.helpers import rotations
 from utils.errors import InputError
 
@@ -56,20 +58,20 @@ def difference(first: np.ndarray, second: np.ndarray) -> float:
 @pytest.mark.parametrize("options", [{}, {"seed": 3}, {"metacarpals": True}, {"without": ("pinky",)}])
 def test_bvh_keeps_the_body_and_replaces_the_fingers(tmp_path, options):
     motion = body_motion(skeleton(), tmp_path)
-    target = avatar(skeleton(**options), tmp_path)
+    target = character(skeleton(**options), tmp_path)
     made = poses("right", "left")
     paths, kept = write_motion(
         Job(motion, target, made), output_paths(target, ("right", "left"), tmp_path / "o", ["bvh"], False)
     )
     assert kept and paths == [tmp_path / "o.bvh"]
-    found, bones = read_bvh(paths[0]), target.skeletons["right"]
+    found, bones = read_bvh(paths[0]), target.skeleton
     assert found.joint_names == bones.names and np.allclose(found.offsets, bones.offsets, atol=1e-6)
     turned = {name: found.rotations([joint])[:, 0] for joint, name in enumerate(found.joint_names)}
     source = {name: motion.bvh.rotations([joint])[:, 0] for joint, name in enumerate(motion.bvh.joint_names)}
     for name in ("Hips", "Spine", "RightArm", "LeftArm", "RightHand", "LeftHand"):
         assert np.array_equal(turned[name], source[name]), name
     for side in made:
-        for joint, expected in target.hands[side].rig.file_rotations(made[side]).items():
+        for joint, expected in file_rotations(target.hands[side].map, target.hands[side].rest, made[side]).items():
             assert difference(turned[bones.names[joint]], expected) < 1e-5, bones.names[joint]
     assert np.array_equal(found.values[:, :3], motion.bvh.values[:, :3])
 
@@ -77,10 +79,9 @@ def test_bvh_keeps_the_body_and_replaces_the_fingers(tmp_path, options):
 def test_a_body_of_other_names_rests(tmp_path):
     motion = body_motion(skeleton(), tmp_path)
     bones = skeleton()
-    bones = type(bones)(tuple(n.replace("Hips", "pelvis_x") for n in bones.names), bones.parents, bones.heads, {})
-    target = avatar(bones, tmp_path)
-    rigs = {side: hand.rig for side, hand in target.hands.items()}
-    whole = whole_motion(bones, rigs, poses("right", "left"), motion)
+    bones = replace(bones, names=tuple(n.replace("Hips", "pelvis_x") for n in bones.names))
+    target = character(bones, tmp_path)
+    whole = whole_motion(target.hands, poses("right", "left"), motion)
     assert not whole.body_kept
     arm = whole.bvh.joint_names.index("RightArm")
     assert np.array_equal(whole.bvh.rotations([arm])[:, 0], np.broadcast_to(np.eye(3), (FRAMES, 3, 3)))
@@ -88,18 +89,17 @@ def test_a_body_of_other_names_rests(tmp_path):
 
 def test_a_larger_body_moves_further(tmp_path):
     motion = body_motion(skeleton(), tmp_path)
-    target = avatar(skeleton(scale=1.5), tmp_path)
-    rigs = {side: hand.rig for side, hand in target.hands.items()}
-    whole = whole_motion(target.skeletons["right"], rigs, poses("right", "left"), motion)
+    target = character(skeleton(scale=1.5), tmp_path)
+    whole = whole_motion(target.hands, poses("right", "left"), motion)
     assert np.allclose(whole.bvh.values[:, :3], 1.5 * motion.bvh.values[:, :3])
 
 
 def test_glb_holds_the_motion_of_the_bvh(tmp_path):
-    motion, target = body_motion(skeleton(), tmp_path), avatar(skeleton(seed=3), tmp_path)
+    motion, target = body_motion(skeleton(), tmp_path), character(skeleton(seed=3), tmp_path)
     job = Job(motion, target, poses("right", "left"))
     (bvh, glb), _ = write_motion(job, output_paths(target, ("right", "left"), tmp_path / "o", ["bvh", "glb"], False))
     found, expected = read_gltf_character(glb), read_bvh(bvh)
-    assert found.armature.names == expected.joint_names
+    assert found.skeleton.names == expected.joint_names
     again = found.motion(0, 30.0)
     assert again.n_frames == FRAMES
     for joint, name in enumerate(expected.joint_names):
@@ -111,12 +111,12 @@ def test_glb_holds_the_motion_of_the_bvh(tmp_path):
 
 
 def test_the_users_gltf_gets_an_animation_and_keeps_the_rest(tmp_path):
-    motion, first = body_motion(skeleton(), tmp_path), avatar(skeleton(turn=np.eye(3)), tmp_path)
+    motion, first = body_motion(skeleton(), tmp_path), character(skeleton(turn=np.eye(3)), tmp_path)
     (own,), _ = write_motion(Job(motion, first, poses("right", "left")),
                              output_paths(first, ("right", "left"), tmp_path / "own", ["glb"], False))  # fmt: skip
     _tilt(own)
-    character = read_gltf_character(own)
-    target = gltf_avatar(character, own, Reading(Path(".")))
+    content = read_gltf_character(own)
+    target = gltf_character(own, content, Reading(Path(".")))
     made = {side: rotations(FRAMES, 5, 3, seed=seed, angle=1.5).numpy() for seed, side in ((8, "right"), (9, "left"))}
     job = Job(motion, target, made)
     (glb,), _ = write_motion(job, output_paths(target, ("right", "left"), tmp_path / "new", ["glb"], False))
@@ -167,7 +167,7 @@ def _quaternion(turn: np.ndarray) -> list[float]:
 def test_mano_parameters_and_bvh_and_glb_agree(tmp_path, mano_models, mano_axes, side):
     model = ManoHand.load(mano_models, mano_axes, side)
     shape = np.linspace(-1, 1, 10)
-    target = mano_avatar(model, shape, mano_models)
+    target = mano_character(model, shape, mano_models)
     motion = body_motion(skeleton(), tmp_path)
     job = Job(motion, target, poses(side))
     paths, _ = write_motion(job, output_paths(target, (side,), tmp_path / "o", ["mano", "bvh", "glb"], False))
@@ -187,10 +187,10 @@ def test_mano_parameters_and_bvh_and_glb_agree(tmp_path, mano_models, mano_axes,
 
 
 def test_targets_that_cannot_be_written_are_refused(tmp_path):
-    target = avatar(skeleton(), tmp_path)
+    target = character(skeleton(), tmp_path)
     with pytest.raises(InputError, match="MANO target"):
         check_target(target, ["mano"])
-    bare = type(target)("bare", tmp_path / "bare.bvh", "skeleton", target.skeletons, target.hands)
+    bare = type(target)("bare", tmp_path / "bare.bvh", "skeleton", target.hands)
     for kind in ("glb", "fbx"):
         with pytest.raises(InputError, match="weights"):
             check_target(bare, [kind])
@@ -198,7 +198,7 @@ def test_targets_that_cannot_be_written_are_refused(tmp_path):
 
 
 def test_nothing_half_written(tmp_path, monkeypatch):
-    motion, target = body_motion(skeleton(), tmp_path), avatar(skeleton(), tmp_path)
+    motion, target = body_motion(skeleton(), tmp_path), character(skeleton(), tmp_path)
     made = poses("right", "left")
     made["left"] = np.full_like(made["left"], np.nan)
     folder = tmp_path / "new"
@@ -216,7 +216,7 @@ def test_fbx_is_read_back_by_blender(tmp_path):
         pytest.skip(str(error))
     if command is None:
         pytest.skip("no Blender here (S2H_BLENDER, PATH, .venv-blender)")
-    motion, target = body_motion(skeleton(), tmp_path), avatar(skeleton(seed=3), tmp_path)
+    motion, target = body_motion(skeleton(), tmp_path), character(skeleton(seed=3), tmp_path)
     job = Job(motion, target, poses("right", "left"))
     (fbx, glb), _ = write_motion(job, output_paths(target, ("right", "left"), tmp_path / "o", ["fbx", "glb"], False))
     expected = job.whole(("right", "left")).bvh
@@ -277,7 +277,7 @@ def test_khronos_validator_was_used():
 
 
 def test_write_into_gltf_needs_a_skin(tmp_path):
-    motion, first = body_motion(skeleton(), tmp_path), avatar(skeleton(), tmp_path)
+    motion, first = body_motion(skeleton(), tmp_path), character(skeleton(), tmp_path)
     (own,), _ = write_motion(Job(motion, first, poses("right", "left")),
                              output_paths(first, ("right", "left"), tmp_path / "own", ["glb"], False))  # fmt: skip
     content, buffers = read_container(own)

@@ -7,7 +7,8 @@ import pytest
 import torch
 import yaml
 
-from data.character.mesh_file import hand_mesh, load_character
+from data.character.reading import read_annotated
+from data.dataset import character_files
 from data.formats.bvh import read_bvh
 from data.open_hands.build import Plan, build
 from data.open_hands.library import SPLITS, OpenHands
@@ -39,8 +40,8 @@ def motion(root, name, side):
         mano = ManoHand.load(root / "models", root / "finger_data" / "mano_finger_axis.pkl", side, torch.float64)
         hand = mano.with_shape(torch.as_tensor(betas[:1]).double())
     else:
-        character = load_character(root / "finger_data", name)
-        offsets, axes = (torch.as_tensor(np.asarray(x[side])).double() for x in (character.offsets, character.axes))
+        own = read_annotated(*character_files(root / "finger_data", name)).hand(side)
+        offsets, axes = (torch.as_tensor(part).double() for part in (own.rest.offsets, own.axes))
         hand = offset_hand(offsets, axes, side)
     return bvh, hand.with_local_rotations(local)
 
@@ -96,13 +97,13 @@ def test_rest_hands_point_the_right_way_and_are_in_centimetres(tree):
     root, _ = tree
     splits, _ = names_of(root)
     for name in splits["train"]["mixamo"]:
-        character = load_character(root / "finger_data", name)
+        character = read_annotated(*character_files(root / "finger_data", name))
         for side, sign in (("right", -1), ("left", 1)):
-            middle = character.offsets[side][1]
+            middle = character.hands[side].rest.offsets[1]
             assert 4 < sign * middle[0] < 16 and abs(middle[2]) < 1
-            roots = fingers_of(torch.as_tensor(np.asarray(character.offsets[side])))[:, 0]
+            roots = fingers_of(torch.as_tensor(np.asarray(character.hands[side].rest.offsets)))[:, 0]
             assert roots[3, 2] > roots[2, 2], "the index's side is the thumb's side, +z"
-            mesh = hand_mesh(character, side)
+            mesh = character.hand(side).surface
             np.testing.assert_allclose(np.asarray(mesh.weights).sum(1), 1, atol=1e-5)
 
 

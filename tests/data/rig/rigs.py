@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from data.character.character import Avatar, Skin, character_hand, hand_surface
-from data.rig import find_hand
-from data.rig.hand_rig import Skeleton, hand_rig
+from data.character.character import Character, make_character
+from data.formats.skeleton import Skeleton, Skin
 from model.topology import FINGERS
 from tests.helpers import plausible_offsets
 
@@ -54,19 +53,18 @@ def skeleton(
                 parents.append(above)
                 heads.append(place)
                 above = len(names) - 1
-    return Skeleton(tuple(names), np.array(parents), scale * np.array(heads), {})
+    return Skeleton(tuple(names), np.array(parents), scale * np.array(heads))
 
 
-def avatar(bones: Skeleton, tmp_path, name: str = "Made") -> Avatar:
+def character(bones: Skeleton, tmp_path, name: str = "Made") -> Character:
     """A character with plain axes and a skin of one small triangle round every joint."""
     corners = np.array([[0.4, 0, 0], [0, 0.4, 0], [0, 0, 0.4]])
     vertices = (bones.heads[:, None] + corners).reshape(-1, 3)
     weights = np.repeat(np.eye(len(bones.names), dtype=np.float32), 3, axis=0)
     skin = Skin(vertices, np.arange(len(vertices)).reshape(-1, 3), weights)
-    hands = {}
-    for side in ("right", "left"):
-        rig = hand_rig(bones, find_hand(bones.names, side, "", bones.parents), name)
-        twist = np.array([-1.0 if side == "right" else 1.0, 0, 0])
+    axes = {}
+    for side, sign in (("right", -1.0), ("left", 1.0)):
+        twist = np.array([sign, 0, 0])
         rows = np.stack([twist, np.cross([0.0, 1, 0], twist), [0.0, 1, 0]])
-        hands[side] = character_hand(rig, np.broadcast_to(rows, (5, 4, 3, 3)), hand_surface(skin, rig, bones))
-    return Avatar(name, tmp_path / f"{name}_mesh_data.npz", "character", dict.fromkeys(hands, bones), hands, skin)
+        axes[side] = np.broadcast_to(rows, (5, 4, 3, 3))
+    return make_character(name, tmp_path / f"{name}_mesh_data.npz", bones, skin, axes)

@@ -1,18 +1,22 @@
 """Hands at rest out of skeletons: tips, missing joints, and the turn into the frame of features."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from data.formats.skeleton import Skeleton, Skin
 from data.rig import find_hand
 from data.rig.rest import canonical_turn, rest_hand, turned
-from model.topology import hand_joint_names
+from model.topology import FINGERS, ROOTS, hand_joint_names
+from tests.data.rig import rigs
 from tests.helpers import plausible_offsets
 from utils.errors import InputError
 
 
 def skeleton(side="right", tips=True):
-    """Names, heads (J, 3), and parents of a hand; without tips these are left out."""
+    """A hand, and its offsets; without tips these are left out."""
     offsets = plausible_offsets(side=side).numpy()
     heads = offsets.copy()
     for joint in range(1, 21):
@@ -20,53 +24,107 @@ def skeleton(side="right", tips=True):
     kept = [joint for joint in range(21) if tips or joint == 0 or joint % 4]
     names = hand_joint_names("mixamo", side)
     parents = [-1 if j == 0 else kept.index(0 if j % 4 == 1 else j - 1) for j in kept]
-    return [names[joint] for joint in kept], heads[kept], parents, offsets
+    return Skeleton(tuple(names[joint] for joint in kept), np.array(parents), heads[kept]), heads, offsets
+
+
+def at_rest(bones, side="right", skin=None, source=""):
+    """The hand of a skeleton."""
+    return rest_hand(find_hand(bones.names, side, parents=bones.parents), bones, skin, source)
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_a_complete_hand(side):
-    names, heads, parents, offsets = skeleton(side)
-    rest = rest_hand(find_hand(names, side, parents=parents), heads)
-    assert rest.complete and np.array_equal(rest.turn, np.eye(3))
+    bones, _, offsets = skeleton(side)
+    rest = at_rest(bones, side)
+    assert rest.complete and not rest.made_up.any() and np.array_equal(rest.turn, np.eye(3))
     np.testing.assert_allclose(rest.offsets, offsets, atol=1e-12)
+    np.testing.assert_allclose(rest.whole_offsets, offsets, atol=1e-12)
+
+
+def last_bones(bones):
+    """Numbers of the last bones of the five fingers."""
+    return [bones.names.index(hand_joint_names("mixamo", "right")[4 * finger + 3]) for finger in range(5)]
 
 
 def test_tips_from_tails():
-    names, heads, parents, offsets = skeleton(tips=False)
-    _, all_heads, _, _ = skeleton()
-    tails = np.full_like(heads, np.nan)
-    for finger in range(5):
-        tails[names.index(hand_joint_names("mixamo", "right")[4 * finger + 3])] = all_heads[4 * finger + 4]
-    rest = rest_hand(find_hand(names, "right", parents=parents), heads, tails)
+    bones, heads, offsets = skeleton(tips=False)
+    tails = np.full_like(bones.heads, np.nan)
+    tails[last_bones(bones)] = heads[4::4]
+    rest = at_rest(replace(bones, tails=tails))
     np.testing.assert_allclose(rest.offsets, offsets, atol=1e-12)
+    assert not rest.made_up.any()
+
+
+def test_tips_from_joints_that_hang_on_the_last_bones():
+    bones, heads, offsets = skeleton(tips=False)
+    names = (*bones.names, *(f"x{finger}" for finger in range(5)))
+    parents = np.concatenate([bones.parents, last_bones(bones)])
+    rest = at_rest(Skeleton(names, parents, np.concatenate([bones.heads, heads[4::4]])))
+    np.testing.assert_allclose(rest.offsets, offsets, atol=1e-12)
+
+
+def skin_to(bones, heads):
+    """Three vertices along each last bone, and one beside it that another bone carries for the most part."""
+    vertices, weights = [], []
+    for finger, bone in enumerate(last_bones(bones)):
+        for share in (0.0, 0.5, 1.0):
+            vertices.append(bones.heads[bone] + share * (heads[4 * finger + 4] - bones.heads[bone]))
+            weights.append(np.eye(len(bones.names))[bone])
+        vertices.append(bones.heads[bone] + [0, 90, 0])
+        weights.append(0.4 * np.eye(len(bones.names))[bone] + 0.6 * np.eye(len(bones.names))[0])
+    return Skin(np.array(vertices), np.zeros((0, 3), int), np.array(weights))
 
 
 def test_tips_from_skin():
-    names, heads, parents, offsets = skeleton(tips=False)
-    _, all_heads, _, _ = skeleton()
-    vertices, weights = [], []
-    for finger in range(5):
-        bone = names.index(hand_joint_names("mixamo", "right")[4 * finger + 3])
-        for share in (0.0, 0.5, 1.0):
-            vertices.append(heads[bone] + share * (all_heads[4 * finger + 4] - heads[bone]))
-            weights.append(np.eye(len(names))[bone])
-        vertices.append(heads[bone] + [0, 90, 0])  # carried by another bone for the most part
-        weights.append(0.4 * np.eye(len(names))[bone] + 0.6 * np.eye(len(names))[0])
-    rest = rest_hand(find_hand(names, "right", parents=parents), heads, None, np.array(vertices), np.array(weights))
+    bones, heads, offsets = skeleton(tips=False)
+    rest = at_rest(bones, skin=skin_to(bones, heads))
     np.testing.assert_allclose(rest.offsets, offsets, atol=1e-12)
+    assert rest.complete and not rest.made_up.any()
 
 
-def test_a_tip_of_which_nothing_is_known_is_missing():
-    names, heads, parents, _ = skeleton(tips=False)
-    rest = rest_hand(find_hand(names, "right", parents=parents), heads)
-    assert np.flatnonzero(~rest.present).tolist() == [4, 8, 12, 16, 20]
-    assert (rest.offsets[[4, 8]] == 0).all()
+def test_tails_come_before_skin():
+    bones, heads, offsets = skeleton(tips=False)
+    tails = np.full_like(bones.heads, np.nan)
+    tails[last_bones(bones)[0]] = heads[4] + [0, 1, 0]
+    rest = at_rest(replace(bones, tails=tails), skin=skin_to(bones, heads))
+    np.testing.assert_allclose(rest.offsets[4], offsets[4] + [0, 1, 0], atol=1e-12)
+    np.testing.assert_allclose(rest.offsets[8], offsets[8], atol=1e-12)
+
+
+def test_a_tip_of_which_nothing_is_known_is_made_up():
+    bones, _, offsets = skeleton(tips=False)
+    rest = at_rest(bones)
+    assert rest.complete and np.flatnonzero(rest.made_up).tolist() == [4, 8, 12, 16, 20]
+    np.testing.assert_allclose(rest.offsets[4::4], 0.85 * offsets[3::4], atol=1e-12)
+
+
+def test_joints_of_a_short_finger_lie_between_its_last_one_and_its_tip():
+    bones, heads, _ = skeleton()
+    kept = [joint for joint in range(21) if joint != 3]
+    parents = np.array([kept.index(p) if p != 3 else kept.index(2) for p in bones.parents[kept] if p >= 0])
+    short = Skeleton(tuple(bones.names[j] for j in kept), np.concatenate([[-1], parents]), heads[kept])
+    hand = replace(find_hand(bones.names, "right", parents=bones.parents), indices=(*range(3), None, *range(3, 20)))
+    rest = rest_hand(hand, short)
+    assert np.flatnonzero(~rest.present).tolist() == np.flatnonzero(rest.made_up).tolist() == [3]
+    np.testing.assert_allclose(rest.positions[3], (heads[2] + heads[4]) / 2, atol=1e-12)
+    np.testing.assert_allclose(rest.offsets[4], heads[4] - heads[2], atol=1e-12)
+
+
+@pytest.mark.parametrize("missing", ["pinky", "index", "thumb"])
+def test_missing_fingers_lie_beside_their_neighbour(missing):
+    bones = rigs.skeleton(without=(missing,))
+    rest, finger = at_rest(bones), FINGERS.index(missing)
+    own = slice(ROOTS[finger], ROOTS[finger] + 4)
+    assert not rest.present[own].any() and rest.present.sum() == 17 and rest.made_up[own].all()
+    assert (rest.offsets[own] == 0).all()
+    whole = at_rest(rigs.skeleton())
+    assert np.linalg.norm(rest.joints[own] - whole.joints[own], axis=1).max() < 5.0  # centimetres from a real one
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("missing", [(), (9, 10, 11, 12), (1, 2, 3, 4)])
 def test_hands_that_point_elsewhere_are_turned_back(side, missing):
-    _, heads, _, _ = skeleton(side)
+    _, heads, _ = skeleton(side)
     present = np.array([joint not in missing for joint in range(21)])
     own = canonical_turn(heads, present, side)
     assert np.array_equal(own, np.eye(3))
@@ -82,12 +140,23 @@ def test_hands_that_point_elsewhere_are_turned_back(side, missing):
 
 
 def test_a_palm_without_a_plane():
-    names, heads, parents, _ = skeleton()
+    bones, _, _ = skeleton()
     with pytest.raises(InputError, match="a.npz: expected the roots of the right hand's fingers to span a palm"):
-        rest_hand(find_hand(names, "right", parents=parents), heads * [1, 0, 0], source="a.npz")
+        at_rest(replace(bones, heads=bones.heads * [1, 0, 0]), source="a.npz")
 
 
 def test_nothing_is_done_to_vectors_in_the_frame_of_features():
     vectors = np.ones((3, 3), np.float32)
     assert turned(vectors, np.eye(3)) is vectors
     assert turned(vectors, Rotation.random(random_state=0).as_matrix()).dtype == np.float32
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_a_turned_hand_comes_back_into_the_convention(side):
+    turn = Rotation.from_rotvec(np.radians(80) * np.array([0.2, 0.5, 1.0]) / np.linalg.norm([0.2, 0.5, 1.0]))
+    rest = at_rest(rigs.skeleton(turn=turn.as_matrix()), side)
+    assert np.allclose(rest.turn @ rest.turn.T, np.eye(3)) and np.linalg.det(rest.turn) == pytest.approx(1)
+    assert np.allclose(canonical_turn(rest.joints, rest.present, side), np.eye(3))
+    flat, offsets = plausible_offsets(side=side).numpy()[1:], rest.offsets[1:]
+    cosines = (offsets * flat).sum(1) / np.linalg.norm(offsets, axis=1) / np.linalg.norm(flat, axis=1)
+    assert np.degrees(np.arccos(cosines)).max() < 15

@@ -8,18 +8,22 @@ import numpy as np
 import pytest
 import torch
 from pytorch3d.transforms import quaternion_to_matrix
+from scipy.spatial.transform import Rotation
 
+from data.character.recognised import recognised
 from data.features.file import open_features
 from data.features.row import split
 from data.formats.bvh import Bvh, read_bvh, write_bvh
+from data.formats.skeleton import Skeleton, bvh_skeleton
 from data.mixhand import MixHandDataModule
 from data.rig import find_hand
 from data.rig.rest import rest_hand
-from data.rig.rotations import hand_rotations, recognised
+from data.rig.rotations import file_rotations, hand_rotations
 from model.asrn import ASRN
 from model.rotations import unit
 from model.topology import TIPS
 from run.preprocess_mixhand import preprocess
+from tests.data.rig.rigs import skeleton
 from tests.data.rig.schemes import SCHEMES, WEBXR, made
 from tests.helpers import SMALL, rotations, set_weights
 from utils.errors import InputError
@@ -79,9 +83,57 @@ def test_motion_that_lacks_what_the_character_has():
     whole, bare = made(SCHEMES["mixamo"]), made(SCHEMES["mixamo"], without=("pinky",))
     motion = motion_of(bare)
     heads = np.random.default_rng(0).normal(size=(len(whole.names), 3))
-    rest = rest_hand(find_hand(whole.names, "right", parents=whole.parents), heads)
+    bones = Skeleton(tuple(whole.names), np.array(whole.parents), heads)
+    rest = rest_hand(find_hand(whole.names, "right", parents=whole.parents), bones)
     with pytest.raises(InputError, match="a.bvh: expected the motion of all joints.* found none for 3 of them .pinky"):
         hand_rotations(motion, find_hand(bare.names, "right", parents=bare.parents), rest, "a.bvh")
+
+
+def hand_of(bones, side="right"):
+    """The map and the rest of a hand of a made-up body."""
+    found = find_hand(bones.names, side, parents=bones.parents)
+    return found, rest_hand(found, bones)
+
+
+def written(bones, turned, frames):
+    """A motion in which some joints turn."""
+    turns = np.broadcast_to(np.eye(3), (frames, len(bones.names), 3, 3)).copy()
+    for joint, values in turned.items():
+        turns[:, joint] = values
+    return Bvh.from_rotations(bones.names, bones.parents, bones.offsets, turns, frame_time=0.1)
+
+
+TURN = Rotation.from_euler("xyz", [80, 20, 50], degrees=True).as_matrix()
+
+
+@pytest.mark.parametrize("options", [{}, {"turn": TURN}, {"tips": False}, {"metacarpals": True}])
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_rotations_there_and_back(options, side):
+    bones = skeleton(**options)
+    found, rest = hand_of(bones, side)
+    local = rotations(4, 5, 3, seed=3).numpy()
+    turned = file_rotations(found, rest, local)
+    assert set(turned) == set(found.moved)
+    again = hand_rotations(written(bones, turned, 4), found, rest)[:, 1:].reshape(4, 5, 4, 3, 3)[:, :, :3]
+    np.testing.assert_allclose(again, local, atol=1e-6)
+
+
+def test_a_metacarpals_rotation_is_folded_into_the_joint_below():
+    bones = skeleton(metacarpals=True)
+    found, rest = hand_of(bones)
+    palm, root = (bones.names.index(f"RightHandIndex{end}") for end in ("Metacarpal", "1"))
+    first, second = rotations(2, seed=8).numpy()
+    folded = hand_rotations(written(bones, {palm: first, root: second}, 1), found, rest)[:, 1:]
+    np.testing.assert_allclose(folded[0, 12], first @ second, atol=1e-9)
+    back = file_rotations(found, rest, folded.reshape(1, 5, 4, 3, 3)[:, :, :3])
+    np.testing.assert_allclose(back[palm][0], np.eye(3), atol=1e-9)
+    np.testing.assert_allclose(back[root][0], first @ second, atol=1e-9)
+
+
+def test_nothing_is_written_for_missing_fingers():
+    bones = skeleton(without=("pinky",))
+    turned = file_rotations(*hand_of(bones), rotations(2, 5, 3, seed=9).numpy())
+    assert all("Pinky" not in bones.names[joint] for joint in turned) and len(turned) == 16
 
 
 def test_maps_that_are_equal_are_printed_once(tmp_path):
@@ -99,10 +151,7 @@ def test_maps_that_are_equal_are_printed_once(tmp_path):
 
 def prepare(folder: Path, name: str, motion: Bvh) -> None:
     """A folder to preprocess, made of a motion: a character with its skeleton, and axes from its bones."""
-    heads = motion.offsets.copy()
-    for joint, parent in enumerate(motion.parents):
-        if parent >= 0:
-            heads[joint] += heads[parent]
+    heads = bvh_skeleton(motion).heads
     count = len(motion.joint_names)
     (folder / "finger_data").mkdir(parents=True)
     names = np.array(motion.joint_names)
@@ -113,7 +162,7 @@ def prepare(folder: Path, name: str, motion: Bvh) -> None:
     )  # fmt: skip
     axes = {}
     for side, key in (("right", "rhand"), ("left", "lhand")):
-        rest = rest_hand(find_hand(motion.joint_names, side, parents=motion.parents), heads)
+        rest = rest_hand(find_hand(motion.joint_names, side, parents=motion.parents), bvh_skeleton(motion))
         bones = torch.from_numpy(rest.offsets)[1:].unflatten(0, (5, 4))
         bones = bones @ torch.from_numpy(rest.turn)  # axes are stored in the character's own frame
         up = torch.from_numpy(rest.turn.T @ [0.0, 1.0, 0.0])

@@ -3,16 +3,17 @@ import pytest
 import torch
 
 from data.open_hands.anatomy import finger_axes
+from model.asrn import ASRN
 from model.hands import offset_hand
 from model.kinematics import tbs_from_angles
 from model.limits import JointLimits
 from model.mano import ManoHand
 from model.metrics import gap_closed, semantic_similarity
 from model.optimizer.curvature import linearised, objective
-from model.optimizer.search import OptimizerSettings, _Part, optimise, optimise_hands, wanted_pairs
+from model.optimizer.search import OptimizerSettings, _Part, optimise, wanted_pairs
 from model.semantics import SourceDirections
 from model.topology import DOMAINS, PINKY, SIDES, THUMB, TIPS
-from tests.helpers import plausible_offsets
+from tests.helpers import SMALL, loss_features, pair, plausible_offsets
 
 TYPES = [torch.float32, torch.float64]
 
@@ -271,9 +272,8 @@ class TestSearch:
         source, target = hands()
         coords = source.with_tbs(tbs_from_angles(motion(1, 6))).semantic_matrix()
         begin = target.with_tbs(tbs_from_angles(motion(1, 6, seed=7)))
-        features = type("Features", (), {"semantic_matrix": coords, "tbs": None})
         scores = [
-            cosines(coords, optimise_hands(target, features, OptimizerSettings(iterations=n), start=begin))[0]
+            cosines(coords, optimise(target, coords, begin.tbs, OptimizerSettings(iterations=n)))[0]
             for n in (0, 1, 3, 12)
         ]
         assert scores[0] < scores[1] < scores[3]
@@ -299,11 +299,20 @@ class TestMissingJoints:
         assert (found.tbs[..., others, :, :, :] - start[..., others, :, :, :]).abs().max() > 1e-3
 
 
-def test_gap_closed():
-    copy, optimum = torch.tensor([0.9, 0.9, 0.94]), torch.tensor([0.94, 0.94, 0.94])
-    found = gap_closed(torch.tensor([0.93, 0.89, 0.94]), copy, optimum)
-    assert torch.allclose(found[:2], torch.tensor([0.75, -0.25]), atol=1e-5)
-    assert found[2].isnan()
+class TestTestLoop:
+    def test_beside_the_network(self, golden, mano_models, mano_axes):
+        features = loss_features(golden)
+        model = ASRN(**SMALL, smplx_model_path=str(mano_models), mano_axis_path=str(mano_axes))
+        model.log_dict = lambda *args, **kwargs: None
+        batch = pair(features["mixamo"], features["mano"])
+        model.test_step(batch, 0)
+        assert set(model.test_records) == {"rotation_copy", "tbs_copy", "asrn"}
+
+    def test_gap_closed(self):
+        copy, optimum = torch.tensor([0.9, 0.9, 0.94]), torch.tensor([0.94, 0.94, 0.94])
+        found = gap_closed(torch.tensor([0.93, 0.89, 0.94]), copy, optimum)
+        assert torch.allclose(found[:2], torch.tensor([0.75, -0.25]), atol=1e-5)
+        assert found[2].isnan()
 
 
 class TestErrors:

@@ -17,8 +17,8 @@ import pytest
 from data.axes.annotation import Annotation
 from data.axes.estimate import estimate_axes
 from data.axes.evidence import degrees_between
-from data.axes.hand import character_hand
-from data.character.mesh_file import read_character, read_finger_axes
+from data.axes.files import read_finger_axes
+from data.character.reading import read_mesh_character
 from model.topology import MIDDLE, RING
 from run.axes.page import AnnotationPage
 from run.calculate_mixamo_axis import calculate
@@ -115,7 +115,7 @@ class Page:
 @pytest.mark.slow
 def test_keys_and_buttons_annotate_save_and_resume(mesh, browser, tmp_path):
     output = tmp_path / "Aj_finger_axis.pkl"
-    start = estimate_axes(character_hand(read_character(mesh, None), "right")).axes
+    start = estimate_axes(read_mesh_character(mesh).hand("right").bare).axes
     with served(mesh, output) as (process, url):
         page = Page(browser, url)
         page.until("Aj: right middle")
@@ -153,7 +153,7 @@ def test_keys_and_buttons_annotate_save_and_resume(mesh, browser, tmp_path):
 @pytest.fixture
 def page(mesh, tmp_path):
     """The page's server in this process."""
-    estimates = [estimate_axes(character_hand(read_character(mesh, None), side)) for side in ("right", "left")]
+    estimates = [estimate_axes(read_mesh_character(mesh).hand(side).bare) for side in ("right", "left")]
     session = Annotation(
         estimates, tmp_path / "axes.npz", lambda axes: {f"{s[0]}hand": a for s, a in axes.items()}, ""
     )

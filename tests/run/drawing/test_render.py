@@ -7,7 +7,7 @@ from PIL import Image
 
 from run.drawing.bones import bone_mesh
 from run.drawing.figure import HandCell, hand_grid, printable
-from run.drawing.render import CLOSED, COLORS, OPEN, Box, Mesh, camera, fit_box, render_mesh, render_scene, save_png
+from run.drawing.render import CLOSED, OPEN, Box, Mesh, camera, color_of, fit_box, render_mesh, render_scene, save_png
 from utils.raster import turned_outwards, vertex_normals, visible_faces
 
 CUBE_FACES = np.array(
@@ -265,13 +265,13 @@ def test_grid_has_the_colours_and_marks_of_its_cells():
     for gap, closed in ((0.0, True), (0.4, False)):
         vertices, faces, tips = hand_of_boxes(open_gap=gap)
         cells.append(HandCell(vertices, faces, 1.0, f"pinch {gap:.2f}", [(tips[0], tips[1], closed)], strong=closed))
-    colors = [COLORS["source"], COLORS["dm"]]
+    colors = [color_of("source"), color_of("dm")]
     page = hand_grid([cells], ["Source", "DM"], ["OK"], colors=colors, cell_width=160, density=1.0, inset=None)
     middle = page.shape[1] - 16 - 160
     left, right = page[:, :middle], page[:, middle:]
     assert near(left, CLOSED).sum() > 40 and near(right, CLOSED).sum() == 0
     assert near(right, OPEN).sum() > 100 and near(left, OPEN).sum() == 0
-    assert near(right, COLORS["dm"], 40).sum() > 10 * near(left, COLORS["dm"], 40).sum()
+    assert near(right, color_of("dm"), 40).sum() > 10 * near(left, color_of("dm"), 40).sum()
     plain = hand_grid([cells], ["Source", "DM"], colors=colors, cell_width=160, density=1.0, inset=None)
     assert plain.shape[1] == 2 * 160 + 32 < page.shape[1]
 

@@ -38,9 +38,9 @@ def test_proportions_of_a_character(shelf):
     reach = [float(hand.vertices(hand.shaped.at_rest())[..., 0].min()) for hand in (own, longer)]
     assert reach[1] < reach[0] - 2.0  # centimetres further out, along −x
     assert longer.palm_length == pytest.approx(own.palm_length)
-    skeleton = longer.avatar.skeletons["right"]
+    skeleton = longer.character.skeleton
     middle = [skeleton.names.index(f"mixamorig:RightHandMiddle{k}") for k in (1, 2)]
-    before = own.avatar.skeletons["right"].heads
+    before = own.character.skeleton.heads
     assert np.linalg.norm(np.subtract(*skeleton.heads[middle])) == pytest.approx(
         1.5 * np.linalg.norm(np.subtract(*before[middle])), rel=1e-5
     )
@@ -85,7 +85,7 @@ def test_fingers_that_are_missing_are_not_drawn(shelf, tmp_path):
     motion = Bvh.from_rotations(names, parents, np.array(offsets), np.tile(np.eye(3), (2, 17, 1, 1)), frame_time=0.1)
     write_bvh(tmp_path / "three.bvh", motion)
     (found,) = read_motions(tmp_path / "three.bvh", shelf.reading)
-    hand = shelf.hand(shelf.add("three", found.avatar))
+    hand = shelf.hand(shelf.add("three", found.character))
     try:
         assert not hand.own.present[ROOTS[PINKY]]
         vertices = hand.vertices(hand.shaped.at_rest())
@@ -96,7 +96,7 @@ def test_fingers_that_are_missing_are_not_drawn(shelf, tmp_path):
 
 
 def test_a_name_that_is_free_again_is_another_hand(shelf):
-    first, second = (shelf.hand(name).avatar for name in ("HandLong0", "HandShort0"))
+    first, second = (shelf.hand(name).character for name in ("HandLong0", "HandShort0"))
     assert shelf.add("guest", first) == "guest"
     before = shelf.hand("guest").palm_length
     shelf.discard("guest")

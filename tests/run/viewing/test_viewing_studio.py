@@ -93,7 +93,7 @@ def test_a_dropped_motion_becomes_the_source(studio, open_small):
     told = studio.drop("C:\\Users\\me\\my clip.bvh", content)
     assert "45 frames at 5 per second" in told
     assert studio.choice.source == studio.choice.clip == "my clip"
-    assert studio.take.source.hand.avatar.kind == "mano"
+    assert studio.take.source.hand.character.kind == "mano"
     studio.drop("my clip.bvh", content)
     assert studio.choice.source == "my clip (2)" and studio.sources[:2] == ["my clip (2)", "my clip"]
     assert studio.work(studio.take, 0.0, ["source", "tbs_copy"])
@@ -104,7 +104,7 @@ def test_a_dropped_character_becomes_the_target(studio):
     name, content = studio.download("tbs_copy", "GLB (skinned)")
     assert name == "HandShort0_clip_tbs_copy.glb"
     studio.drop("hero.glb", content)  # it has a motion too, so it is a source
-    assert studio.choice.source == "hero" and studio.take.source.hand.skin is not None
+    assert studio.choice.source == "hero" and studio.take.source.hand.own.surface is not None
     studio.choose(target="hero", proportions=Proportions(finger_length=1.3))
     assert studio.take.target.name == "hero"
     assert studio.work(studio.take, 0.0, ["tbs_copy"])
@@ -173,7 +173,7 @@ def test_visitors_do_not_see_each_others_files(shelf, methods, open_small):
     one.drop("mine.bvh", content)
     assert "mine" in one.sources and "mine" not in two.sources + shelf.names
     two.drop("mine.bvh", (open_small / "HandLong0" / "clip.bvh").read_bytes())
-    assert (one.take.source.hand.avatar.kind, two.take.source.hand.avatar.kind) == ("mano", "skeleton")
+    assert (one.take.source.hand.character.kind, two.take.source.hand.character.kind) == ("mano", "skeleton")
     one.close()
     assert two.sources[0] == "mine"
     two.close()
@@ -224,7 +224,7 @@ def test_a_stretched_character_is_written_stretched(studio, tmp_path):
     joint = bvh.joint_names.index("mixamorig:RightHandMiddle2")
     own = studio.shelf.hand("HandShort0").shaped.offsets[2].norm()
     assert np.linalg.norm(bvh.offsets[joint]) == pytest.approx(1.5 * float(own), rel=1e-4)
-    armature = read_gltf_character(tmp_path / "long.glb").armature
+    armature = read_gltf_character(tmp_path / "long.glb").skeleton
     heads = armature.heads[[armature.names.index(f"mixamorig:RightHandMiddle{k}") for k in (1, 2)]]
     assert np.linalg.norm(heads[1] - heads[0]) == pytest.approx(1.5 * float(own), rel=1e-3)
 

@@ -1,0 +1,45 @@
+"""The MANO hand as a character."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from data.character.character import Character, CharacterHand
+from data.formats.skeleton import Skeleton, Skin
+from data.rig.hand_map import HandMap, chains_between
+from data.rig.rest import RestHand
+from model.mano import ManoHand
+from model.topology import (
+    BONES_PER_FINGER,
+    JOINTS_PER_FINGER,
+    MANO_BONES,
+    N_FINGERS,
+    N_JOINTS,
+    PARENTS,
+    hand_joint_names,
+)
+
+
+def mano_character(model: ManoHand, shape: np.ndarray, path: Path) -> Character:
+    """The MANO hand (or one of its layout) of a shape (10,), as a character with one hand."""
+    side, betas = model.side, torch.from_numpy(np.asarray(shape, dtype=np.float32))
+    joints = 100.0 * model.with_shape(betas).at_rest().joints.double().numpy()
+    parents = np.array(PARENTS, np.int64)
+    skeleton = Skeleton(hand_joint_names("mano", side), parents, joints)
+    indices = tuple(range(N_JOINTS))
+    hand = HandMap("mano", side, indices, "mano", chains_between(indices, parents))
+    rest = RestHand(side, joints, np.ones(N_JOINTS, bool), np.zeros(N_JOINTS, bool), np.eye(3))
+    made = CharacterHand("MANO", hand, rest, skeleton, model=model, shape=betas)
+    return Character("MANO", path, "mano", {side: made})
+
+
+def mano_skin(hand: CharacterHand) -> Skin:
+    """The surface of a MANO hand at rest, wrist at the origin, with its skinning weights by hand joint."""
+    vertices = 100.0 * hand.shaped.at_rest().vertices().double().numpy()
+    weights = np.zeros((len(vertices), N_JOINTS), np.float32)
+    order = [0, *(1 + JOINTS_PER_FINGER * f + k for f in range(N_FINGERS) for k in range(BONES_PER_FINGER))]
+    weights[:, order] = hand.model.model.lbs_weights[:, [0, *MANO_BONES]].float().numpy()
+    return Skin(vertices, hand.model.faces.astype(np.int64), weights)

@@ -1,0 +1,30 @@
+"""The list of commands, and what holds for each of them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from run.__main__ import commands
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_every_command_is_listed_with_a_line():
+    code = "import runpy, sys; runpy.run_module('run', run_name='__main__'); assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = dict(line.split(maxsplit=1) for line in done.stdout.splitlines()[2:])
+    assert len(listed) == 16 and listed == commands()
+    assert listed["check_mixhand"] == "Check a data set"
+
+
+@pytest.mark.parametrize("name", commands())
+def test_yes_and_no_are_flags(name):
+    """One spelling on all command lines: that of `utils.cli.CommandLine`, or of jsonargparse for the trainings."""
+    text = (ROOT / "run" / f"{name}.py").read_text(encoding="utf-8")
+    assert not re.search(r"store_true|store_false|ActionYesNo|type=bool|argparse\.ArgumentParser\(", text)
+    assert ("CommandLine(" in text) != name.startswith("train_")
