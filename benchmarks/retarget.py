@@ -25,7 +25,7 @@ from model.kinematics import tbs_from_angles
 from model.motion import MotionRetargeting
 from model.streaming import StreamingNetwork
 from model.topology import SIDES
-from run.retarget import Retargeter
+from run.retargeting.retargeter import Retargeter
 
 INPUTS = Path(__file__).parents[1] / "tests" / "golden" / "inputs"
 FRAMES, RATE, LIVE = 10_000, 60.0, 20

@@ -14,7 +14,9 @@ from model.semantics import SourceDirections, palm_length
 from model.topology import N_FINGERS, TIPS
 
 CONTACT = 0.02
-"""Fingertips nearer than this many palm lengths touch."""
+"""Fingertips of a source nearer than this many palm lengths touch: pinch errors are measured there, as published."""
+CLOSED = 3 * CONTACT
+"""Fingertips of a result nearer than this look closed: pictures mark them green. No figure depends on it."""
 S_FINGER_CEILING = 0.95
 """Best possible S_finger: its zero diagonal counts, 20 of 400 cosines."""
 
@@ -110,14 +112,15 @@ def fingertip_gaps(joints: Tensor) -> Tensor:
     return gaps / palm_length(joints).unsqueeze(-1)
 
 
-def gap_closed(method: Tensor, copy: Tensor, optimum: Tensor) -> Tensor:
-    """Which share of what is attainable beyond twist-bend-splay copy a method attains; NaN where nothing is.
+def gap_closed(method: float, copy: float, optimum: float, least: float) -> float | None:
+    """Which share of what is attainable beyond twist-bend-splay copy a method attains; None if that is too little.
 
     Args:
-        method: S_finger or S_palm, ``(...)``; copy: of the twist-bend-splay copy; optimum: of the optimiser.
+        method: S_finger or S_palm of the method; copy, optimum: of the copy and of the optimiser.
+        least: room between them below which a share of it says nothing.
     """
     room = optimum - copy
-    return torch.where(room > 0, (method - copy) / room, torch.nan)
+    return (method - copy) / room if room >= least else None
 
 
 def s_finger_ceiling(similarity: Tensor, present: Tensor | None = None) -> Tensor:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
-from model.hands import PosedHand
+if TYPE_CHECKING:
+    from model.hands import PosedHand
 
 
 def linear_blend_skinning(

@@ -14,30 +14,26 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 
 from data.blender import ADVICE, find_blender
-from data.character.character import Character
 from data.character.reading import Reading, read_character
 from data.formats.rates import check_rate
-from data.motion.mano_file import frame_rate
-from data.motion.reading import MANO_FPS, Motion, find_motions, read_motions
+from data.motion.mano_file import arrays_of, frame_rate
+from data.motion.reading import MANO_FPS, PARAMETERS, Motion, find_motions, read_motions
 from data.motion.writing import FORMATS, Job, check_target, output_paths, skin_missing, write_motion
 from data.rig import read_rig_map
 from model.methods import CLOSING, MAIN, OPTIMUM, named, names, of_kind
-from model.motion import MotionRetargeting, SourceMotion
-from model.network import RetargetingNetwork
-from model.streaming import StreamingNetwork
 from model.topology import N_SHAPE, SIDES
 from run.retargeting.film import Shown, write_motion_film
 from run.retargeting.plan import FILMS, Plan, formats_of, inputs_of, plan_of
 from run.retargeting.report import hand_report, print_reports, write_report
+from run.retargeting.retargeter import Retargeter
 from run.training.callbacks import say
 from run.training.trained import load_network
 from utils.cli import CommandLine, guarded
@@ -89,43 +85,6 @@ def argument_parser() -> CommandLine:
     parser.flag("report", "measure the result: a table, and <name>_report.json")
     add("--film_size", type=int, default=320, metavar="PIXELS", help="height of a hand in mp4 and gif")
     return parser
-
-
-@dataclass(frozen=True)
-class Retargeter:
-    """Everything that stays the same from motion to motion."""
-
-    target: Character
-    method: str
-    network: RetargetingNetwork | None
-    refine: int
-    contacts: bool
-    sides: tuple[str, ...]
-
-    def retargetings(self, motion: Motion) -> dict[str, tuple[SourceMotion, MotionRetargeting]]:
-        """Side → what is to be done, for the hands that source and target both have.
-
-        Raises:
-            InputError: they have none in common.
-        """
-        sides = [side for side in self.sides if side in motion.tracks and side in self.target.hands]
-        if not sides:
-            raise InputError(
-                f"{motion.path}: expected a {' or '.join(self.sides)} hand that {self.target.name} has too, found "
-                f"the {' and '.join(motion.tracks)} hand here and the {' and '.join(self.target.sides)} hand there; "
-                f"change --hands"
-            )
-        result = {}
-        for side in sides:
-            track, hand = motion.tracks[side], self.target.hands[side]
-            network = None if self.network is None else StreamingNetwork(self.network, hand.shaped, hand.shape)
-            mask = torch.from_numpy(track.present & hand.present)
-            source = SourceMotion(track.hand.shaped, track.local, motion.frame_rate)
-            retargeting = MotionRetargeting(
-                self.method, hand.shaped, mask, network, refine=self.refine, contacts=self.contacts
-            )  # fmt: skip
-            result[side] = source, retargeting
-        return result
 
 
 def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
@@ -186,7 +145,7 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
 
 def _lacks_rate(path: Path) -> bool:
     """Whether a file of MANO parameters does not tell its frame rate."""
-    return path.suffix.lower() == ".npz" and frame_rate(path, read_npz(path)) is None
+    return path.suffix.lower() in PARAMETERS and frame_rate(path, arrays_of(path)) is None
 
 
 def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config) -> dict[str, Any]:

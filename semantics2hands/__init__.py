@@ -17,17 +17,17 @@ _HOMES = {
     "retarget": "run.retarget:retarget",
     # read
     "Reading": "data.character.reading:Reading",
-    "read_character": "data.character.reading:read_avatar",
+    "read_character": "data.character.reading:read_character",
     "read_motions": "data.motion.reading:read_motions",
     # hands and what their poses mean
     "OpenHands": "data.open_hands.library:OpenHands",
-    "ManoHand": "model.hands:ManoHand",
+    "ManoHand": "model.mano:ManoHand",
     "offset_hand": "model.hands:offset_hand",
     "tbs_from_angles": "model.kinematics:tbs_from_angles",
     "SemanticMatrix": "model.semantics:SemanticMatrix",
     # retarget
     "SourceMotion": "model.motion:SourceMotion",
-    "Transfer": "model.motion:Transfer",
+    "MotionRetargeting": "model.motion:MotionRetargeting",
     "OptimizerSettings": "model.optimizer:OptimizerSettings",
     "optimise": "model.optimizer:optimise",
     # measure

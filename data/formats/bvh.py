@@ -7,11 +7,12 @@ holds.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from data.formats.rates import check_frame_time
 from utils.errors import InputError
 from utils.files import atomic_write
 
+log = logging.getLogger(__name__)
 CHANNEL_NAMES = tuple(f"{axis}{kind}" for kind in ("position", "rotation", "scale") for axis in "XYZ")
 _CANONICAL = {name.lower(): name for name in CHANNEL_NAMES}
 
@@ -210,7 +212,8 @@ def read_bvh(path: str | os.PathLike) -> Bvh:
     """Read a BVH file.
 
     Joint names may contain spaces and any prefix; channels may differ in order and number from joint to
-    joint; `End Site` blocks may be missing; Windows line ends, tabs and blank lines are accepted.
+    joint; `End Site` blocks may be missing; Windows line ends, tabs and blank lines are accepted; `Frames:` may be
+    one off. Where every OFFSET is 0, position channels say how long bones are.
 
     Raises:
         InputError: the file is missing or is not a complete BVH; the message names the line (counted from 1).
@@ -219,7 +222,8 @@ def read_bvh(path: str | os.PathLike) -> Bvh:
     data, motion, lines, skeleton = _read_hierarchy(path)
     frames, frame_time, start, line_number = _read_motion_header(path, data, motion, lines)
     n_channels = sum(map(len, skeleton.channels))
-    return skeleton.bvh(_read_values(path, data[start:], line_number, frames, n_channels), frame_time)
+    bvh = skeleton.bvh(_read_values(path, data[start:], line_number, frames, n_channels), frame_time)
+    return _placed_by_channels(path, bvh)
 
 
 def read_skeleton(path: str | os.PathLike) -> Bvh:
@@ -415,12 +419,32 @@ def _read_values(path: Path, body: bytes, line: int, frames: int, n_channels: in
     if n_channels == 0:
         raise InputError(f"{path}: expected at least one channel, found none; the file holds no motion")
     values = parse_rows(body, n_channels, path, line)
-    if len(values) != frames:
+    cut = len(values) < frames and not body.rstrip(b" \t").endswith(b"\n")
+    if abs(len(values) - frames) > 1 or cut or not len(values) and frames:
         raise InputError(
             f"{path}: expected {frames} frames as 'Frames:' says, found {len(values)}; "
             "the file is cut short or 'Frames:' is wrong"
         )
+    if len(values) != frames:  # some exporters count one too few or too many
+        log.warning("note: %s: 'Frames:' says %d, found %d whole frames, which are read", path, frames, len(values))
     return values
+
+
+def _placed_by_channels(path: Path, bvh: Bvh) -> Bvh:
+    """Offsets from the position channels (the median over frames), in files that leave every OFFSET at 0."""
+    below = np.flatnonzero(bvh.parents >= 0)
+    if not len(below) or not bvh.n_frames or np.abs(bvh.offsets[below]).max() > 0:
+        return bvh
+    starts = np.cumsum([0, *map(len, bvh.channels)])
+    offsets = bvh.offsets.copy()
+    for joint in below:
+        columns = {name[0]: c for c, name in enumerate(bvh.channels[joint]) if name.endswith("position")}
+        if len(columns) == 3:
+            offsets[joint] = np.median(bvh.values[:, [starts[joint] + columns[axis] for axis in "XYZ"]], axis=0)
+    if not np.abs(offsets[below]).max() > 0:
+        return bvh
+    log.warning("note: %s: every OFFSET is 0; bones are as long as the position channels say", path)
+    return replace(bvh, offsets=offsets)
 
 
 # ----------------------------------------------------------------------------------------------------

@@ -1,14 +1,12 @@
-"""Motions of MANO hands as ``.npz``: pose, shape, frame rate (mathematics §3, §5).
+"""Motions of MANO hands as ``.npz`` and ``.json`` (mathematics §3, §5).
 
-Read are the usual spellings: ``pose`` or ``poses`` (F, 45 or 48) axis-angle in MANO's own order (index, middle, pinky,
-ring, thumb; 48: the wrist first), or ``hand_pose`` (F, 45) with ``global_orient`` (F, 3), or ``local_rotations``
-(F, 15 or 16, 3, 3) in the same order or (F, 21, 3, 3) in hand order; ``shape`` or ``betas`` (10,) or (F, 10);
-``fps``; ``side``.
-``flat_hand_mean`` false: the model's mean pose is added to the fingers, as InterHand2.6M's annotations ask for.
+What may be in them: :mod:`data.motion.captured`. ``flat_hand_mean`` false: the model's mean pose is added to the
+fingers, as InterHand2.6M's annotations ask for.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,18 +14,26 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pytorch3d.transforms import axis_angle_to_matrix, matrix_to_axis_angle
+from pytorch3d.transforms import matrix_to_axis_angle
 
 from data.formats.rates import check_rate
-from model.topology import MANO_BONES, N_SHAPE, SIDES
+from data.motion.captured import (
+    MANO_ORDER,
+    Model,
+    Models,
+    captured_hands,
+    is_captured,
+    named_side,
+    numbers,
+    shape_of,
+    told_rate,
+)  # fmt: skip
+from model.topology import N_SHAPE
 from utils.errors import InputError
 from utils.files import atomic_write
 from utils.safe_read import read_npz
 
-_POSES = ("pose", "poses", "fullpose")
-_RATES = ("fps", "frame_rate", "mocap_frame_rate", "mocap_framerate")
-_ORDER = [bone - 1 for bone in MANO_BONES]
-"""For each of the 15 rotating joints in hand order, its place in MANO's pose."""
+LARGEST_JSON = 1 << 28
 _SINGLE = 1e-4
 
 
@@ -49,7 +55,7 @@ class ManoMotion:
 
 def frame_rate(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> float | None:
     """Frames per second as the file says; None if it does not. Raises InputError if it says something else."""
-    told = next((np.ravel(arrays[key])[0] for key in _RATES if key in arrays and arrays[key].size), None)
+    told = told_rate(arrays)
     if told is None:
         return None
     try:
@@ -60,100 +66,108 @@ def frame_rate(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> flo
 
 
 def read_mano_motion(path: str | os.PathLike, hands_mean: np.ndarray | None = None) -> ManoMotion:
-    """Read a motion of a MANO hand.
+    """The only hand of a file, or the right one of two.
 
     Args:
-        path: the ``.npz``.
+        path: ``.npz`` or ``.json``.
         hands_mean: (45,) mean pose of the model, needed where the file says ``flat_hand_mean`` false.
 
     Raises:
         InputError: there is no pose in the file, or an array has another shape or is not finite.
     """
-    path = Path(path)
-    arrays = read_npz(path)
-    local, wrist = _rotations(path, arrays, hands_mean)
-    shape, varying = _shape(path, arrays, len(local))
-    rate = frame_rate(path, arrays)
-    side = str(np.ravel(arrays["side"])[0]).lower() if "side" in arrays and arrays["side"].size else None
-    if side is not None and side not in SIDES:
-        raise InputError(f"{path}: expected side to be right or left, found {side[:40]!r}")
-    return ManoMotion(local, wrist, shape, rate, side, varying)
 
-
-def is_mano_motion(arrays: dict[str, np.ndarray]) -> bool:
-    """The arrays of an ``.npz`` are those of a MANO motion."""
-    return any(key in arrays for key in (*_POSES, "hand_pose", "local_rotations"))
-
-
-def _rotations(path: Path, arrays: dict, hands_mean: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    if not is_mano_motion(arrays):
-        raise InputError(
-            f"{path}: expected a MANO motion with pose (frames, 45 or 48), hand_pose or local_rotations, found "
-            f"{', '.join(list(arrays)[:8]) or 'nothing'}"
-        )
-    if "local_rotations" in arrays and not any(key in arrays for key in (*_POSES, "hand_pose")):
-        return _matrices(path, _numbers(path, "local_rotations", arrays["local_rotations"]))
-    if "hand_pose" in arrays:
-        fingers = _numbers(path, "hand_pose", arrays["hand_pose"])
-        wrist = _numbers(path, "global_orient", arrays.get("global_orient", np.zeros((len(fingers), 3))))
-        pose = np.concatenate([wrist.reshape(len(wrist), -1), fingers.reshape(len(fingers), -1)], axis=1)
-    else:
-        key = next(key for key in _POSES if key in arrays)
-        pose = _numbers(path, key, arrays[key])
-    if pose.ndim == 1:
-        pose = pose[None]
-    if pose.ndim != 2 or pose.shape[1] not in (45, 48) or not len(pose):
-        raise InputError(f"{path}: expected a pose of shape (frames, 45) or (frames, 48), found {pose.shape}")
-    if pose.shape[1] == 45:
-        pose = np.concatenate([np.zeros((len(pose), 3)), pose], axis=1)
-    flat = arrays.get("flat_hand_mean")
-    if flat is not None and flat.size and not bool(np.ravel(flat)[0]):
+    def models(_side: str) -> Model:
         if hands_mean is None:
-            raise InputError(f"{path}: its poses are relative to MANO's mean pose; give the model with --smplx_path")
-        pose = pose + np.concatenate([np.zeros(3), hands_mean])
-    turned = axis_angle_to_matrix(torch.from_numpy(pose).reshape(len(pose), 16, 3)).numpy()
-    return turned[:, 1:][:, _ORDER].reshape(len(pose), 5, 3, 3, 3), turned[:, 0]
+            raise InputError("its poses are relative to MANO's mean pose; give the model with --smplx_path")
+        return Model(hands_mean, np.eye(45))
+
+    return next(iter(read_mano_motions(path, models).values()))
 
 
-def _matrices(path: Path, matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if matrices.ndim == 3:
-        matrices = matrices[None]
-    if (
-        matrices.ndim != 4
-        or matrices.shape[1] not in (15, 16, 21)
-        or matrices.shape[2:] != (3, 3)
-        or not len(matrices)
-    ):
-        raise InputError(f"{path}: expected local_rotations (frames, 15, 16 or 21, 3, 3), found {matrices.shape}")
-    error = np.abs(matrices @ np.swapaxes(matrices, -1, -2) - np.eye(3)).max()
-    if error > 1e-3 or (np.linalg.det(matrices) < 0).any():
-        raise InputError(f"{path}: expected rotations in local_rotations, found matrices that are none")
-    frames, count = matrices.shape[:2]
-    if count == 21:
-        fingers = matrices[:, 1:].reshape(frames, 5, 4, 3, 3)[:, :, :3]
-        return fingers, matrices[:, 0]
-    wrist = matrices[:, 0] if count == 16 else np.broadcast_to(np.eye(3), (frames, 3, 3))
-    return matrices[:, count - 15 :][:, _ORDER].reshape(frames, 5, 3, 3, 3), wrist
+def read_mano_motions(
+    path: str | os.PathLike, models: Models, arrays: Mapping[str, np.ndarray] | None = None
+) -> dict[str, ManoMotion]:
+    """Read the motions of one MANO hand or of two.
+
+    Args:
+        path: ``.npz`` or ``.json``; its name tells the side where the content does not.
+        models: side → what the model of that side says about poses.
+        arrays: of the file, if they are read already.
+
+    Returns:
+        Side → motion, right before left.
+
+    Raises:
+        InputError: there is no pose in the file, or an array has another shape or is not finite.
+    """
+    path = Path(path)
+    arrays = arrays_of(path) if arrays is None else arrays
+    rate = frame_rate(path, arrays)
+    try:
+        hands = captured_hands(arrays, "left" if "left" in path.stem.lower() else None, models)
+        told = named_side(arrays)
+        motions = {}
+        for side, hand in hands.items():
+            shape, varying = _shape(arrays, side, len(hand.local))
+            known = side if len(hands) > 1 or "is_right" in arrays else told
+            motions[side] = ManoMotion(hand.local, hand.wrist, shape, rate, known, varying)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return motions
 
 
-def _shape(path: Path, arrays: dict, frames: int) -> tuple[np.ndarray | None, bool]:
-    key = next((key for key in ("shape", "betas") if key in arrays), None)
-    if key is None:
+def is_mano_motion(arrays: Mapping[str, np.ndarray]) -> bool:
+    """The arrays of a file are those of a MANO motion."""
+    return is_captured(arrays)
+
+
+def arrays_of(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz``, or of a ``.json`` with one array a key or one object a frame; what is inside an
+    object is called ``right.pose``."""
+    if path.suffix.lower() != ".json":
+        return read_npz(path)
+    if not path.is_file():
+        raise InputError(f"{path}: expected a file, found {'a folder' if path.is_dir() else 'nothing'}")
+    if path.stat().st_size > LARGEST_JSON:
+        raise InputError(f"{path}: expected at most {LARGEST_JSON >> 20} MB of JSON, found more; write it as .npz")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: this is not JSON ({str(error)[:80]}); write it again") from None
+    if isinstance(content, list) and content and all(isinstance(frame, Mapping) for frame in content):
+        keys = [key for key in content[0] if all(key in frame for frame in content)]
+        content = {key: [frame[key] for frame in content] for key in keys}
+    if not isinstance(content, Mapping):
+        return {"": _array(content)}
+    flat = {
+        name if inner is None else f"{name}.{inner}": value
+        for name, given in content.items()
+        for inner, value in (given.items() if isinstance(given, Mapping) else [(None, given)])
+    }
+    return {str(name): _array(value) for name, value in flat.items()}
+
+
+def _array(value: object) -> np.ndarray:
+    """A JSON value as an array; null is NaN. What has no shape becomes an array of text, which no pose is."""
+    try:
+        array = np.array(value)
+        return np.array(value, dtype=np.float64) if array.dtype == object else array
+    except (ValueError, TypeError):
+        return np.array("")
+
+
+def _shape(arrays: Mapping[str, np.ndarray], side: str, frames: int) -> tuple[np.ndarray | None, bool]:
+    inner = {key[len(side) + 1 :]: value for key, value in arrays.items() if key.startswith(f"{side}.")}
+    found = shape_of(inner or arrays)
+    if found is None:
         return None, False
-    shape = _numbers(path, key, arrays[key])
+    key, shape = found[0], numbers(*found)
+    if shape.ndim == 2 and len(shape) == 2 * frames:  # rows of both hands
+        shape = shape[np.ravel(arrays["is_right"] if "is_right" in arrays else np.ones(2 * frames)) > 0.5]
     if shape.shape not in ((N_SHAPE,), (1, N_SHAPE), (frames, N_SHAPE)):
-        raise InputError(f"{path}: expected {key} ({N_SHAPE},) or ({frames}, {N_SHAPE}), found {shape.shape}")
+        raise InputError(f"expected {key} ({N_SHAPE},) or ({frames}, {N_SHAPE}), found {shape.shape}")
     shape = shape.reshape(-1, N_SHAPE)
     return shape.mean(axis=0), bool(np.abs(shape - shape[0]).max() > _SINGLE)
-
-
-def _numbers(path: Path, key: str, values: np.ndarray) -> np.ndarray:
-    if values.dtype.kind not in "fiu":
-        raise InputError(f"{path}: expected numbers in {key}, found {values.dtype}")
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
-        raise InputError(f"{path}: expected finite numbers in {key}, found NaN or infinity in frame {bad[0][0]}")
-    return values.astype(np.float64)
 
 
 def write_mano_motion(path: str | os.PathLike, motion: ManoMotion) -> None:
@@ -165,7 +179,7 @@ def write_mano_motion(path: str | os.PathLike, motion: ManoMotion) -> None:
     frames = len(motion.local)
     turned = np.empty((frames, 16, 3, 3))
     turned[:, 0] = motion.wrist
-    turned[:, [1 + place for place in _ORDER]] = motion.local.reshape(frames, 15, 3, 3)
+    turned[:, [1 + place for place in MANO_ORDER]] = motion.local.reshape(frames, 15, 3, 3)
     local = np.broadcast_to(np.eye(3), (frames, 21, 3, 3)).copy()
     local[:, 0] = motion.wrist
     local[:, 1:].reshape(frames, 5, 4, 3, 3)[:, :, :3] = motion.local

@@ -17,15 +17,19 @@ from data.character.reading import Reading, bvh_character, gltf_character, mano_
 from data.formats.bvh import Bvh, read_bvh
 from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
 from data.formats.skeleton import MESH_END, Skeleton, file_name
-from data.motion.mano_file import is_mano_motion, read_mano_motion
+from data.motion.captured import Model
+from data.motion.mano_file import arrays_of, is_mano_motion, read_mano_motions
 from data.rig.rest import donor_finger
 from data.rig.rotations import hand_rotations
+from model.mano_file import find_model_file, read_mano_arrays
 from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, N_FINGERS, N_SHAPE, ROOTS, WRIST
 from utils.errors import InputError
-from utils.safe_read import read_npy, read_npz
+from utils.safe_read import read_npy
 
 GLTF_FPS = 60.0
-SOURCES = (".bvh", ".fbx", *GLTF_SUFFIXES, ".npz")
+PARAMETERS = (".npz", ".json")
+"""Files of poses of MANO hands."""
+SOURCES = (".bvh", ".fbx", *GLTF_SUFFIXES, *PARAMETERS)
 _ROUNDED = 5e-5
 MANO_FPS = 30.0
 """Frame rate of MANO motions that do not tell theirs."""
@@ -81,7 +85,7 @@ def find_motions(source: Path) -> list[Path]:
         raise InputError(f"{source}: expected a motion file or a folder of them, found nothing; check the path")
     files = [path for path in source.rglob("*") if path.is_file() and path.suffix.lower() in SOURCES]
     files = sorted(path for path in files if not path.name.endswith(MESH_END) and not path.name.startswith("."))
-    files = [path for path in files if path.suffix.lower() != ".npz" or is_mano_motion(read_npz(path))]
+    files = [path for path in files if path.suffix.lower() not in PARAMETERS or is_mano_motion(arrays_of(path))]
     if not files:
         raise InputError(f"{source}: expected motions ({', '.join(SOURCES)}) in this folder, found none")
     return files
@@ -111,7 +115,7 @@ def read_motions(
     kind = path.suffix.lower()
     if kind == ".bvh":
         yield _of_bvh(path.stem, path, read_bvh(path), None, reading, own_hand, scale, fps, shape)
-    elif kind == ".npz":
+    elif kind in PARAMETERS:
         yield _of_mano(path, reading, own_hand, fps, shape)
     elif kind in GLTF_SUFFIXES:
         content = read_gltf_character(path)
@@ -206,13 +210,20 @@ def _mano_of(path: Path, own: Character, reading: Reading, shape: np.ndarray | N
 def _of_mano(
     path: Path, reading: Reading, own_hand: Character | None, fps: float | None, shape: np.ndarray | None
 ) -> Motion:
-    arrays = read_npz(path)
-    relative = "flat_hand_mean" in arrays and not bool(np.ravel(arrays["flat_hand_mean"])[0])
-    named = str(np.ravel(arrays["side"])[0]).lower() if "side" in arrays else ""
-    side = named or ("left" if "left" in path.stem.lower() else "right")
-    motion = read_mano_motion(path, reading.mano_mean(side) if relative else None)
-    own_shape = motion.shape if shape is None else shape
-    whose = own_hand or mano_hands((side,), reading, own_shape)
-    hand = whose.hand(side)
-    track = HandTrack(hand, torch.from_numpy(motion.local).float(), motion.wrist, hand.present)
-    return Motion(path.stem, path, fps or motion.fps or MANO_FPS, {side: track}, whose)
+    """One MANO hand or both."""
+
+    def model(side: str) -> Model:
+        arrays = read_mano_arrays(find_model_file(reading.models, side))
+        return Model(arrays["hands_mean"], arrays["hands_components"])
+
+    motions = read_mano_motions(path, model)
+    first = next(iter(motions.values()))
+    if len({len(motion.local) for motion in motions.values()}) > 1:
+        raise InputError(f"{path}: expected as many frames of both hands; write each hand into a file of its own")
+    whose = own_hand or mano_hands(tuple(motions), reading, first.shape if shape is None else shape)
+    sides = [side for side in motions if side in whose.hands]
+    tracks = {}
+    for side in sides or motions:
+        hand, motion = whose.hand(side), motions[side]
+        tracks[side] = HandTrack(hand, torch.from_numpy(motion.local).float(), motion.wrist, hand.present)
+    return Motion(path.stem, path, fps or first.fps or MANO_FPS, tracks, whose)

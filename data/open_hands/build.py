@@ -23,6 +23,7 @@ from data.open_hands.motion import Solved, angles_over_time, perform, solve_all
 from data.open_hands.shapes import TABLE, HandShapes
 from model.hands import ShapedHand, offset_hand
 from model.kinematics import with_wrist_and_tips
+from model.metrics import CONTACT
 from model.topology import (
     BONES_PER_FINGER,
     N_JOINTS,
@@ -38,8 +39,6 @@ from utils.files import atomic_write, content_hash
 MANIFEST = "open_hands.json"
 CHARACTER_RATE, SUBJECT_RATE = 60.0, 5.0
 """Frames per second."""
-TOUCH = 0.02
-"""Fingertips closer than this (palm lengths) touch: where pinch errors are measured."""
 _CHUNK = 4096
 _SOURCES = ("anatomy", "build", "contacts", "library", "motion", "shapes")
 _WRISTS = {"right": np.array([-60.0, 140.0, 0.0]), "left": np.array([60.0, 140.0, 0.0])}
@@ -201,7 +200,7 @@ def _motion(hand: ShapedHand, angles: np.ndarray) -> Motion:
         state = posed(hand, torch.as_tensor(angles[start : start + _CHUNK]))
         tips = state.joints[:, list(TIPS)]
         apart = torch.cdist(tips, tips) / state.palm_length[:, None, None]
-        touching.append((apart + torch.eye(len(TIPS))).flatten(1).amin(1) < TOUCH)
+        touching.append((apart + torch.eye(len(TIPS))).flatten(1).amin(1) < CONTACT)
         local.append(state.local)
     return Motion(torch.cat(local).numpy(), float(torch.cat(touching).double().mean()))
 

@@ -71,6 +71,12 @@ _WORDS = {
 _LETTERS = {letter: str(number) for number, letter in enumerate("abcde", start=1)}
 """Bones counted by letters: IndexA, IndexB, …"""
 
+_ACCENTS = {
+    code: unicodedata.normalize("NFD", chr(code))[0]
+    for code in range(0xC0, 0x250)
+    if unicodedata.normalize("NFD", chr(code))[0].isascii()
+}
+"""Latin letters with accents → without."""
 _WHOLE = {"mc", "pp", "mp", "dp", "ip"}
 """Words too short to be looked for within others."""
 _PIECES = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+")
@@ -127,7 +133,10 @@ def parse(name: str) -> BoneName:
     """What `name` tells. Names over 200 characters tell nothing."""
     if len(name) > _LONGEST_NAME:
         return BoneName(group=("",))
-    name = _without_accents(unicodedata.normalize("NFKC", name))
+    try:
+        name = unicodedata.normalize("NFKC", name).translate(_ACCENTS)
+    except SystemError:  # a damaged array of NumPy may hold text that no characters are
+        return BoneName(group=("",))
     copy = _COPY.search(name)
     if copy:
         name = name[: copy.start()]
@@ -203,14 +212,6 @@ def _words(name: str) -> list[str]:
         if words[place] == "arm" and words[place - 1] == "fore":
             words[place - 1 : place + 1] = ["forearm"]
     return words
-
-
-def _without_accents(name: str) -> str:
-    """Latin letters without their accents; other scripts as they are."""
-    if name.isascii():
-        return name
-    parts = (unicodedata.normalize("NFD", letter) for letter in name)
-    return "".join(part[0] if part[0].isascii() else letter for part, letter in zip(parts, name, strict=True))
 
 
 @lru_cache(maxsize=8192)

@@ -15,6 +15,7 @@ from data.features.row import HandFeatures
 from data.rig.surface import HandSurface
 from model.batch import HandModels
 from model.hands import PosedHand
+from model.metrics import CLOSED
 from model.skinning import skin_hand
 from model.topology import PARENTS, ROOTS, TIPS
 from run.drawing.bones import bone_mesh
@@ -27,7 +28,6 @@ _LINKS = tuple(zip(_KNUCKLES[:-1], _KNUCKLES[1:], strict=True))
 _PLATES = tuple((0, a, b) for a, b in _LINKS)
 _THICKNESS = 0.09  # of bones, in palm lengths
 _AT_ONCE = 256  # poses that are skinned at once
-CLOSED = 0.06  # fingertips nearer than this many palm lengths look closed: three times what counts as contact
 
 TOUCH_NOTE = f"Fingertips that touch in the source: green where nearer than {CLOSED} palm lengths, red elsewhere"
 

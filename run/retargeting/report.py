@@ -17,7 +17,7 @@ from torch import Tensor
 
 from model.hands import PosedHand
 from model.methods import COPY, named
-from model.metrics import CONTACT
+from model.metrics import CONTACT, gap_closed
 from model.motion import MotionRetargeting, SourceMotion, optimum
 from model.quality import VIOLATION, FrameQuality, frame_quality, jerk
 from model.topology import BONES_PER_FINGER, FINGERS
@@ -77,9 +77,8 @@ def _gap_closed(
     result: dict[str, float | None] = {}
     for name, field in (("S_finger", "s_finger"), ("S_palm", "s_palm")):
         reached, copy = (_mean(getattr(each, field)[some]) for each in (quality, copied))
-        room = _mean(getattr(best, field)) - copy
-        result[f"{name}_optimum"] = _mean(getattr(best, field))
-        result[f"{name}_gap_closed"] = (reached - copy) / room if room > _LEAST_ROOM else None
+        result[f"{name}_optimum"] = optimal = _mean(getattr(best, field))
+        result[f"{name}_gap_closed"] = gap_closed(reached, copy, optimal, _LEAST_ROOM)
     return result
 
 

@@ -27,7 +27,6 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from data.mixhand import MixHandDataModule
-from run.evaluation.statistics import PredictionWriter, ResultsWriter
 from run.training import trusted_config
 from run.training.callbacks import (
     Closing,
@@ -42,6 +41,7 @@ from run.training.callbacks import (
 from run.training.checkpoints import SPECIAL_PATHS, TrustedCheckpoints, display_path, find_checkpoint, last_training
 from run.training.pictures import HandPictures
 from run.training.published_config import SUBCOMMAND_KEYS, read_config, translate
+from run.training.writers import PredictionWriter, ResultsWriter
 from utils.cli import guarded
 from utils.errors import InputError
 from utils.files import check_writable

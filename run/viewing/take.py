@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.metrics import CONTACT, TIP_PAIRS, fingertip_contacts, fingertip_gaps
+from model.metrics import CLOSED, TIP_PAIRS, fingertip_contacts, fingertip_gaps
 from model.motion import SourceMotion
 from model.quality import frame_quality
 from model.topology import TIPS
@@ -29,8 +29,6 @@ LONGEST = 600.0
 PIECE = 48
 """Frames of a piece. Networks see windows that begin every 12 frames, in a piece as in the whole motion."""
 SOURCE = "source"
-CLOSED = 3 * CONTACT
-"""Fingertips nearer than this look closed."""
 _CACHE_BYTES = 256 << 20
 
 

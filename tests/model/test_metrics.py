@@ -5,6 +5,7 @@ from model.hands import offset_hand
 from model.metrics import (
     CONTACT,
     S_FINGER_CEILING,
+    gap_closed,
     joint_error,
     pinch_error,
     s_finger_ceiling,
@@ -124,3 +125,10 @@ def test_the_ceiling_of_hands_with_and_without_a_pinky():
     present[1, :, 9:13] = False
     expected = torch.tensor([1 - 1 / 20, 1 - 1 / 16], dtype=torch.float64)
     torch.testing.assert_close(s_finger_ceiling(similarity, present), expected)
+
+
+def test_gap_closed():
+    """0 is the copy, 1 the optimum; where they are hardly apart, nothing is said."""
+    assert gap_closed(0.93, 0.9, 0.94, 1e-3) == pytest.approx(0.75)
+    assert gap_closed(0.89, 0.9, 0.94, 1e-3) == pytest.approx(-0.25)
+    assert gap_closed(0.94, 0.94, 0.94, 1e-3) is None and gap_closed(0.93, 0.9, 0.904, 5e-3) is None

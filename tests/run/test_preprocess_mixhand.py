@@ -228,8 +228,10 @@ def alone(folder):
     return digests(folder)
 
 
-@pytest.mark.parametrize("backend", ["loky", "dask"])
+@pytest.mark.parametrize("backend", ["loky", "dask", pytest.param("ray", marks=pytest.mark.slow)])
 def test_two_workers_write_the_same(folder, alone, backend, monkeypatch, capsys):
+    if backend == "ray":
+        pytest.importorskip("ray", reason="Ray is not installed (pip install 'ray>=2.40,<3')")
     monkeypatch.setattr(preprocess_mixhand, "SMALL", 0)  # or so little would not be handed to other processes
     run(folder, "--force", "--jobs", "2", "--backend", backend)
     assert digests(folder) == alone

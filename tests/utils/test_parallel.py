@@ -57,5 +57,25 @@ def test_a_backend_that_is_not_installed(backend, module, monkeypatch):
         list(map_unordered(work, [1], 2, backend))
 
 
+@pytest.fixture
+def ray():
+    """Ray, which is not among what the tests install: 260 MB."""
+    return pytest.importorskip("ray", reason="Ray is not installed (pip install 'ray>=2.40,<3')")
+
+
+@pytest.mark.slow
+def test_two_workers_of_ray(ray):
+    done = list(map_unordered(work, range(8), 2, "ray"))
+    assert sorted(one.item for one in done) == list(range(8))
+    assert {one.item: one.result[0] for one in done if one.failure is None} == {n: n**2 for n in range(8) if n != 3}
+    assert [one.failure for one in done if one.item == 3] == ["three: expected something else"]
+    assert os.getpid() not in {one.result[1] for one in done if one.failure is None}
+    with pytest.raises(RuntimeError, match="a defect"):
+        list(map_unordered(work, [1, 50], 2, "ray"))
+    with pytest.raises(InputError, match="worker process was killed.*fewer --jobs"):
+        list(map_unordered(work, [1, 60, 2, 4], 2, "ray"))
+    assert not ray.is_initialized()
+
+
 def test_processors():
     assert processors() >= 1

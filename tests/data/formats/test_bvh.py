@@ -395,6 +395,25 @@ def test_wrong_shapes_and_trees(tmp_path):
 # ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_count_that_is_one_off_is_said(tmp_path, caplog, count):
+    found = read_bvh(save(tmp_path, SMALL.replace("Frames: 2", f"Frames: {count}")))
+    assert same(found, read_bvh(save(tmp_path, SMALL)))
+    assert f"a.bvh: 'Frames:' says {count}, found 2 whole frames" in caplog.text
+
+
+def test_offsets_from_position_channels(tmp_path, caplog):
+    text = SMALL.replace(
+        "OFFSET +.5 0. 0\n    CHANNELS 3", "OFFSET 0 0 0\n    CHANNELS 6 Xposition Zposition Yposition"
+    )
+    moved = text.replace("30 -40", "30 4 6 5 -40").replace("0 0 0 1 2", "0 0 0 4 6.2 5 1 2")
+    found = read_bvh(save(tmp_path, moved))
+    np.testing.assert_allclose(found.offsets, [[0, 1.5, -2], [4, 5, 6.1], [0, 0, 0]])
+    assert "a.bvh: every OFFSET is 0" in caplog.text
+    placed = read_bvh(save(tmp_path, moved.replace("OFFSET 0 0 0\n  }", "OFFSET 0 0 1\n  }")))
+    np.testing.assert_allclose(placed.offsets, [[0, 1.5, -2], [0, 0, 0], [0, 0, 1]])
+
+
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
@@ -410,8 +429,8 @@ def test_wrong_shapes_and_trees(tmp_path):
         ("1.5e1", "0x1", r"line 24 \(frame 1\): expected a number, found '0x1'"),
         ("-40 50", "-40-50", r"line 23 \(frame 0\): expected a number, found '-40-50'"),
         ("-40 50", "1.5.5 50", r"line 23 \(frame 0\): expected a number, found '1.5.5'"),
-        ("Frames: 2", "Frames: 3", "expected 3 frames as 'Frames:' says, found 2"),
-        ("Frames: 2", "Frames: 1", "expected 1 frames as 'Frames:' says, found 2"),
+        ("Frames: 2", "Frames: 4", "expected 4 frames as 'Frames:' says, found 2"),
+        ("Frames: 2", "Frames: 0", "expected 0 frames as 'Frames:' says, found 2"),
         ("Frames: 2", "Frames: two", "line 21: expected 'Frames:' and a count, found 'Frames: two'"),
         ("Frames: 2", "Frames: -2", "line 21: expected 'Frames:' and a count"),
         ("Frames: 2\n", "", "line 21: expected 'Frames:' and a count, found 'Frame Time: 0.033333'"),
@@ -482,8 +501,8 @@ def test_file_cut_anywhere_is_an_input_error(tmp_path):
             bvh = read_bvh(save(tmp_path, whole[:length]))
         except InputError as error:
             assert "a.bvh" in str(error)
-        else:  # only the last number can lose digits unnoticed
-            assert length >= len(whole) - 2 and bvh.n_frames == 2
+        else:  # only the last number can lose digits unnoticed, and only the last line can be missing, which is said
+            assert length >= len(whole) - 2 and bvh.n_frames == 2 or whole[:length].endswith(b" 60\n")
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -8,7 +8,7 @@ from model.hands import offset_hand
 from model.kinematics import tbs_from_angles
 from model.limits import JointLimits
 from model.mano import ManoHand
-from model.metrics import gap_closed, semantic_similarity
+from model.metrics import semantic_similarity
 from model.optimizer.curvature import linearised, objective
 from model.optimizer.search import OptimizerSettings, _Part, optimise, wanted_pairs
 from model.semantics import SourceDirections
@@ -307,12 +307,6 @@ class TestTestLoop:
         batch = pair(features["mixamo"], features["mano"])
         model.test_step(batch, 0)
         assert set(model.test_records) == {"rotation_copy", "tbs_copy", "asrn"}
-
-    def test_gap_closed(self):
-        copy, optimum = torch.tensor([0.9, 0.9, 0.94]), torch.tensor([0.94, 0.94, 0.94])
-        found = gap_closed(torch.tensor([0.93, 0.89, 0.94]), copy, optimum)
-        assert torch.allclose(found[:2], torch.tensor([0.75, -0.25]), atol=1e-5)
-        assert found[2].isnan()
 
 
 class TestErrors:

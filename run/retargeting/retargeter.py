@@ -1,0 +1,51 @@
+"""A target and a method, ready for one motion after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from data.character.character import Character
+from data.motion.reading import Motion
+from model.motion import MotionRetargeting, SourceMotion
+from model.network import RetargetingNetwork
+from model.streaming import StreamingNetwork
+from utils.errors import InputError
+
+
+@dataclass(frozen=True)
+class Retargeter:
+    """Everything that stays the same from motion to motion."""
+
+    target: Character
+    method: str
+    network: RetargetingNetwork | None
+    refine: int
+    contacts: bool
+    sides: tuple[str, ...]
+
+    def retargetings(self, motion: Motion) -> dict[str, tuple[SourceMotion, MotionRetargeting]]:
+        """Side → what is to be done, for the hands that source and target both have.
+
+        Raises:
+            InputError: they have none in common.
+        """
+        sides = [side for side in self.sides if side in motion.tracks and side in self.target.hands]
+        if not sides:
+            raise InputError(
+                f"{motion.path}: expected a {' or '.join(self.sides)} hand that {self.target.name} has too, found "
+                f"the {' and '.join(motion.tracks)} hand here and the {' and '.join(self.target.sides)} hand there; "
+                f"change --hands"
+            )
+        result = {}
+        for side in sides:
+            track, hand = motion.tracks[side], self.target.hands[side]
+            network = None if self.network is None else StreamingNetwork(self.network, hand.shaped, hand.shape)
+            mask = torch.from_numpy(track.present & hand.present)
+            source = SourceMotion(track.hand.shaped, track.local, motion.frame_rate)
+            retargeting = MotionRetargeting(
+                self.method, hand.shaped, mask, network, refine=self.refine, contacts=self.contacts
+            )  # fmt: skip
+            result[side] = source, retargeting
+        return result
