@@ -3,27 +3,39 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup blender demo test test-slow parity lint format bench clean
+.PHONY: help setup setup-locked lock blender demo test test-slow test-versions parity lint format bench clean
 
 help:
 	@echo "make demo       set up, build the open data, train ASRN and DM, compare them (about 8 minutes)"
 	@echo "make test       set up, run the tests"
 	@echo "make test-slow  the longer checks"
+	@echo "make test-versions  the tests with the oldest and the newest supported Python and dependencies"
+	@echo "make setup-locked   set up exactly what the tests ran with: requirements.lock, with hashes"
 	@echo "make parity     the parity tests alone; GOLDEN=DIR for another folder of reference numbers"
 	@echo "make lint       check style"
 	@echo "make bench      measure speed"
 	@echo "make blender    set up Blender's Python module in .venv-blender, to read FBX files (Python 3.11, 1 to 1.6 GB)"
 	@echo "make setup      only set up the virtual environment $(VENV)"
-	@echo "PYTHON=python3.12 make setup   choose the interpreter (3.10 or newer)"
+	@echo "PYTHON=python3.12 make setup   choose the interpreter (3.11 or newer)"
 
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: requirements.txt requirements-dev.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-		{ echo "error: Python 3.10 or newer is needed; found $$($(PYTHON) --version). Say which: PYTHON=python3.11 make setup"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: Python 3.11 or newer is needed; found $$($(PYTHON) --version). Say which: PYTHON=python3.11 make setup"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
 	@touch $@
+
+setup-locked:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	@touch $(VENV)/.ready
+
+# Written anew when what the tests run with changes; needs uv (pip install uv).
+lock:
+	uv pip compile requirements-dev.txt --universal --generate-hashes --no-annotate --no-header --python-version 3.11 \
+		--output-file requirements.lock
 
 BLENDER_PYTHON ?= python3.11
 blender: .venv-blender/.ready
@@ -44,6 +56,9 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+test-versions:
+	.ci/versions
 
 GOLDEN ?= tests/golden
 parity: setup

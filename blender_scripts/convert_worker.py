@@ -29,7 +29,7 @@ def main() -> None:
         except (InputError, OSError) as error:
             result = Result(request.source, error=str(error))
         except MemoryError:
-            result = Result(request.source, error=f"{request.source}: it needs too much memory; raise --memory_gb")
+            result = Result(request.source, error=f"{request.source}: it needs too much memory; raise `memory_gb`")
         _answer(result.as_dict())
     finish(0)
 

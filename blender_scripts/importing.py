@@ -23,7 +23,7 @@ if str(ROOT) not in sys.path:
 from data.formats.character_files import GLTF_FPS, GLTF_SUFFIXES, SUFFIXES, check_kind, frame_count, up_to_date  # noqa: E402
 from data.formats.gltf import read_gltf  # noqa: E402
 from data.formats.skeleton import ORDER, Skeleton, Skin, as_bvh, merged, nearest_rotations, unique_names, welded  # noqa: E402
-from utils.errors import InputError  # noqa: E402
+from utils.errors import InputError, spoken  # noqa: E402
 
 try:
     # isort: off
@@ -63,7 +63,7 @@ def guarded(main) -> None:
         main()
     except (InputError, OSError) as error:
         sys.stdout.flush()
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {spoken(error)}", file=sys.stderr)
         finish(2)
     finish(0)
 
@@ -120,7 +120,7 @@ def convert_all(pairs: list, convert, force: bool) -> None:
         except InputError as error:
             if len(pairs) == 1:
                 raise
-            skipped.append(str(error))
+            skipped.append(spoken(error))
             print(say + "skipped", flush=True)
     if skipped:
         print("skipped:\n  " + "\n  ".join(skipped), flush=True)

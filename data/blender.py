@@ -22,7 +22,7 @@ ENVIRONMENT = "S2H_BLENDER"
 """Environment variable that names a Blender, or a Python with the bpy wheel."""
 ADVICE = (
     "FBX files need Blender: `make blender` sets up the bpy module in .venv-blender (1 to 1.6 GB, Python 3.11), "
-    "or install Blender 2.82 or newer and put it on PATH or name it with --blender; glTF files need none"
+    "or install Blender 2.82 or newer and put it on PATH or name it with `blender`; glTF files need none"
 )
 _ANSWER = "@s2h "
 _START_SECONDS = 180.0
@@ -44,7 +44,7 @@ def find_blender(wanted: str | os.PathLike | None = None) -> list[str] | None:
     if named:
         program = shutil.which(str(named))
         if program is None:
-            where = "--blender" if wanted else ENVIRONMENT
+            where = "`blender`" if wanted else ENVIRONMENT
             raise InputError(
                 f"{where}: expected Blender or a Python with bpy, found no program {named}; check the path"
             )
@@ -104,7 +104,7 @@ class BlenderWorker:
         except TimeoutError:
             self.stop()
             return Result(request.source, error=f"{request.source}: Blender was not done after {self.timeout:g} s; "
-                                                f"it is damaged or needs a higher --timeout")  # fmt: skip
+                                                f"it is damaged or needs a higher `timeout`")  # fmt: skip
         return Result(**answer)
 
     def stop(self, patience: float = 0.0) -> None:

@@ -50,7 +50,7 @@ def expand_characters(entries: Sequence[str]) -> list[str]:
         times = _number(match["times"] or "1") if match else 0
         if not group or not all(group) or times < 1:
             raise InputError(
-                f"characters: expected NAME, NAME*3, (NAME+NAME)*3 or NAME00..11, found {entry!r}; mend that entry of "
+                f"characters: expected NAME, NAME*3, (NAME+NAME)*3 or NAME00..11, found {entry!r}; fix that entry of "
                 f"the list"
             )
         expanded = [name for each in group for name in _expand_range(each)]
@@ -147,9 +147,9 @@ class MixHandDataModule(LightningDataModule):
             ("window_size", window_size, 2),
         ):
             if value < least:
-                raise InputError(f"--data.{name}: expected at least {least}, found {value}")
+                raise InputError(f"`{name}`: expected at least {least}, found {value}")
         if protocol not in ("cross", "intra"):
-            raise InputError(f"--data.protocol: expected cross or intra, found {protocol!r}")
+            raise InputError(f"`protocol`: expected cross or intra, found {protocol!r}")
         self.data_path = Path(data_path)
         self.data_augment, self.window_size, self.normalization = data_augment, window_size, normalization
         self.new_pairs = new_pairs
@@ -250,14 +250,14 @@ class MixHandDataModule(LightningDataModule):
         return [self._files[name] for name in names]
 
     def _groups_by_domain(self, split: str) -> tuple[WindowGroup, WindowGroup]:
-        option = f"--data.{split}_characters"
+        option = f"{split}_characters"
         files = self._open(self._lists[split])
         groups = {domain: [file for file in files if file.domain == domain] for domain in ("mixamo", "mano")}
         for domain, members in groups.items():
             if not members:
                 names = ", ".join(dict.fromkeys(file.character for file in files)) or "nobody"
                 raise InputError(
-                    f"{option}: expected characters of both domains, found no {domain} character ({names}); add one"
+                    f"`{option}`: expected characters of both domains, found no {domain} character ({names}); add one"
                 )
         return WindowGroup(groups["mixamo"], self.window_size), WindowGroup(groups["mano"], self.window_size)
 
@@ -266,8 +266,8 @@ class MixHandDataModule(LightningDataModule):
         strangers = [file.character for file in files if file.domain != "mixamo"]
         if strangers or not files:
             raise InputError(
-                f"--data.{option}: expected Mixamo characters, found {', '.join(strangers) or 'none'}; "
-                f"name others, or use --data.protocol cross"
+                f"`{option}`: expected Mixamo characters, found {', '.join(strangers) or 'none'}; "
+                f"name others, or use `protocol` cross"
             )
         return WindowGroup(files, self.window_size)
 
@@ -293,7 +293,7 @@ class MixHandDataModule(LightningDataModule):
         if None in rates or max(rates) < _SIMILAR_RATES * min(rates):
             return
         message = (
-            "%s: %s run at %.3g frames per second but %s at %.3g; --data.frame_stride (now %d) changes the rate of "
+            "%s: %s run at %.3g frames per second but %s at %.3g; `frame_stride` (now %d) changes the rate of "
             "Mixamo motion."
         )
         log.warning(message, split, first.names[0], rates[0], second.names[0], rates[1], self.frame_stride)

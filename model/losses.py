@@ -84,7 +84,7 @@ class AnatomicalLoss:
     Attributes:
         kind: ``"euler"`` (angles of twist, bend, splay) or ``"axis"`` (rotation axis and angle).
         method: ``"asrn"`` or ``"dm"``; their published limits differ.
-        corrected: False reproduces the published penalties. True mends their two defects: the Euler bend no longer
+        corrected: False reproduces the published penalties. True corrects their two defects: the Euler bend no longer
             saturates at 39.54° but is the true angle, up to 180°, with a finite gradient everywhere; and DM's axis
             limits of the finger roots act on the roots only.
     """

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from smplx.body_models import MANO
-from smplx.lbs import lbs
 from torch import Tensor
 
 from model import kinematics
 from model.hands import Pick, ShapedHand
 from model.layout import frames_first, frames_last, turn
+from model.mano_body import ManoBody
 from model.mano_file import N_BONES, ManoAxes, load_mano
 from model.rotations import unit
 from model.topology import BONES_PER_FINGER, MANO_BONES, MANO_TO_HAND, N_FINGERS, N_SHAPE, PARENTS, WRIST
@@ -31,7 +30,7 @@ class ManoHand:
     """The MANO hand model of one side, folded for fast joints. Load once, then :meth:`with_shape`."""
 
     side: str
-    model: MANO
+    model: ManoBody
     skin: FoldedSkin
     axes: ManoAxes | None
     bend: Tensor | None  # (11, 5, 3) from one side of a finger to the other, along its bend axis: map of the shape
@@ -87,7 +86,7 @@ class ManoHand:
     @property
     def faces(self) -> np.ndarray:
         """Triangles ``(F, 3)`` of the surface."""
-        return np.asarray(self.model.faces)
+        return self.model.faces
 
     def with_shape(self, betas: Tensor) -> ShapedHand:
         """The hand with shape components ``betas (..., 10)``; lengths in metres."""
@@ -136,9 +135,9 @@ class FoldedSkin:
     anchored: Tensor  # (11, P, 3) Σ_v regressor × weight × vertex − mass × beginning of the bone
 
     @staticmethod
-    def of(model: MANO, tip_vertices: np.ndarray) -> FoldedSkin:
+    def of(model: ManoBody, tip_vertices: np.ndarray) -> FoldedSkin:
         """Fold ``model``; one pass over its vertices."""
-        tips = torch.eye(model.get_num_verts(), dtype=model.dtype)[tip_vertices]
+        tips = torch.eye(len(model.v_template), dtype=model.dtype)[tip_vertices]
         regressor = torch.cat([model.J_regressor, tips])[list(MANO_TO_HAND)]
         weights = model.lbs_weights[:, [0, *MANO_BONES]]
         touched = (regressor != 0).to(weights) @ (weights != 0).to(weights) > 0
@@ -152,7 +151,7 @@ class FoldedSkin:
         bones = regressor @ vertices
         bones[:, WRIST] = 0
         bone_joints = torch.tensor([WRIST, *(1 + 4 * (i // 3) + i % 3 for i in range(N_BONES - 1))])
-        # smplx keeps pose directions as (135, V * 3), bones in MANO's order.
+        # Pose directions lie as (135, V * 3), bones in MANO's order.
         posedirs = model.posedirs.reshape(N_BONES - 1, 9, -1, 3)[[b - 1 for b in MANO_BONES]].flatten(0, 1)
         parents = [max(parent, WRIST) for parent in PARENTS]
         return FoldedSkin(
@@ -233,7 +232,7 @@ class ManoSurface:
         return torch.cat([torch.zeros_like(bones[:1]), bones])
 
     def vertices(self, local: Tensor, joints: Tensor) -> Tensor:
-        """Posed surface ``(..., V, 3)`` through smplx's skinning, wrist at the origin.
+        """Posed surface ``(..., V, 3)`` by linear blend skinning, wrist at the origin.
 
         Args:
             local: ``(..., 5, 3, 3, 3)`` local rotations.
@@ -243,21 +242,11 @@ class ManoSurface:
         model, dtype = self.hand.model, self.hand.model.dtype
         pose = torch.eye(3, dtype=dtype, device=local.device).repeat(*batch, N_BONES, 1, 1)
         pose[..., list(MANO_BONES), :, :] = local.flatten(-4, -3).to(dtype)
-        betas = self.betas.to(dtype).expand(*batch, N_SHAPE).reshape(-1, N_SHAPE)
+        betas = self.betas.to(dtype).expand(*batch, N_SHAPE).to(local.device)
         model = model.to(local.device)
-        vertices, _ = lbs(
-            betas,
-            pose.reshape(len(betas), N_BONES, 3, 3),
-            model.v_template,
-            model.shapedirs,
-            model.posedirs,
-            model.J_regressor,
-            model.parents,
-            model.lbs_weights,
-            pose2rot=False,
-        )
-        wrist = torch.einsum("v,bvx->bx", model.J_regressor[0], vertices)
-        return (vertices - wrist[:, None]).to(local.dtype).reshape(*batch, -1, 3)
+        vertices, _ = model.vertices(betas, pose)
+        wrist = torch.einsum("v,...vx->...x", model.J_regressor[0], vertices)
+        return (vertices - wrist.unsqueeze(-2)).to(local.dtype)
 
 
 def _spread(tensor: Tensor, batch: torch.Size, own_dims: int) -> Tensor:

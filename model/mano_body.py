@@ -1,4 +1,4 @@
-"""A MANO hand's surface in a shape and a pose: shape and pose blend shapes, then linear blend skinning (SPEC §3).
+"""A MANO hand's surface, shaped and posed: shape and pose blend shapes, then linear blend skinning (mathematics §3).
 
 The mean surface gets what shape and pose add; bones begin where the shaped surface has their joints; the
 bones turned one after the other from the wrist on, and every vertex goes with its bones by its weights.

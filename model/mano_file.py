@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse
 import torch
-from smplx.body_models import MANO
-from smplx.utils import Struct
 from torch import Tensor
 
+from model.mano_body import ManoBody
 from model.topology import MANO_TIP_VERTICES, N_FINGERS, N_SHAPE, check_side
 from utils.errors import InputError
 from utils.safe_read import read_npz, read_pickle
@@ -36,8 +33,7 @@ def find_model_file(path: str | Path, side: str) -> Path:
     raise InputError(
         f"{path}: expected a MANO model here ({name}.pkl or {name}.npz, in this folder or in its folder 'mano'), "
         f"found none. Download MANO from https://mano.is.tue.mpg.de, or build the open hand with "
-        f"`python -m run.build_open_hands`, and point the option for the MANO model "
-        f"(--smplx_path or --model.smplx_model_path) to its folder 'models'."
+        f"`python -m run.build_open_hands`, and point `smplx_path` to its folder 'models'."
     )
 
 
@@ -106,8 +102,8 @@ def _check_shapes(path: Path, arrays: dict[str, np.ndarray]) -> None:
         raise InputError(f"{path}: kintree_table: every bone must come after its parent; found {parents.tolist()}.")
 
 
-def load_mano(path: str | Path, side: str) -> tuple[MANO, np.ndarray]:
-    """Load a side's model into :class:`smplx.body_models.MANO`, in float64, without running anything from the file.
+def load_mano(path: str | Path, side: str) -> tuple[ManoBody, np.ndarray]:
+    """Load a side's model in float64, without running anything from the file.
 
     The distributed left model's shape directions are not mirrored along x as its other arrays are; they are
     recognised by being (nearly) equal to the right model's, and their x-part is then negated (mathematics §3). The
@@ -125,22 +121,7 @@ def load_mano(path: str | Path, side: str) -> tuple[MANO, np.ndarray]:
             left = arrays["shapedirs"]
             if left.shape == right.shape and np.abs(left[:, 0] - right[:, 0]).sum() < 1:
                 left[:, 0] *= -1
-    # smplx picks the (unused) extra joints of the body family when it is built; ours come from `tip_vertices`. It also
-    # prints a remark on every model of ten shape components, which MANO's are.
-    with contextlib.redirect_stdout(io.StringIO()):
-        model = MANO(
-            model_path=str(file),
-            is_rhand=side == "right",
-            data_struct=Struct(**arrays, J=arrays["J_regressor"] @ arrays["v_template"]),
-            create_hand_pose=False,
-            create_global_orient=False,
-            create_betas=False,
-            create_transl=False,
-            use_pca=False,
-            flat_hand_mean=True,
-            dtype=torch.float64,
-        )
-    return model.requires_grad_(False), arrays["tip_vertices"]
+    return ManoBody.of(arrays), arrays["tip_vertices"]
 
 
 @dataclass(frozen=True)

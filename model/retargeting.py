@@ -166,7 +166,7 @@ class Retargeting(RetargetingNetwork, LightningModule):
         try:
             optimizer = instantiate_class([{"params": list(net.parameters())} for net in self.recon_nets], init)
         except (TypeError, ValueError) as error:
-            raise InputError(f"--optim: expected settings that {init['class_path']} takes; {error}") from error
+            raise InputError(f"`optim`: expected settings that {init['class_path']} takes; {error}") from error
         if self.lr_schedule == "constant":
             return optimizer
         rates = [group["lr"] for group in optimizer.param_groups]

@@ -68,7 +68,7 @@ class TimeGrid:
             hours = (frames - 1) / frame_rate / 3600
             raise InputError(
                 f"expected a motion of less than {MOST_TIMES / RATE / 3600:.2g} hours, found {frames} frames at "
-                f"{frame_rate:g} per second ({hours:.3g} hours); give its true rate with --fps, or cut it"
+                f"{frame_rate:g} per second ({hours:.3g} hours); give its true rate with `fps`, or cut it"
             )
         return grid
 

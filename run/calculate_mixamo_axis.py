@@ -29,7 +29,7 @@ from data.rig import RigMap, read_rig_map
 from run.axes.page import add_page_options, annotate
 from run.axes.reports import READING, draw, tell
 from utils.cli import CommandLine, guarded, wide_console
-from utils.errors import InputError
+from utils.errors import InputError, spoken
 from utils.files import content_hash
 
 
@@ -83,7 +83,9 @@ class Job:
             preset = None if self.preset is None else read_preset(self.preset, side)
             motion = hinges_from_files(hand, bvh_files(self.motion, character.name), self.rig_map)
             for reason in motion.refused.values():
-                console.print(f"not used: {reason}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+                console.print(
+                    f"not used: {spoken(reason)}", style="yellow", markup=False, highlight=False, soft_wrap=True
+                )
             found.append(estimate_axes(hand, self.method, preset, motion.hinges))
         return found
 
@@ -154,7 +156,7 @@ def find_all(
         try:
             _one(mesh, job, to, picture, True, console, len(files) <= MANY)
         except InputError as error:
-            failures[character_of(mesh)] = str(error)
+            failures[character_of(mesh)] = spoken(error)
     written = len(files) - left - len(failures)
     console.print(f"axes of {written} characters written", highlight=False)
     console.print(READING, style="dim")

@@ -17,10 +17,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from data.dataset import MANO_FOLDER
-from data.preparation.check import DAMAGED, MISSING, OK, PARTS, FolderReport, Part, check_folder
+from data.dataset import MANO_FOLDER, MixHandFolder
+from data.preparation.check import (
+    ABSENT,
+    DAMAGED,
+    MISSING,
+    OK,
+    PARTS,
+    CharacterReport,
+    FolderReport,
+    Part,
+    check_folder,
+)
 from utils.cli import CommandLine, guarded, wide_console
-from utils.errors import InputError
+from utils.errors import InputError, spoken
 
 _STYLES = {OK: "green", MISSING: "red", DAMAGED: "bold red"}
 
@@ -54,7 +64,7 @@ def check(options: Sequence[str] | None = None) -> None:
 
         report = check_folder(config.path, config.smplx_path, show)
     if config.json:
-        json.dump(report.as_dict(), sys.stdout, indent=1)
+        json.dump({**report.as_dict(), "advice": advice(report)}, sys.stdout, indent=1)
         print()
     else:
         _print(report)
@@ -79,9 +89,70 @@ def _print(report: FolderReport) -> None:
         elif part.state == OK:
             console.print(f"MANO {name}: {part.detail}", highlight=False, markup=False, soft_wrap=True)
     for name, problem in problems:
-        console.print(f"{name}: {problem}", style="red", highlight=False, markup=False, soft_wrap=True)
-    for step in report.advice:
+        console.print(f"{name}: {spoken(problem)}", style="red", highlight=False, markup=False, soft_wrap=True)
+    for step in advice(report):
         console.print(f"next: {step}", highlight=False, markup=False, soft_wrap=True)
+
+
+def advice(report: FolderReport) -> list[str]:
+    """What to do next, one step a line."""
+    folder, characters, mano = MixHandFolder(report.path), report.characters, report.mano
+    path = folder.path
+
+    def having(part: str, *states: str) -> str:
+        names = [each.character for each in characters if each.parts[part].state in states]
+        return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+    steps = {
+        "make the meshes with `python -m run.convert_character`": having("mesh", MISSING),
+        "export or make these meshes again": having("mesh", DAMAGED),
+        f"make the axes with `python -m run.calculate_mixamo_axis --mesh_data {folder.finger_data}`": having(
+            "axes", MISSING, DAMAGED
+        ),
+        "repair or remove the motions named above": having("motions", DAMAGED),
+        f"`python -m run.preprocess_mixhand --data_path {path} --force`, or fetch the archive again": (
+            having("features", DAMAGED) or having("statistics", DAMAGED)
+        ),
+        "fetch the published archive again, or leave these out of --data.*_characters": having("features", MISSING),
+    }
+    found = [f"{step}: {names}" for step, names in steps.items() if names]
+    if any(part.state in (MISSING, DAMAGED) for name, part in mano.items() if name != "axes"):
+        found.append(f"put MANO_RIGHT.pkl of https://mano.is.tue.mpg.de into {MANO_FOLDER / 'mano'}")
+    if mano["axes"].state in (MISSING, DAMAGED):
+        found.append("make the axes of MANO with `python -m run.calculate_mano_axis`")
+    return found or _next_steps(folder, characters)
+
+
+def _next_steps(folder: MixHandFolder, characters: list[CharacterReport]) -> list[str]:
+    """What to do with a folder in which nothing is damaged."""
+    path = folder.path
+    preprocess = f"`python -m run.preprocess_mixhand --data_path {path}`"
+    steps = []
+    idle = [e.character for e in characters if {e.parts[p].state for p in ("motions", "features")} == {ABSENT}]
+    if any(each.parts["motions"].state == OK and each.parts["features"].state == ABSENT for each in characters):
+        return [f"preprocess: {preprocess}"]
+    stale = [each.character for each in characters if each.stale]
+    if stale:
+        return [f"motions have changed since, preprocess again: {preprocess} ({', '.join(stale[:6])})"]
+    sides = {each.side for each in characters if each.side}
+    if len(sides) > 1:
+        return [f"features of right and left hands are mixed; preprocess all with the same --is_rhand: {preprocess}"]
+    domains = {each.domain for each in characters if each.parts["features"].state == OK}
+    if len(domains) == 1:
+        other = "subjects of MANO (run.convert_interhand_bvh)" if "mixamo" in domains else "Mixamo characters"
+        steps.append(f"for training across domains, add {other}")
+    elif domains:
+        own = folder.splits.is_file()
+        options = [f"--config config/{'open/' if own else ''}ASRN.yaml", f"--data.data_path {path}"]
+        if folder.models.is_dir():
+            options.append(f"--model.smplx_model_path {folder.models}")
+        options.append(f"--model.mano_axis_path {folder.mano_axes}")
+        steps.append(f"nothing is missing; train: `python -m run.train_mixhand fit {' '.join(options)}`")
+        if not own:
+            steps.append("name other characters than the published ones with --data.train_characters and the like")
+    if idle:
+        steps.append(f"characters without motions, which belong into folders of their names: {', '.join(idle[:6])}")
+    return steps
 
 
 def _cell(part: Part) -> Text:

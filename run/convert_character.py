@@ -23,7 +23,7 @@ from data.formats.character_files import GLTF_SUFFIXES, Result
 from data.formats.rates import SLOWEST
 from data.preparation.conversion import Job, Settings, convert_gltf, done_before, jobs_for, remember
 from utils.cli import CommandLine, guarded, wide_console
-from utils.errors import InputError
+from utils.errors import InputError, spoken
 
 
 def argument_parser() -> CommandLine:
@@ -161,7 +161,7 @@ def _report(results: list[Result], up_to_date: list[Job]) -> None:
         console.print(f"{len(up_to_date)} files are up to date (--force converts them again)")
     failed = [result for result in results if result.error is not None]
     for result in sorted(failed, key=lambda result: result.source):
-        console.print(f"skipped {result.error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"skipped {spoken(result.error)}", style="red", highlight=False, markup=False, soft_wrap=True)
     if failed:
         total = len(results) + len(up_to_date)
         raise InputError(f"{len(failed)} of {total} files could not be converted; the reasons are above")

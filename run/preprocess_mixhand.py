@@ -26,7 +26,7 @@ from data.features.windows import window_length
 from data.preparation.preprocess import Outcome, Plan, Preprocessor
 from data.rig import read_rig_map
 from utils.cli import CommandLine, guarded, processors, wide_console
-from utils.errors import InputError
+from utils.errors import InputError, spoken
 from utils.parallel import BACKENDS, Done, map_unordered
 
 MANY = 24
@@ -135,7 +135,7 @@ def preprocess_all(
     if outcomes:
         console.print(_table([outcomes[name] for name in characters if name in outcomes]))
     for character in sorted(failures):
-        text = f"{character} failed: {failures[character]}"
+        text = f"{character} failed: {spoken(failures[character])}"
         console.print(text, style="red", highlight=False, markup=False, soft_wrap=True)
     if failures:
         raise InputError(

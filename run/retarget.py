@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import numpy as np
 from rich.console import Console
 
 from data.blender import ADVICE, find_blender
+from data.character.character import Character
 from data.character.reading import Reading, read_character
 from data.formats.rates import check_rate
 from data.motion.mano_file import arrays_of, frame_rate
@@ -37,10 +37,13 @@ from run.retargeting.retargeter import Retargeter
 from run.training.callbacks import say
 from run.training.trained import load_network
 from utils.cli import CommandLine, guarded
-from utils.errors import InputError
+from utils.errors import InputError, spoken
 from utils.progress import progress
 from utils.safe_read import read_npy, read_npz
 from utils.video import check_format
+
+OPTIONS = {"scale": "--source_scale"}
+"""What settings are called here, where that is not ``--setting``."""
 
 
 def argument_parser() -> CommandLine:
@@ -112,14 +115,13 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     plan = plan_of(config, files, formats, into_file)
     plan.check(inputs_of(config, files, reading))
     network = load_network(config.ckpt_path, config.method) if named(config.method).kind == "network" else None
-    shape, for_target = _shape(config.shape, "--shape"), replace(reading, scale_option="--target_scale")
-    target = read_character(config.target, for_target, shape, config.target_scale)
+    shape = _shape(config.shape, "--shape")
+    target = _character("--target_scale", config.target, reading, shape, config.target_scale)
     check_target(target, formats)
     if (lacks := skin_missing(target)) and not set(FILMS).isdisjoint(formats):
         say(f"note: {target.name} is drawn as bones: {target.path} has {lacks}")
     source_shape = _shape(config.source_shape, "--source_shape")
-    unscaled = replace(reading, scale_option="")
-    own_hand = None if config.source_hand is None else read_character(config.source_hand, unscaled, source_shape)
+    own_hand = None if config.source_hand is None else _character("by", config.source_hand, reading, source_shape)
     sides = SIDES if config.hands == "both" else (config.hands,)
     open_touches = config.no_contacts and named(config.method).name == CLOSING
     method = OPTIMUM if open_touches else config.method
@@ -137,10 +139,18 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
             except InputError as error:
                 if len(files) == 1:
                     raise
-                failures[file] = str(error)
+                failures[file] = spoken(error, OPTIONS)
             advance()
     _say(reports, failures, config, len(files))
     return reports
+
+
+def _character(scale: str, *arguments: Any) -> Character:
+    """`read_character`, whose messages say what scales this file."""
+    try:
+        return read_character(*arguments)
+    except InputError as error:
+        raise InputError(spoken(error, {"scale": scale})) from None
 
 
 def _lacks_rate(path: Path) -> bool:
@@ -254,4 +264,4 @@ def _say(reports: list[dict[str, Any]], failures: dict[Path, str], config: argpa
 
 
 if __name__ == "__main__":
-    guarded(retarget)
+    guarded(retarget, OPTIONS)

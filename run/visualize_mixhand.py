@@ -31,6 +31,7 @@ from run.evaluation.scores import DirectionScores, score
 from run.evaluation.tables import DIRECTIONS
 from run.training.callbacks import say
 from run.training.checkpoints import display_path
+from run.training.command_line import OPTIONS
 from run.training.loading import LoadedRun, load_run
 from run.training.trained import check_side, load_network
 from utils.cli import CommandLine, guarded, processors
@@ -266,4 +267,4 @@ def draw(film: Film, look: Look, advance) -> Path:
 
 
 if __name__ == "__main__":
-    guarded(main)
+    guarded(main, OPTIONS)

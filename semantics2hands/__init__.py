@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    # whole motions, from file to file
+    # whole motions, from file to file: the command `run.retarget`
     "retarget": "run.retarget:retarget",
     # read
     "Reading": "data.character.reading:Reading",
@@ -24,8 +24,8 @@ _HOMES = {
     "ManoHand": "model.mano:ManoHand",
     "offset_hand": "model.hands:offset_hand",
     "tbs_from_angles": "model.kinematics:tbs_from_angles",
-    "SemanticMatrix": "model.semantics:SemanticMatrix",
     # retarget
+    "METHODS": "model.methods:METHODS",
     "SourceMotion": "model.motion:SourceMotion",
     "MotionRetargeting": "model.motion:MotionRetargeting",
     "OptimizerSettings": "model.optimizer:OptimizerSettings",

@@ -7,12 +7,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from rich.console import Console
 
-from utils.errors import InputError
+from utils.errors import InputError, spoken
 
 Result = TypeVar("Result")
 
@@ -68,8 +68,8 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = action.help or ""
-        told = action.default in (None, False, argparse.SUPPRESS) or "default" in text or action.required
-        return text if told else f"{text} (default: %(default)s)"
+        named = action.default in (None, False, argparse.SUPPRESS) or "default" in text or action.required
+        return text if named else f"{text} (default: %(default)s)"
 
 
 def _boolean(text: str) -> bool:
@@ -78,12 +78,16 @@ def _boolean(text: str) -> bool:
     return text.lower() in YES
 
 
-def guarded(main: Callable[[], Result]) -> Result:
+def guarded(main: Callable[[], Result], options: Mapping[str, str] | None = None) -> Result:
     """Run `main()` and return its result; turn foreseeable failures into one line and an exit code.
 
     `InputError` and `OSError` (missing file, full disk, no permission) print `error: …` on stderr and exit
     with code 2, Ctrl-C exits with 130, SIGTERM with 143 after temporary files are removed, a closed output
     pipe (`… | head`) exits quietly. Everything else is a defect of the program and keeps its traceback.
+
+    Args:
+        main: the program.
+        options: what settings are called on its command line, for `utils.errors.spoken`.
 
     Raises:
         SystemExit: in the cases above.
@@ -93,7 +97,7 @@ def guarded(main: Callable[[], Result]) -> Result:
     try:
         return main()
     except InputError as error:
-        _fail(str(error))
+        _fail(spoken(error, options))
     except BrokenPipeError:
         # Python would complain again when it flushes stdout at exit; give it somewhere to flush to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 
 class InputError(Exception):
     """A file, an option or a value given by the user cannot be used.
 
     The message is one clear sentence: the file (and line or frame), what was expected, what was found and
-    what to do about it. Entry points print it without a traceback (see `utils.cli.guarded`).
+    what to do about it. Where that is a setting, it is named in backquotes, as in "give `fps`": entry points print the
+    message without a traceback and in the words of their own options (see `utils.cli.guarded` and `spoken`).
     """
+
+
+def spoken(text: object, options: Mapping[str, str] | None = None) -> str:
+    """A message in the words of a command line: settings in backquotes become its options.
+
+    Args:
+        text: the message, or the exception.
+        options: setting → option, of those that are not called ``--setting``.
+    """
+    known = options or {}
+    return re.sub(r"`([a-z_]+)`", lambda found: known.get(found.group(1), "--" + found.group(1)), str(text))

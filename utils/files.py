@@ -5,12 +5,15 @@ Blender's own Python, which may be as old as 3.7, imports this module too.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import platform
 import re
 import secrets
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +21,9 @@ from pathlib import Path
 from utils.errors import InputError
 
 _HASH_CHUNK = 1 << 20
+_TEMPORARY = re.compile(r"\..{1,100}-(?P<owner>[0-9a-f]{12})?(?:[0-9a-f]{8}|[0-9a-f]{12})(?:\.[^.]*)?")
+"""Earlier versions wrote twelve digits, and no owner."""
+_tidied = set()  # type: set
 ABANDONED = 600.0
 """Seconds after which a temporary file that does not grow belongs to nobody."""
 
@@ -47,11 +53,13 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
 
     The temporary file lies in the same folder (a rename is atomic only within one file system), is hidden,
     and keeps the suffix, because `numpy.save` and others append one that they miss. Missing parent folders
-    are created. An existing `path` stays untouched until the new one is complete.
+    are created. An existing `path` stays untouched until the new one is complete and on the disk. What killed
+    programs have left in the folder is removed when this one first writes there.
 
     Raises:
-        InputError: `path` is a folder, its folder cannot be created or written to, or cannot hold such a file.
-        OSError: writing itself failed, e.g. the disk is full.
+        InputError: `path` is a folder, its folder cannot be created or written to, or cannot hold such a file; writing
+            failed, e.g. the disk is full.
+        OSError: something failed that is not about this file.
     """
     path = Path(path)
     if os.path.isdir(str(path)):
@@ -62,29 +70,81 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         raise InputError(f"{path.parent}: cannot create this folder ({error.strerror}); choose another one") from error
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise InputError(f"{path.parent}: no permission to write in this folder; choose another one")
+    if path.parent not in _tidied:
+        _tidied.add(path.parent)
+        remove_leftovers(path.parent)
     # The stem is cut so that a legal long name does not become an illegal longer one.
-    temporary = path.with_name(f".{path.stem[:100]}-{secrets.token_hex(6)}{path.suffix}")
+    temporary = path.with_name(f".{path.stem[:100]}-{_owner()}{secrets.token_hex(4)}{path.suffix}")
     try:
         yield temporary
+        _to_disk(temporary)
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename is None or os.fspath(error.filename) != str(temporary):
+        elsewhere = error.filename is not None and os.fspath(error.filename) != str(temporary)
+        if elsewhere or isinstance(error, (ConnectionError, InterruptedError, TimeoutError)):
             raise
+        # Writing to an open file that fails tells no name, and NumPy not even a reason.
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT) or (error.errno is None and error.filename is None)
+        way_out = "free some space, or choose another folder" if full else "choose another name or folder"
         reason = error.strerror or str(error)
-        raise InputError(f"{path}: cannot write this file ({reason}); choose another name or folder") from error
+        raise InputError(f"{path}: cannot write this file ({reason}); {way_out}") from error
     finally:
         with suppress(OSError):  # a name that cannot be written cannot be removed either
             temporary.unlink()
 
 
-def remove_leftovers(path: str | os.PathLike, age: float = ABANDONED) -> None:
-    """Remove what killed programs left of :func:`atomic_write` to ``path``: temporary files that nobody has written to
-    for ``age`` seconds, so that a program at work beside this one keeps its own."""
-    path = Path(path)
-    pattern = re.compile(rf"\.{re.escape(path.stem[:100])}-[0-9a-f]{{12}}{re.escape(path.suffix)}")
-    for entry in path.parent.iterdir() if path.parent.is_dir() else ():
-        if pattern.fullmatch(entry.name) and entry.is_file() and time.time() - entry.stat().st_mtime > age:
-            entry.unlink(missing_ok=True)
+def remove_leftovers(folder: str | os.PathLike, age: float = ABANDONED) -> None:
+    """Remove what killed programs left of :func:`atomic_write` in ``folder``.
+
+    These are temporary files of processes of this machine that have ended, and others that nobody has written to for
+    ``age`` seconds, so that a program at work beside this one, or on another machine, keeps its own.
+    """
+    with suppress(OSError):  # not ours to list, or already gone
+        for entry in os.scandir(str(folder)):
+            match = _TEMPORARY.fullmatch(entry.name)
+            if match is None or not entry.is_file(follow_symlinks=False):
+                continue
+            if _has_ended(match["owner"] or "") or time.time() - entry.stat().st_mtime > age:
+                with suppress(OSError):
+                    os.unlink(entry.path)
+
+
+def _owner() -> str:
+    """This machine and process, as 12 hexadecimal digits."""
+    return f"{_machine():04x}{os.getpid():08x}"
+
+
+def _machine() -> int:
+    """Of processes that see each other's numbers."""
+    try:
+        space = str(os.stat("/proc/self/ns/pid").st_ino)
+    except OSError:
+        space = ""
+    return zlib.crc32(f"{platform.node()} {space}".encode()) & 0xFFFF
+
+
+def _has_ended(owner: str) -> bool:
+    """Whether the process that owns a temporary file has; False if that cannot be told."""
+    if os.name != "posix" or not owner or int(owner[:4], 16) != _machine():
+        return False
+    try:
+        os.kill(int(owner[4:], 16), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
+def _to_disk(path: Path) -> None:
+    """Until then a machine that loses its power could keep the name without the content."""
+    if not path.is_file():
+        return  # the block made a folder, or nothing: the rename will tell
+    descriptor = os.open(str(path), os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def content_hash(*paths: str | os.PathLike) -> str:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
@@ -23,7 +26,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _KILLED = (
-    "a worker process was killed, most likely because memory ran out; use fewer --jobs and run again: "
+    "a worker process was killed, most likely because memory ran out; use fewer `jobs` and run again: "
     "what is finished will not be done again"
 )
 BACKENDS = ("loky", "dask", "ray")
@@ -64,9 +67,9 @@ def map_unordered(
         InputError: the backend is not known or not installed, its cluster cannot be reached, or a worker was killed.
     """
     if backend not in BACKENDS:
-        raise InputError(f"--backend: expected one of {', '.join(BACKENDS)}, found {backend!r}")
+        raise InputError(f"`backend`: expected one of {', '.join(BACKENDS)}, found {backend!r}")
     if jobs < 1:
-        raise InputError(f"--jobs: expected at least 1, found {jobs}")
+        raise InputError(f"`jobs`: expected at least 1, found {jobs}")
     if backend == "loky" and jobs == 1:
         yield from (_attempt(function, item) for item in items)
         return
@@ -74,7 +77,8 @@ def map_unordered(
         with _ray_session(jobs, cluster):
             yield from _on_ray(function, items, jobs)
         return
-    calls = (joblib.delayed(_attempt)(function, item) for item in items)
+    attempt = partial(_attempt_below, os.getpid()) if backend == "loky" else _attempt
+    calls = (joblib.delayed(attempt)(function, item) for item in items)
     with _workers(backend, jobs, cluster) as count:
         # One item at a time: items are long, and whoever is free takes the next one.
         parallel = joblib.Parallel(
@@ -84,6 +88,23 @@ def map_unordered(
             yield from parallel(calls)
         except TerminatedWorkerError as error:
             raise InputError(_KILLED) from error
+
+
+_watched: set[int] = set()  # processes that this one ends with
+
+
+def _attempt_below(parent: int, function: Callable[[Item], Result], item: Item) -> Done[Item, Result]:
+    """As `_attempt`, in a process that ends when its parent has been killed."""
+    if parent not in _watched and parent != os.getpid():
+        _watched.add(parent)
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    return _attempt(function, item)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _attempt(function: Callable[[Item], Result], item: Item) -> Done[Item, Result]:
@@ -111,7 +132,7 @@ def _dask_client(jobs: int, address: str | None) -> Iterator[None]:
         from distributed import Client
     except ImportError as error:
         raise InputError(
-            "--backend dask: Dask is not installed here; run `pip install 'dask[distributed]'` or use --backend loky"
+            "`backend` dask: Dask is not installed here; run `pip install 'dask[distributed]'` or use `backend` loky"
         ) from error
     address = address or dask.config.get("scheduler-address", None)
     new = {"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
@@ -119,7 +140,7 @@ def _dask_client(jobs: int, address: str | None) -> Iterator[None]:
         client = Client(address, timeout=CONNECT_SECONDS) if address else Client(**new)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"--cluster {address}: no Dask scheduler answers there ({error}); check the address"
+            f"`cluster` {address}: no Dask scheduler answers there ({error}); check the address"
         ) from error
     with client:
         yield
@@ -131,7 +152,7 @@ def _ray_session(jobs: int, address: str | None) -> Iterator[None]:
         import ray
     except ImportError as error:
         raise InputError(
-            "--backend ray: Ray is not installed here; run `pip install ray` or use --backend loky or dask"
+            "`backend` ray: Ray is not installed here; run `pip install ray` or use `backend` loky or dask"
         ) from error
     started = not ray.is_initialized()
     if started:
@@ -143,7 +164,7 @@ def _ray_session(jobs: int, address: str | None) -> Iterator[None]:
         try:
             ray.init(**where, **here, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError) as error:
-            raise InputError(f"--cluster {address}: no Ray cluster answers there ({error}); check it") from error
+            raise InputError(f"`cluster` {address}: no Ray cluster answers there ({error}); check it") from error
     try:
         yield
     finally:

@@ -169,7 +169,7 @@ def shade(points, faces, normals, colors, face_mesh, background, width: int, hei
     """The finished picture of a scene of triangles, (height, width, 3) uint8.
 
     points (V, 3): pixels right, pixels down, depth *in pixels*; faces (F, 3), outside counter-clockwise for the
-    viewer; normals (V, 3) unit, in the camera's frame (x right, y up, z to the viewer); colors (M, 3) 0..255 of M
+    viewer; normals (V, 3) unit, in the camera's frame (x right, y up, z to the viewer); `colors` (M, 3) 0..255 of M
     meshes; face_mesh (F,) the mesh of each triangle; background (3,) 0..255. samples x samples per pixel.
     """
     picture = np.empty((height, width, 3), dtype=np.uint8)

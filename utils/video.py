@@ -32,9 +32,9 @@ _MISFIT = 20
 def check_format(name: str) -> None:
     """Raise InputError if films of this format cannot be written."""
     if name not in FORMATS:
-        raise InputError(f"--format: expected one of {', '.join(FORMATS)}, found {name!r}")
+        raise InputError(f"`format`: expected one of {', '.join(FORMATS)}, found {name!r}")
     if name == "mp4" and av is None:
-        raise InputError("--format mp4 needs the package av: pip install 'av>=18,<19' (or choose --format gif)")
+        raise InputError("`format` mp4 needs the package av: pip install 'av>=18,<19' (or choose `format` gif)")
 
 
 def write_film(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> None:

@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable
 from typing import Protocol
 
-from utils.errors import InputError
+from utils.errors import InputError, spoken
 from utils.web_gate import Gate
 
 _NEXT = 100  # ports that are tried where any of the next will do
@@ -53,7 +53,7 @@ def serve(title: str, host: str, port: int, dark: bool = False, largest_upload: 
     """
     viser = import_viser()
     if not 0 <= port <= 65535:
-        raise InputError(f"--port {port}: expected a number from 0 to 65535; choose another one")
+        raise InputError(f"`port` {port}: expected a number from 0 to 65535; choose another one")
     free = _free_port(host, port, _NEXT if or_next and port else 1)
     gate = Gate(host, largest_upload)
     with contextlib.redirect_stdout(io.StringIO()), gate.installed():  # without viser's banner: see `address`
@@ -82,7 +82,7 @@ def _free_port(host: str, port: int, tries: int = 1) -> int:
                 reason = error.strerror or error
                 continue
             return probe.getsockname()[1]
-    raise InputError(f"{host}:{port}: cannot listen there ({reason}); choose another --port or --host")
+    raise InputError(f"{host}:{port}: cannot listen there ({reason}); choose another `port` or `host`")
 
 
 class Room(Protocol):
@@ -176,7 +176,7 @@ def guarded_callback(server, title: str, to: Callable | None = None) -> Callable
             try:
                 return callback(event)
             except (InputError, OSError) as error:
-                tell(whom(event), title, str(error), good=False)
+                tell(whom(event), title, spoken(error), good=False)
             except Exception as error:
                 traceback.print_exc(file=sys.stderr)
                 tell(

@@ -23,7 +23,7 @@ FIST = np.radians([70.0, 90.0, 60.0])
 THUMB_IN_FIST = np.radians([25.0, 45.0, 60.0])
 _ROUNDS = 20
 _FAR = 2.0
-"""A witness that is this many of its own spreads off counts half (Cauchy's weights)."""
+"""Evidence that is this many of its own spreads off counts half (Cauchy's weights)."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +110,11 @@ def estimate_axes(
 
 
 def combine(evidence: list[Evidence]) -> FingerEstimate:
-    """Weigh the witnesses of one finger, the first being the anatomical one, which is never left out.
+    """Weigh the evidence for one finger, the first being the anatomical one, which is never left out.
 
-    Weights are the inverse squares of the spreads; those of witnesses far from the result sink (Cauchy), so that one
-    that is wrong altogether, like a section of a finger as thick as it is broad, moves nothing. The expected error
-    grows where the witnesses disagree.
+    Weights are the inverse squares of the spreads; those of evidence far from the result sink (Cauchy), so that what
+    is wrong altogether, like a section of a finger as thick as it is broad, moves nothing. The expected error
+    grows where the evidence disagrees.
     """
     if not evidence:
         return FingerEstimate(np.full(3, np.nan), float("nan"))
@@ -176,7 +176,7 @@ def _from_mesh(hand: BareHand, preset: np.ndarray | None) -> tuple[FingerEstimat
         if found is None:
             raise InputError(
                 f"{hand.name}: the mesh is open round the last joint of the {hand.side} {FINGERS[finger]} finger, so "
-                f"its shape tells no axis; use --method combined"
+                f"its shape tells no axis; use `method` combined"
             )
         splay = found.splay if preset is None else found.closest(preset[finger, 2, 2])
         bend = np.cross(splay, twist)

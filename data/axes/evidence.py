@@ -1,7 +1,7 @@
 """What palm, bones, rig, mesh and motion say about the hinge of each finger of a hand.
 
-Every witness names a bend axis and how far off it usually is. That spread is a standard deviation in degrees, chosen
-from the geometry of the witness (a plane through three bones that bend by one degree is worth little; a section that
+Each piece of evidence names a bend axis and how far off it usually is. That spread is a standard deviation in
+degrees, chosen from its geometry (a plane through three bones that bend by one degree is worth little; a section that
 is a circle has no long side), so that `estimate` can weigh them.
 """
 
@@ -34,7 +34,7 @@ LEAST_MOTION = np.radians(8.0)
 
 @dataclass(frozen=True)
 class Evidence:
-    """One witness for one finger."""
+    """One piece of evidence for one finger."""
 
     source: str
     """``"palm"``, ``"bones"``, ``"rig"``, ``"mesh"``, ``"motion"`` or ``"preset"``."""
@@ -57,22 +57,22 @@ class MotionHinges:
 
 
 def gather(hand: BareHand, motion: MotionHinges | None = None) -> list[list[Evidence]]:
-    """All witnesses of each of the five fingers, the anatomical one first; none for a missing finger.
+    """All evidence for each of the five fingers, the anatomical one first; none for a missing finger.
 
     Signs are those of the anatomical axis: palm and handedness tell which way a hand closes, the others cannot.
 
     Raises:
         InputError: the hand has no palm (see `BareHand.palm_normal`).
     """
-    witnesses: list[list[Evidence]] = [[] for _ in range(N_FINGERS)]
+    evidence: list[list[Evidence]] = [[] for _ in range(N_FINGERS)]
     for finger in np.flatnonzero(hand.present):
         palm = _thumb(hand) if finger == THUMB else _palm(hand, finger)
-        witnesses[finger] = [palm, *_bones(hand, finger, palm.bend), *_mesh(hand, finger, palm.bend)]
+        evidence[finger] = [palm, *_bones(hand, finger, palm.bend), *_mesh(hand, finger, palm.bend)]
         if motion is not None:
-            witnesses[finger] += _motion(hand, finger, palm.bend, motion)
-    for finger, found in _rig(hand, witnesses).items():
-        witnesses[finger].append(found)
-    return witnesses
+            evidence[finger] += _motion(hand, finger, palm.bend, motion)
+    for finger, found in _rig(hand, evidence).items():
+        evidence[finger].append(found)
+    return evidence
 
 
 def towards(axis: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -137,7 +137,7 @@ def _mesh(hand: BareHand, finger: int, palm: np.ndarray) -> list[Evidence]:
     return [Evidence("mesh", towards(ways[:, 2], palm), min(8.0 + 1.5 / max(ratio - 1, 1e-3), 90.0))]
 
 
-def _rig(hand: BareHand, witnesses: list[list[Evidence]]) -> dict[int, Evidence]:
+def _rig(hand: BareHand, evidence: list[list[Evidence]]) -> dict[int, Evidence]:
     """Riggers turn a bone so that it bends about one of its own axes: the same one in all fingers."""
     if hand.bone_axes is None:
         return {}
@@ -149,10 +149,10 @@ def _rig(hand: BareHand, witnesses: list[list[Evidence]]) -> dict[int, Evidence]
         if not (np.isfinite(axes).all() and (sizes > 0.9).all()):  # the two bones do not agree
             continue
         axes = axes / sizes[:, None]
-        likeness = axes @ witnesses[finger][0].bend
+        likeness = axes @ evidence[finger][0].bend
         which = int(np.abs(likeness).argmax())
         bend = axes[which] * np.sign(likeness[which])
-        found[int(finger)] = (bend, degrees_between(bend, witnesses[finger][0].bend), which)
+        found[int(finger)] = (bend, degrees_between(bend, evidence[finger][0].bend), which)
     four = [finger for finger in found if finger != THUMB]
     same = len({found[finger][2] for finger in four}) == 1
     if len(four) < 2 or not same or np.sqrt(np.mean([found[finger][1] ** 2 for finger in four])) > RIG_AGREES:

@@ -32,7 +32,7 @@ def write_axes(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> Non
     """
     path = Path(path)
     if path.suffix not in (".pkl", ".npz"):
-        raise InputError(f"{path}: expected a name that ends with .pkl or .npz, found {path.name!r}; correct --output")
+        raise InputError(f"{path}: expected a name that ends with .pkl or .npz, found {path.name!r}; correct `output`")
     with atomic_write(path) as temporary:
         if path.suffix == ".npz":
             np.savez(temporary, **arrays)
@@ -115,7 +115,7 @@ def mesh_files(path: str | os.PathLike) -> list[Path]:
         found = "a folder without any" if path.is_dir() else "nothing"
         raise InputError(
             f"{path}: expected a mesh file or a folder of files *{MESH_END}, found {found}; make them with "
-            f"blender_scripts/fbx2mesh.py or correct --mesh_data"
+            f"blender_scripts/fbx2mesh.py or correct `mesh_data`"
         )
     return files
 

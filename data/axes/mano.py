@@ -68,7 +68,7 @@ def mano_arrays(hand: BareHand, axes: np.ndarray) -> dict[str, np.ndarray]:
         hits = first_hits(hand.vertices, hand.faces, hand.fingers[finger, 2], np.stack([-bend, bend]))
         if not hits.found.all():
             raise InputError(
-                f"{hand.name}: its surface is open at the last joint of the {name} finger; mend the model"
+                f"{hand.name}: its surface is open at the last joint of the {name} finger; repair the model"
             )
         rows[finger, 1] = _unit(hits.points[1] - hits.points[0])
         rows[finger, 2] = np.cross(twist, rows[finger, 1])

@@ -49,7 +49,7 @@ def bvh_files(paths: Sequence[str | os.PathLike], name: str) -> list[Path]:
         elif path.is_file():
             files.append(path)
         else:
-            raise InputError(f"{path}: expected a BVH file or a folder of them, found nothing; correct --motion")
+            raise InputError(f"{path}: expected a BVH file or a folder of them, found nothing; correct `motion`")
     return files
 
 

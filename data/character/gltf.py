@@ -210,7 +210,7 @@ def _chosen(gltf: Gltf, groups: Sequence[np.ndarray], wanted: str | None) -> np.
         listed = ", ".join(dict.fromkeys(own or parent or "(no name)" for own, parent in names))
         wish = "one armature" if wanted is None else f"one armature named {wanted}"
         raise InputError(
-            f"expected {wish}, found {len(fitting)} of {len(groups)}: {listed[:300]}; name it with --armature"
+            f"expected {wish}, found {len(fitting)} of {len(groups)}: {listed[:300]}; name it with `armature`"
         )
     return fitting[0]
 

@@ -41,7 +41,6 @@ class Reading:
         fps: frames a second at which glTF and FBX animations are sampled; None: 60 for glTF, FBX's own.
         blender: Blender, or a Python with bpy, for FBX; None: found by itself.
         side: of a hand of which neither names nor joints tell it.
-        scale_option: the option that scales what is read, for messages; empty: there is none.
     """
 
     data_path: Path
@@ -51,7 +50,6 @@ class Reading:
     fps: float | None = None
     blender: str | None = None
     side: str | None = None
-    scale_option: str = "--source_scale"
 
     @property
     def folder(self) -> MixHandFolder:
@@ -126,7 +124,7 @@ def _check_name(name: str, reading: Reading) -> None:
     wanted = f"{name}: expected a character of the data set {reading.data_path}, or a file (.glb, .fbx, .bvh, .npz)"
     if not folder.finger_data.is_dir():
         raise InputError(
-            f"{wanted}, but there is no folder {folder.finger_data}; give --data_path, or build the open data set "
+            f"{wanted}, but there is no folder {folder.finger_data}; give `data_path`, or build the open data set "
             f"with `python -m run.build_open_hands`{mano}"
         )
     names = list(folder.meshes())
@@ -221,16 +219,15 @@ def _checked(character: Character, reading: Reading) -> Character:
         if not SMALLEST_PALM <= palm <= LARGEST_PALM:
             raise InputError(
                 f"{character.path}: expected centimetres, found a palm of {palm:.3g} from the wrist to the middle "
-                f"finger of the {side} hand; scale the file ({_advice(palm, reading.scale_option)})"
+                f"finger of the {side} hand; scale the file ({_advice(palm)})"
             )
     return character
 
 
-def _advice(palm: float, option: str) -> str:
+def _advice(palm: float) -> str:
     if not palm > 0 or not np.isfinite(palm):
         return "its bones have no length: export the rest pose too"
-    option = option or "by"
     for scale, unit in ((100, "metres"), (2.54, "inches"), (0.1, "millimetres"), (1e4, "a scene of 100 m a unit")):
         if 5 <= palm * scale <= 15:
-            return f"it looks like {unit}: {option} {scale:g}"
-    return f"{option} {9 / palm:.3g} makes its palm 9 cm"
+            return f"it looks like {unit}: `scale` {scale:g}"
+    return f"`scale` {9 / palm:.3g} makes its palm 9 cm"

@@ -32,7 +32,6 @@ PUBLISHED_FORMAT = "published-mixhand-features"
 FORMATS = {"ours": FORMAT, "published": PUBLISHED_FORMAT}
 """What a layout is called on the command line, and in the description beside a file."""
 VERSION = 1
-PREPROCESS_COMMAND = "python -m run.preprocess_mixhand --data_path"
 
 _NAMED = 12  # characters that an error message lists
 _SCAN_ROWS = 2048
@@ -230,10 +229,10 @@ def _clips_of(description: dict) -> tuple[Clip, ...]:
     return tuple(Clip(str(c["name"]), int(c["frames"]), _frame_time(c["frame_time"])) for c in description["clips"])
 
 
-def _frame_time(told: Any) -> float | None:
-    if told is not None and not (told == 0 or is_rate(1 / told)):
-        raise ValueError(f"a frame time of {told} seconds")
-    return told
+def _frame_time(stored: Any) -> float | None:
+    if stored is not None and not (stored == 0 or is_rate(1 / stored)):
+        raise ValueError(f"a frame time of {stored} seconds")
+    return stored
 
 
 def available_characters(data_path: str | Path) -> list[str]:
@@ -271,40 +270,40 @@ def check_rows(file: FeatureFile) -> None:
     """
     _check_finite(file.rows, str(file.path), file.clips)
     try:
-        told = orjson.loads(file.path.with_suffix(".json").read_bytes()).get("sha256")
+        stored = orjson.loads(file.path.with_suffix(".json").read_bytes()).get("sha256")
     except (OSError, ValueError, AttributeError):
-        return  # published files have no description, and a damaged one has been told when the file was opened
-    if told is None:
+        return  # published files have no description, and a damaged one was reported when the file was opened
+    if stored is None:
         return
     digest = hashlib.sha256()
     for start in range(0, len(file.rows), _SCAN_ROWS):
         digest.update(np.ascontiguousarray(file.rows[start : start + _SCAN_ROWS], dtype=_DTYPE).data)
-    if digest.hexdigest() != told:
+    if digest.hexdigest() != stored:
         raise InputError(
-            f"{file.path}: expected the features that were written, found others: its content has changed since; run "
-            f"`{PREPROCESS_COMMAND} {file.path.parent} --force`"
+            f"{file.path}: expected the features that were written, found others: its content has changed since; "
+            f"preprocess {file.path.parent} again (run.preprocess_mixhand with `force`)"
         )
 
 
 def _missing(data_path: Path, character: str) -> str:
     if not data_path.is_dir():
-        return f"{data_path}: expected the folder of the data set, found no folder; set --data.data_path"
+        return f"{data_path}: expected the folder of the data set, found no folder; set `data_path`"
     names = available_characters(data_path)
     found = ", ".join([*names[:_NAMED], *(["…"] if len(names) > _NAMED else [])]) or "none"
     found += f" ({len(names)} in all)" if len(names) > _NAMED else ""
     if any((data_path / character).glob("*.bvh")):
-        hint = f"its motions are there, so run `{PREPROCESS_COMMAND} {data_path}`"
+        hint = f"its motions are there, so preprocess {data_path} (run.preprocess_mixhand)"
     else:
         hint = (
-            f"choose others with --data.train_characters and the like, or put BVH files into "
-            f"{data_path / character} and run `{PREPROCESS_COMMAND} {data_path}`"
+            f"choose others with `train_characters` and the like, or put BVH files into "
+            f"{data_path / character} and preprocess it (run.preprocess_mixhand)"
         )
     return f"{data_path / character}.npy: expected the features of {character}, found only those of: {found}; {hint}"
 
 
 def _from_ours(path: Path, character: str, mixamo_stride: int, rows: np.ndarray) -> FeatureFile:
     beside = path.with_suffix(".json")
-    again = f"run `{PREPROCESS_COMMAND} {path.parent} --force true`"
+    again = f"preprocess {path.parent} again (run.preprocess_mixhand with `force`)"
     if not beside.is_file():
         raise InputError(f"{path}: expected its description in {beside.name} beside it, found none; {again}")
     try:
@@ -401,5 +400,5 @@ def _check_finite(rows: np.ndarray, where: str, clips: Sequence[Clip], first_fra
         frame = row - sum(clip.frames for clip in clips[:clip])
         raise InputError(
             f"{where}: expected finite features, found NaN or infinite ones in frame {first_frame + frame} of "
-            f"{clips[clip].name!r}; mend the motion it comes from and preprocess again"
+            f"{clips[clip].name!r}; repair the motion it comes from and preprocess again"
         )

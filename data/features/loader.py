@@ -39,7 +39,7 @@ class BatchOrder:
         if size < world_size:
             raise InputError(
                 f"expected at least one window for each of {world_size} processes, found {size}; use fewer processes "
-                f"(--trainer.devices), or more clips"
+                f"(`devices`), or more clips"
             )
         self.epoch, self.start = 0, 0
         """Where the next iteration begins: epoch and number of the batch."""

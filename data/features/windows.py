@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from data.dataset import MixHandFolder
-from data.features.file import PREPROCESS_COMMAND, FeatureFile
+from data.features.file import FeatureFile
 from data.features.row import HandFeatures, split
 from model.topology import N_JOINTS
 from utils.errors import InputError
@@ -118,7 +118,7 @@ class WindowGroup:
             raise InputError(
                 f"{', '.join(dict.fromkeys(self.names))}: expected clips of at least {self.length} frames{hint}, "
                 f"found {len(kept)} clips of at most {max((frames for _, frames in kept), default=0)}; use longer "
-                f"clips, a smaller --data.window_size or a smaller --data.frame_stride"
+                f"clips, a smaller `window_size` or a smaller `frame_stride`"
             )
         if short:
             log.info("%d of %d clips are shorter than a window and were left out (%s).",
@@ -224,8 +224,8 @@ def read_statistics(file: FeatureFile) -> Statistics:
     for path in MixHandFolder(file.path.parent).statistics(file.character):
         if not path.is_file():
             raise InputError(
-                f"{path}: --data.normalization true needs this file, found none; run "
-                f"`{PREPROCESS_COMMAND} {file.path.parent} --force true` or leave normalization off"
+                f"{path}: `normalization` true needs this file, found none; preprocess "
+                f"{file.path.parent} again (run.preprocess_mixhand with `force`) or leave normalization off"
             )
         array = np.asarray(read_npy(path), dtype=np.float32)
         if array.shape != (file.rows.shape[1], 1) or not np.isfinite(array).all():
@@ -307,7 +307,7 @@ class PairedWindows(Dataset):
         if first.side != second.side:
             raise InputError(
                 f"expected hands of one side, found {first.side} hands ({first.files[0].path}) and "
-                f"{second.side} hands ({second.files[0].path}); preprocess both with the same --is_rhand"
+                f"{second.side} hands ({second.files[0].path}); preprocess both with the same `is_rhand`"
             )
         self.groups = (first, second)
         self.augment, self.seed, self.new_pairs = augment, seed, new_pairs

@@ -133,7 +133,7 @@ def frame_count(seconds: float, fps: float, n_bones: int, clip: str) -> int:
     if not 0 <= frames * n_bones < MAX_POSES:
         raise InputError(
             f"animation {clip}: expected at most {MAX_POSES // max(1, n_bones)} frames, found {frames:.3g}; "
-            f"give a lower --fps or cut it"
+            f"give a lower `fps` or cut it"
         )
     return int(frames + 1e-3) + 1
 

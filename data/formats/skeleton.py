@@ -200,7 +200,7 @@ def _way(skeleton: Skeleton, bone: int) -> np.ndarray:
 
 
 def centred(skeleton: Skeleton, skin: Skin) -> Skeleton:
-    """The skeleton with its joints moved into the middle of the skin that bends at them (``--adjust_bone``).
+    """The skeleton with its joints moved into the middle of the skin that bends at them (``adjust_bone``).
 
     A joint is moved to the centre of the vertices that its bone shares with its parent's, at right angles to its
     bone only: along the bone the crease of the skin says little. (The way of a bone without child is taken to be that

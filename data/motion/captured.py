@@ -72,7 +72,7 @@ def is_captured(arrays: Mapping[str, np.ndarray]) -> bool:
     return any(key in arrays for key in known) or any(f"{side}.{key}" in arrays for side in SIDES for key in known)
 
 
-def told_rate(arrays: Mapping[str, np.ndarray]) -> object:
+def stored_rate(arrays: Mapping[str, np.ndarray]) -> object:
     """What a file says about frames per second; None if it says nothing."""
     key = _first(arrays, RATES) or next((key for key in arrays if key.rpartition(".")[2] in RATES), None)
     return None if key is None or not arrays[key].size else np.ravel(arrays[key])[0]

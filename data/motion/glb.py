@@ -47,7 +47,7 @@ def write_glb(path: str | os.PathLike, skeleton: Skeleton, skin: Skin | None, bv
     """
     if skin is None or not len(skin.faces):
         raise InputError(f"{path}: expected a target with a mesh and skinning weights for glTF, found bones alone; "
-                         f"give a character's mesh, or --format bvh")  # fmt: skip
+                         f"give a character's mesh, or `format` bvh")  # fmt: skip
     file = GltfFile()
     file.json["asset"]["generator"] = "Semantics2Hands"
     joints = _add_skeleton(file, skeleton)
@@ -84,7 +84,7 @@ def write_into_gltf(path: str | os.PathLike, target: str | os.PathLike, bvh: Bvh
     character = read_gltf_character(target)
     if character.skin is None:
         raise InputError(f"{target}: expected a mesh with skinning weights, found bones alone; give the character's "
-                         f"own file, or --format bvh")  # fmt: skip
+                         f"own file, or `format` bvh")  # fmt: skip
     content, buffers = read_container(target)
     with explained(target):
         file = GltfFile(content, buffers)

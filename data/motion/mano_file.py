@@ -26,7 +26,7 @@ from data.motion.captured import (
     named_side,
     numbers,
     shape_of,
-    told_rate,
+    stored_rate,
 )  # fmt: skip
 from model.topology import N_SHAPE
 from utils.errors import InputError
@@ -55,14 +55,14 @@ class ManoMotion:
 
 def frame_rate(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> float | None:
     """Frames per second as the file says; None if it does not. Raises InputError if it says something else."""
-    told = told_rate(arrays)
-    if told is None:
+    stored = stored_rate(arrays)
+    if stored is None:
         return None
     try:
-        rate = float(told)
+        rate = float(stored)
     except (TypeError, ValueError):
-        raise InputError(f"{path}: expected a number of frames per second, found {str(told)[:40]!r}") from None
-    return check_rate(rate, str(path), "correct it or give --fps")
+        raise InputError(f"{path}: expected a number of frames per second, found {str(stored)[:40]!r}") from None
+    return check_rate(rate, str(path), "correct it or give `fps`")
 
 
 def read_mano_motion(path: str | os.PathLike, hands_mean: np.ndarray | None = None) -> ManoMotion:
@@ -78,7 +78,7 @@ def read_mano_motion(path: str | os.PathLike, hands_mean: np.ndarray | None = No
 
     def models(_side: str) -> Model:
         if hands_mean is None:
-            raise InputError("its poses are relative to MANO's mean pose; give the model with --smplx_path")
+            raise InputError("its poses are relative to MANO's mean pose; give the model with `smplx_path`")
         return Model(hands_mean, np.eye(45))
 
     return next(iter(read_mano_motions(path, models).values()))

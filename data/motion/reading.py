@@ -156,14 +156,14 @@ def _of_bvh(
         raise InputError(f"{path}: expected at least one frame, found none; export it again")
     rate = fps or _rate(bvh.frame_time)
     if rate is None:
-        raise InputError(f"{path}: expected a frame time, found 0; give --fps")
+        raise InputError(f"{path}: expected a frame time, found 0; give `fps`")
     own = character or bvh_character(path, bvh, reading, scale)
     whose = own_hand or _mano_of(path, own, reading, shape) or own
     sides = [side for side in own.hands if side in whose.hands]
     if not sides:
         raise InputError(
             f"{path}: expected the {' or '.join(whose.hands)} hand that {whose.name} has, found only the "
-            f"{' and '.join(own.hands)} hand; give another --source_hand"
+            f"{' and '.join(own.hands)} hand; give another `source_hand`"
         )
     tracks = {side: _track(bvh, own.hands[side], whose.hands[side], path) for side in sides}
     return Motion(name, path, rate, tracks, whose, own.skeleton, bvh)

@@ -63,13 +63,13 @@ def check_target(target: Character, formats: Sequence[str]) -> None:
         InputError: MANO parameters of a character, or a mesh of bare bones or of one that its hands do not move.
     """
     if "mano" in formats and target.kind != "mano":
-        raise InputError(f"--format mano: expected a MANO target, found {target.name}; use --target mano")
+        raise InputError(f"`format` mano: expected a MANO target, found {target.name}; use `target` mano")
     lacks = skin_missing(target)
     for kind in ("glb", "fbx"):
         if kind in formats and lacks:
             raise InputError(
-                f"{target.path}: expected a target with a mesh and skinning weights for --format {kind}, found "
-                f"{lacks}; give the character's own file with its skin, or --format bvh"
+                f"{target.path}: expected a target with a mesh and skinning weights for `format` {kind}, found "
+                f"{lacks}; give the character's own file with its skin, or `format` bvh"
             )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from data.axes.files import read_finger_axes
 from data.character.reading import read_mesh_character
-from data.dataset import MANO_FOLDER, MixHandFolder
+from data.dataset import MixHandFolder
 from data.features.file import FeatureFile, check_rows, open_features
 from data.features.windows import read_statistics
 from data.mixhand import TEST_CHARACTERS, TRAIN_CHARACTERS, VAL_CHARACTERS, expand_characters
@@ -65,8 +65,6 @@ class FolderReport:
     characters: list[CharacterReport]
     mano: dict[str, Part]
     """The MANO model of each side and the file of its axes."""
-    advice: list[str]
-    """What to do next, one step a line."""
 
     @property
     def is_whole(self) -> bool:
@@ -114,9 +112,7 @@ def check_folder(
     mano = _mano(
         folder, folder.mano_model(mano_path), any(each.domain == "mano" for each in characters), "raw motions" in kinds
     )
-    return FolderReport(
-        str(path), " and ".join(sorted(kinds)) or "meshes", characters, mano, _advice(folder, characters, mano)
-    )
+    return FolderReport(str(path), " and ".join(sorted(kinds)) or "meshes", characters, mano)
 
 
 def _characters(folder: MixHandFolder) -> list[str]:
@@ -237,67 +233,6 @@ def _missing_of_the_published(names: list[str]) -> list[CharacterReport]:
     for each in missing:
         each.parts["features"] = Part(MISSING, f"{each.character}.npy: a character of the published splits, not there")
     return missing if len(missing) < len(expected) else []
-
-
-def _advice(folder: MixHandFolder, characters: list[CharacterReport], mano: dict[str, Part]) -> list[str]:
-    path = folder.path
-
-    def having(part: str, *states: str) -> str:
-        names = [each.character for each in characters if each.parts[part].state in states]
-        return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-
-    steps = {
-        "make the meshes with `python -m run.convert_character`": having("mesh", MISSING),
-        "export or make these meshes again": having("mesh", DAMAGED),
-        f"make the axes with `python -m run.calculate_mixamo_axis --mesh_data {folder.finger_data}`": having(
-            "axes", MISSING, DAMAGED
-        ),
-        "mend or remove the motions named above": having("motions", DAMAGED),
-        f"`python -m run.preprocess_mixhand --data_path {path} --force`, or fetch the archive again": (
-            having("features", DAMAGED) or having("statistics", DAMAGED)
-        ),
-        "fetch the published archive again, or leave these out of --data.*_characters": having("features", MISSING),
-    }
-    advice = [f"{step}: {names}" for step, names in steps.items() if names]
-    if any(part.state in (MISSING, DAMAGED) for name, part in mano.items() if name != "axes"):
-        advice.append(f"put MANO_RIGHT.pkl of https://mano.is.tue.mpg.de into {MANO_FOLDER / 'mano'}")
-    if mano["axes"].state in (MISSING, DAMAGED):
-        advice.append("make the axes of MANO with `python -m run.calculate_mano_axis`")
-    if not advice:
-        advice += _next_steps(folder, characters)
-    return advice
-
-
-def _next_steps(folder: MixHandFolder, characters: list[CharacterReport]) -> list[str]:
-    """What to do with a folder in which nothing is damaged."""
-    path = folder.path
-    preprocess = f"`python -m run.preprocess_mixhand --data_path {path}`"
-    steps = []
-    idle = [e.character for e in characters if {e.parts[p].state for p in ("motions", "features")} == {ABSENT}]
-    if any(each.parts["motions"].state == OK and each.parts["features"].state == ABSENT for each in characters):
-        return [f"preprocess: {preprocess}"]
-    stale = [each.character for each in characters if each.stale]
-    if stale:
-        return [f"motions have changed since, preprocess again: {preprocess} ({', '.join(stale[:6])})"]
-    sides = {each.side for each in characters if each.side}
-    if len(sides) > 1:
-        return [f"features of right and left hands are mixed; preprocess all with the same --is_rhand: {preprocess}"]
-    domains = {each.domain for each in characters if each.parts["features"].state == OK}
-    if len(domains) == 1:
-        other = "subjects of MANO (run.convert_interhand_bvh)" if "mixamo" in domains else "Mixamo characters"
-        steps.append(f"for training across domains, add {other}")
-    elif domains:
-        own = folder.splits.is_file()
-        options = [f"--config config/{'open/' if own else ''}ASRN.yaml", f"--data.data_path {path}"]
-        if folder.models.is_dir():
-            options.append(f"--model.smplx_model_path {folder.models}")
-        options.append(f"--model.mano_axis_path {folder.mano_axes}")
-        steps.append(f"nothing is missing; train: `python -m run.train_mixhand fit {' '.join(options)}`")
-        if not own:
-            steps.append("name other characters than the published ones with --data.train_characters and the like")
-    if idle:
-        steps.append(f"characters without motions, which belong into folders of their names: {', '.join(idle[:6])}")
-    return steps
 
 
 def _try(part: Part, read: Callable):

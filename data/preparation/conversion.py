@@ -87,7 +87,7 @@ def _files(inputs: Sequence[Path], recursive: bool) -> list[Path]:
         visible = [file for file in inside if not file.name.startswith(".")]
         found = [file for file in visible if file.suffix.lower() in SUFFIXES and file.is_file()]
         if not found:
-            hint = "" if recursive else "; --recursive looks deeper"
+            hint = "" if recursive else "; `recursive` looks deeper"
             raise InputError(f"{path}: expected files {', '.join(SUFFIXES)} in this folder, found none{hint}")
         files += found
     return list({file.resolve(): file for file in files}.values())

@@ -61,7 +61,7 @@ def read_subjects(path: str | Path) -> dict[str, str]:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: expected a list of captures and subjects, found nothing; check --split_subjects")
+        raise InputError(f"{path}: expected a list of captures and subjects, found nothing; check `split_subjects`")
     subjects: dict[str, str] = {}
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -192,7 +192,7 @@ class Conversion:
         elif not same:
             raise InputError(
                 f"{path}: this folder holds the conversion of other annotations, or with other options; "
-                "choose another --output_dir, or --force to convert anew"
+                "choose another `output_dir`, or `force` to convert anew"
             )
         else:
             self.rows = {name: group for name, group in rows.items() if all(map(self._is_whole, group))}
@@ -238,7 +238,7 @@ def _fingerprint(path: Path) -> str:
     """A hash of the size of a file and of its beginning, middle and end: reading gigabytes would take a minute."""
     if not path.is_file():
         found = "a folder" if path.is_dir() else "nothing"
-        raise InputError(f"{path}: expected the JSON file of MANO annotations, found {found}; check --input")
+        raise InputError(f"{path}: expected the JSON file of MANO annotations, found {found}; check `input`")
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as stream:

@@ -88,13 +88,13 @@ class Preprocessor:
 
     def __post_init__(self) -> None:
         if self.layout not in FORMATS:
-            raise InputError(f"--format: expected one of {', '.join(FORMATS)}, found {self.layout!r}")
+            raise InputError(f"`format`: expected one of {', '.join(FORMATS)}, found {self.layout!r}")
 
     def characters(self) -> list[str]:
         """Names of the folders that hold BVH files, sorted. Raises InputError if there are none."""
         if not self.data_path.is_dir():
             raise InputError(
-                f"{self.data_path}: expected the folder of the data set, found no folder; set --data_path"
+                f"{self.data_path}: expected the folder of the data set, found no folder; set `data_path`"
             )
         names = self._folder.moving()
         if not names:
@@ -140,7 +140,7 @@ class Preprocessor:
             InputError: a file cannot be used; no feature file is written then.
         """
         if not plan.up_to_date:
-            remove_leftovers(self._folder.features(plan.character))
+            remove_leftovers(self._folder.path)
             self._write(plan, report)
         domain, clips = stored_clips(self.data_path, plan.character)
         frames = sum(clip.frames for clip in clips)
@@ -174,8 +174,8 @@ class Preprocessor:
         missing = () if of is None else of.missing
         if missing and self.layout == "published":
             raise InputError(
-                f"{character}: expected a hand with all joints for --format published, which cannot say which are "
-                f"missing; found {len(missing)} missing; write it with --format ours"
+                f"{character}: expected a hand with all joints for `format` published, which cannot say which are "
+                f"missing; found {len(missing)} missing; write it with `format` ours"
             )
         stride = MIXAMO_STRIDE if domain == "mixamo" else 1
         moments = WindowMoments()
@@ -202,7 +202,7 @@ class Preprocessor:
         if self.side not in character.sides:
             raise InputError(
                 f"{mesh}: expected a {self.side} hand with axes in {axes.name}, found only the "
-                f"{' and '.join(character.sides)} hand; change --is_rhand or complete the files"
+                f"{' and '.join(character.sides)} hand; change `is_rhand` or complete the files"
             )
         return character.hands[self.side]
 

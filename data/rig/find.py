@@ -121,13 +121,13 @@ def _told_side(hand: Found, heads: np.ndarray, source: str | os.PathLike, side: 
             f"{source}: expected a {by_name} hand as the file's name says, found the joints of a {by_joints} hand; "
             "rename the file, or mirror the hand"
         )
-    told = by_joints or by_name or side
-    if told is None:
+    found_side = by_joints or by_name or side
+    if found_side is None:
         raise InputError(
             f"{source}: found one hand of which neither names nor joints say whether it is right or left; put that "
-            "into the file's name, or say which with --hands"
+            "into the file's name, or say which with `hands`"
         )
-    return told
+    return found_side
 
 
 def print_map(joint_names: Sequence[str], parents: Sequence[int] | np.ndarray | None = None, source: str = "") -> str:
@@ -165,7 +165,7 @@ def _complaint(rig: Rig, side: str | None, source: str, attempts: list[Found]) -
     where = f"{source}: " if source else ""
     hand = f"a {side} hand" if side else "a hand"
     best = max(attempts, key=lambda found: (len(found.fingers), found.wrist is not None))
-    remedy = "or say which joints they are with --rig_map (--print_map writes a start)"
+    remedy = "or say which joints they are with `rig_map` (`print_map` writes a start)"
     if best.usable:
         return f"{where}found a hand whose joints' names do not say whether it is right or left; say which"
     if best.gaps:

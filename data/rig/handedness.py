@@ -1,4 +1,4 @@
-"""Right or left: told from the joints of a hand at rest, where names do not tell.
+"""Right or left: seen from the joints of a hand at rest, where names do not tell.
 
 Fingers bend towards the palm, and the thumb leans to that side of it too. Seen from there with the fingers up, a right
 hand has its thumb on the right, a left hand on the left.

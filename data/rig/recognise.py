@@ -318,7 +318,7 @@ def mapped_hand(rig: Rig, rig_map: RigMap, side: str, source: str = "") -> Found
     if absent:
         raise InputError(
             f"{source or 'rig'}: expected the joints that {rig_map.source} names for the {side} hand, found none "
-            f"called {', '.join(absent)}; correct the map, or use it for other files (--characters)"
+            f"called {', '.join(absent)}; correct the map, or use it for other files (`characters`)"
         )
     found = Found(side, indices=[None if name is None else number[name] for name in names])
     found.wrist = found.indices[0]

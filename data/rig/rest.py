@@ -175,7 +175,7 @@ def canonical_turn(positions: np.ndarray, present: np.ndarray, side: str, source
     if size <= 1e-9 * max(np.linalg.norm(inner) * np.linalg.norm(outer), np.finfo(float).tiny):
         raise InputError(
             f"{source or 'hand'}: expected the roots of the {side} hand's fingers to span a palm with the wrist, "
-            f"found them in one line; check the rest pose, or name the right joints with --rig_map"
+            f"found them in one line; check the rest pose, or name the right joints with `rig_map`"
         )
     up = normal / size
     along = forward - (forward @ up) * up

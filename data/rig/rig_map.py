@@ -32,7 +32,7 @@ from utils.safe_yaml import read_yaml
 LARGEST = 1 << 18
 """Bytes of a map; one of two hands has 2 kB."""
 _ORDER = (THUMB, INDEX, MIDDLE, RING, PINKY)
-_FORM = "see `python -m run.preprocess_mixhand --print_map` for the form"
+_FORM = "run.preprocess_mixhand shows the form with `print_map`"
 
 
 @dataclass(frozen=True)

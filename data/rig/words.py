@@ -149,22 +149,22 @@ def parse(name: str) -> BoneName:
 
 
 class _Reading:
-    """What the words of one name have told so far."""
+    """What the words of one name have found so far."""
 
     def __init__(self) -> None:
-        self.told: dict[str, object] = {}
+        self.found: dict[str, object] = {}
         self.sides: list[object] = []
         self.numbers: list[str] = []
         self.rest: list[str] = []
 
     def take(self, word: str) -> None:
         """Note what the next word says."""
-        behind = "finger" in self.told or "numbered" in self.told
+        behind = "finger" in self.found or "numbered" in self.found
         kind, value = _WORDS.get(word, (None, None))
         if word.isdigit() or (behind and word in _LETTERS):
             if behind and len(word) <= _LONGEST_NUMBER:
                 self.numbers.append(_LETTERS.get(word, word))
-            elif not self.sides and "hand" not in self.told:
+            elif not self.sides and "hand" not in self.found:
                 self.rest.append(word)
         elif kind is None or (kind is Kind.BASE and not behind):
             self.rest.append(word)
@@ -175,30 +175,30 @@ class _Reading:
         elif kind is Kind.ORDINAL:
             self.numbers.append(value)
             if not behind:
-                self.told["numbered"] = True
+                self.found["numbered"] = True
         elif kind in _FLAGS:
-            self.told[kind.name.lower()] = True
+            self.found[kind.name.lower()] = True
         elif kind is not Kind.FILLER:
-            self.told[kind.name.lower()] = value
+            self.found[kind.name.lower()] = value
 
     def _finger(self, kind: Kind, value: object) -> None:
-        if "finger" not in self.told:
-            self.told.update({"finger": value, **({"weak": True} if kind is Kind.WEAK else {})})
+        if "finger" not in self.found:
+            self.found.update({"finger": value, **({"weak": True} if kind is Kind.WEAK else {})})
         elif value == MIDDLE:  # "Index_Middle" is the middle bone of the index finger
-            self.told["segment"] = 2
+            self.found["segment"] = 2
 
     def name(self, group: tuple[str, ...]) -> BoneName:
         """What all words together say."""
-        told = self.told
-        if "finger" in told:
-            told.pop("numbered", None)
-        if "segment" in told:  # "IntermediateBase" is the intermediate bone
-            told.pop("base", None)
-        if told.get("segment") == 2 and told.pop("tip", False):
-            told["segment"] = 3  # "IntermediateTip" is the bone behind "IntermediateBase"
+        found = self.found
+        if "finger" in found:
+            found.pop("numbered", None)
+        if "segment" in found:  # "IntermediateBase" is the intermediate bone
+            found.pop("base", None)
+        if found.get("segment") == 2 and found.pop("tip", False):
+            found["segment"] = 3  # "IntermediateTip" is the bone behind "IntermediateBase"
         side, first = (self.sides[-1], self.sides[0]) if self.sides else (None, None)
         return BoneName(
-            group=group, side=side, other_side=None if first == side else first, numbers=tuple(self.numbers), **told
+            group=group, side=side, other_side=None if first == side else first, numbers=tuple(self.numbers), **found
         )
 
 

@@ -18,7 +18,7 @@ from data.axes.hand import BareHand
 from model.topology import BONES_PER_FINGER, FINGERS, JOINTS_PER_FINGER, N_FINGERS, WRIST
 from run.axes.pictures import axis_lines, hand_camera, palm_size
 from utils.cli import CommandLine
-from utils.errors import InputError
+from utils.errors import InputError, spoken
 from utils.web import close, serve
 
 PORT = 8080
@@ -174,7 +174,7 @@ class AnnotationPage:
             try:
                 action()
             except (InputError, OSError) as error:
-                self._notify(str(error))
+                self._notify(spoken(error))
             if not self.finished.is_set():
                 self.refresh()
 

@@ -28,7 +28,7 @@ _SMALLEST_SHARE = 0.7  # to which letters shrink before a title is cut off
 class Track:
     """One hand of a clip.
 
-    cells: a `HandCell` for each frame; its caption is written below the hand, its color paints it. title: above the
+    cells: a `HandCell` for each frame; its caption is written below the hand, its colour paints it. title: above the
     hand; subtitle: a second, smaller line.
     """
 

@@ -121,7 +121,10 @@ class TrustedCheckpoints(CheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path, storage_options=None) -> None:
         """Write `checkpoint` to `path`, completely or not at all."""
         with atomic_write(path) as temporary:
-            torch.save(checkpoint, temporary)
+            try:
+                torch.save(checkpoint, temporary)
+            except RuntimeError as error:  # PyTorch's way to say that a file cannot be written
+                raise OSError(" ".join(str(error).split())[:200]) from error
 
     def remove_checkpoint(self, path) -> None:
         """Delete a checkpoint file; a missing one is no error."""

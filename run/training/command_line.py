@@ -7,6 +7,7 @@ configurations hold only what differs.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import re
@@ -43,7 +44,7 @@ from run.training.pictures import HandPictures
 from run.training.published_config import SUBCOMMAND_KEYS, read_config, translate
 from run.training.writers import PredictionWriter, ResultsWriter
 from utils.cli import guarded
-from utils.errors import InputError
+from utils.errors import InputError, spoken
 from utils.files import check_writable
 
 TRAINER_DEFAULTS = {"max_epochs": 100, "gradient_clip_val": 0.5, "log_every_n_steps": 10, "devices": 1}
@@ -52,6 +53,13 @@ SEED = 9923
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 LOGS = "lightning_logs"
 CONFIG_OPTIONS = ("--config", "-c")
+OPTIONS = {
+    **{name: f"--data.{name}" for name in inspect.signature(MixHandDataModule).parameters},
+    "smplx_path": "--model.smplx_model_path",
+    "mano_axes": "--model.mano_axis_path",
+    "devices": "--trainer.devices",
+}
+"""Setting, as messages name it → option of the training programs, where that is not ``--setting``."""
 
 
 class RetargetingCLI(LightningCLI):
@@ -336,7 +344,7 @@ def launched_here() -> int:
 
 class _Remarks(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        say(f"note: {record.getMessage()}")
+        say(f"note: {spoken(record.getMessage(), OPTIONS)}")
 
 
 def show_remarks() -> None:
@@ -356,4 +364,4 @@ def run_program(model_class: type[LightningModule], method: str, program: str) -
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning's own affair
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-    guarded(lambda: RetargetingCLI(model_class, method, program))
+    guarded(lambda: RetargetingCLI(model_class, method, program), OPTIONS)

@@ -320,17 +320,17 @@ class Page:
         self.studio.close()
 
     def _forever(self, step) -> None:
-        """Repeat a step. What goes wrong in one is a defect: it is told, and the page lives on."""
-        told = ""
+        """Repeat a step. What goes wrong in one is a defect: it is shown, and the page lives on."""
+        shown = ""
         while not self._stopped.is_set():
             try:
                 step()
             except Exception as error:
                 message = f"{type(error).__name__}: {error}"
-                if message != told:  # or it would fill the screen
+                if message != shown:  # or it would fill the screen
                     traceback.print_exc(file=sys.stderr)
                     tell(self.client, "This failed inside the program", message, good=False)
-                told = message
+                shown = message
                 self._stopped.wait(0.5)
 
     def _work(self) -> None:

@@ -16,7 +16,7 @@ from run.viewing.hands import Shelf, hand_motion
 from run.viewing.methods import Methods
 from run.viewing.motions import HandMotion
 from run.viewing.take import LONGEST, SOURCE, SourceTake, Take
-from utils.errors import InputError
+from utils.errors import InputError, spoken
 
 LARGEST_FILE = 256 << 20
 """Bytes of a file that the page takes."""
@@ -143,7 +143,7 @@ class Studio:
             return self._take_in(path, PurePath(name).stem)
         except InputError as error:
             path.unlink()
-            raise InputError(str(error).replace(str(path), name)) from None
+            raise InputError(spoken(error, {"scale": "by"}).replace(str(path), name)) from None
         except Exception:
             path.unlink()
             raise

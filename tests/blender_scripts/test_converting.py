@@ -63,7 +63,7 @@ def test_a_file_that_breaks_blender_does_not_stop_the_others(blender, files, tmp
 
 
 def test_the_program_named_must_be_one(tmp_path):
-    with pytest.raises(Exception, match="--blender: expected Blender or a Python with bpy, found no program"):
+    with pytest.raises(Exception, match="`blender`: expected Blender or a Python with bpy, found no program"):
         find_blender(tmp_path / "blender")
 
 

@@ -42,7 +42,7 @@ def test_the_order_of_search(nothing, tmp_path):
     assert find_blender() == [str(variable)]
     named = stand_in(tmp_path / "blender-4.2", "")
     assert find_blender(named)[0] == str(named)
-    with pytest.raises(InputError, match="--blender: expected Blender or a Python with bpy, found no program"):
+    with pytest.raises(InputError, match="`blender`: expected Blender or a Python with bpy, found no program"):
         find_blender(tmp_path / "nowhere")
 
 

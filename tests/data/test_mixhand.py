@@ -107,7 +107,7 @@ def test_options_are_read_and_explained_by_the_command_line(capsys):
 
 @pytest.mark.parametrize("option", ["batch_size", "window_size", "frame_stride"])
 def test_numbers_that_make_no_sense(option, tmp_path):
-    with pytest.raises(InputError, match=f"--data.{option}.*found 0"):
+    with pytest.raises(InputError, match=f"`{option}`.*found 0"):
         module(tmp_path, **{option: 0})
 
 
@@ -170,15 +170,15 @@ def test_intra_pairs_target_and_source(folder):
 
 
 def test_intra_wants_mixamo_characters(folder):
-    with pytest.raises(InputError, match="--data.intra_source.*Mano0"):
+    with pytest.raises(InputError, match="`intra_source`.*Mano0"):
         module(folder, protocol="intra", intra_source=["Granny", "Mano0"]).setup("test")
 
 
 @pytest.mark.parametrize(
     ("characters", "message"),
     [
-        (["Aj", "Kaya"], "--data.train_characters.*no mano character.*Aj, Kaya"),
-        (["Mano0"], "--data.train_characters.*no mixamo character.*Mano0"),
+        (["Aj", "Kaya"], "`train_characters`.*no mano character.*Aj, Kaya"),
+        (["Mano0"], "`train_characters`.*no mixamo character.*Mano0"),
         ([], "no mixamo character"),
         (["Aj", "Mano0", "Nobody"], "Nobody.npy.*Aj, Granny, Kaya"),
         (["Aj", "Lefty"], "right hands.*left hands"),
@@ -202,7 +202,7 @@ def test_different_frame_rates_are_reported(folder, caplog):
     with caplog.at_level(logging.WARNING):
         module(folder, val_characters=["Robot", "Mano1"]).setup("validate")
     (message,) = [record.getMessage() for record in caplog.records if record.name.startswith("data")]
-    assert "Robot run at 2.5 frames per second but Mano1 at 5; --data.frame_stride (now 12)" in message
+    assert "Robot run at 2.5 frames per second but Mano1 at 5; `frame_stride` (now 12)" in message
 
 
 def test_normalization(folder, tmp_path):

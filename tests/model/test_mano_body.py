@@ -6,10 +6,11 @@ import math
 
 import pytest
 import torch
-from pytorch3d.transforms import random_rotations
+from pytorch3d.transforms import axis_angle_to_matrix, random_rotations
 
 from model.mano_body import ManoBody
 from model.mano_file import find_model_file, read_mano_arrays
+from model.smplx_model import load_smplx
 
 SIDES = ("right", "left")
 
@@ -71,3 +72,14 @@ def test_gradients(mano_models):
         return model.vertices(betas, rotations)[0][:, ::97]
 
     assert torch.autograd.gradcheck(some, (betas.requires_grad_(), rotations.requires_grad_()))
+
+
+def test_smplx_own_model_of_the_same_file(mano_models):
+    pytest.importorskip("smplx", reason="smplx is not installed")
+    theirs = load_smplx(mano_models, "right")
+    ours = body(mano_models, "right")
+    angles = torch.linspace(-1, 1, 48, dtype=torch.float64)
+    betas = torch.linspace(-2, 2, 10, dtype=torch.float64)
+    expected = theirs(betas=betas[None], global_orient=angles[None, :3], hand_pose=angles[None, 3:]).vertices[0]
+    vertices, _ = ours.vertices(betas, axis_angle_to_matrix(angles.view(16, 3)))
+    torch.testing.assert_close(vertices, expected, rtol=0, atol=1e-7)  # smplx adds 1e-8 to rotation vectors

@@ -114,7 +114,7 @@ def test_a_rig_whose_names_tell_nothing_has_axes_by_its_map(golden, tmp_path):
     (tmp_path / "map.yaml").write_text(yaml.safe_dump(maps))
     shutil.copy(golden / "inputs" / "Aj_mesh_data.npz", tmp_path)
     mixamo("--mesh_data", tmp_path / "Aj_mesh_data.npz")
-    with pytest.raises(InputError, match="--rig_map"):
+    with pytest.raises(InputError, match="`rig_map`"):
         mixamo("--mesh_data", tmp_path / "No_mesh_data.npz")
     mixamo("--mesh_data", tmp_path / "No_mesh_data.npz", "--rig_map", tmp_path / "map.yaml")
     found, expected = (read_pickle(tmp_path / f"{name}_finger_axis.pkl") for name in ("No", "Aj"))
@@ -130,7 +130,7 @@ def test_a_rig_whose_names_tell_nothing_has_axes_by_its_map(golden, tmp_path):
         (["--mesh_data", "{mesh}", "--output", "{tmp}/axes.txt"], r"ends with .pkl or .npz"),
         (["--mesh_data", "{mesh}", "--preset", "{tmp}/none.pkl"], "none.pkl"),
         (["--mesh_data", "{mesh}", "--preset", "{mesh}"], "keys rhand and lhand"),
-        (["--mesh_data", "{mesh}", "--motion", "{tmp}/none.bvh"], "--motion"),
+        (["--mesh_data", "{mesh}", "--motion", "{tmp}/none.bvh"], "`motion`"),
     ],
 )
 def test_bad_options(meshes, tmp_path, options, words):

@@ -137,7 +137,7 @@ def test_force_removes_nothing_outside(run, tmp_path):
     assert (tmp_path / "victim.bvh").read_text() == "keep" and (tmp_path / "victim.npy").exists()
     for text in ("[]", '{"identity": 1}', "{" * 5, '{"identity": {}, "captures": [], "complete": 1}'):
         (folder / "conversion.json").write_text(text)
-        with pytest.raises(InputError, match="--force"):
+        with pytest.raises(InputError, match="`force`"):
             run()
 
 

@@ -245,7 +245,7 @@ def test_two_workers_write_the_same(folder, alone, backend, monkeypatch, capsys)
 
 def test_workers_that_are_not_there(folder, monkeypatch):
     monkeypatch.setattr("utils.parallel.CONNECT_SECONDS", 0.5)
-    with pytest.raises(InputError, match="--cluster tcp://127.0.0.1:9: no Dask scheduler answers"):
+    with pytest.raises(InputError, match="`cluster` tcp://127.0.0.1:9: no Dask scheduler answers"):
         run(folder, "--backend", "dask", "--cluster", "tcp://127.0.0.1:9")
     with pytest.raises(InputError, match="--jobs: expected at least 1, found 0"):
         run(folder, "--jobs", "0")

@@ -227,7 +227,7 @@ def test_a_film_of_the_copy_shows_it_once_and_both_hands_line_up(files, tmp_path
         (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--refine", "3"], "--refine"),
         (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--format", "mano"], "MANO target"),
         (["{m}", "--target", "{m}", "--method", "tbs_copy", "--format", "glb"], "weights"),
-        (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--source_scale", "0.01"], "--source_scale"),
+        (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--source_scale", "0.01"], "metres: `scale` 100"),
         (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--source_scale", "-1"], "above 0"),
         (["{m}", "--target", "mano", "--method", "tbs_copy", "--shape", "1", "2"], "--shape"),
         (["{m}", "--target", "mano", "--method", "tbs_copy", "--smplx_path", "/nowhere"], "MANO model"),

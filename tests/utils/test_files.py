@@ -1,14 +1,17 @@
 """Files are complete or absent; fingerprints follow the contents."""
 
+import errno
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from utils.errors import InputError
-from utils.files import atomic_write, check_writable, content_hash, remove_leftovers
+from utils.files import _owner, atomic_write, check_writable, content_hash, remove_leftovers
 
 
 def test_file_appears_complete_and_nothing_else_stays(tmp_path):
@@ -88,18 +91,52 @@ def test_content_hash_follows_contents_not_names(tmp_path):
 
 
 def test_leftovers_of_killed_programs_go(tmp_path):
-    path = tmp_path / "Aj.npy"
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    machine, gone, here = _owner()[:4], f"{ended.pid:08x}", f"{os.getpid():08x}"
+    other = f"{int(machine, 16) ^ 1:04x}"
     names = {
         "abandoned": ".Aj-0123456789ab.npy",
+        "of a process that has ended": f".last-{machine}{gone}01234567.ckpt",
+        "of one without suffix": f".a b-{machine}{gone}01234567",
+        "old, of another machine": f".Bj-{other}{gone}0123abcd.npy",
         "at work": ".Aj-ba9876543210.npy",
-        "of another": ".Bj-0123456789ab.npy",
+        "at work, known": f".Aj-{machine}{here}01234567.npy",
+        "at work elsewhere": f".Aj-{other}{gone}01234567.npy",
         "no temporary file": ".Aj-notes.npy",
+        "a user's": ".config-0123.yaml",
         "the file itself": "Aj.npy",
     }
     for what, name in names.items():
         (tmp_path / name).write_text(what)
-        if what != "at work":
+        if what.startswith(("abandoned", "old", "no", "the")):
             os.utime(tmp_path / name, (0, 0))
-    remove_leftovers(path)
-    assert {file.read_text() for file in tmp_path.iterdir()} == names.keys() - {"abandoned"}
-    remove_leftovers(tmp_path / "nowhere" / "Aj.npy")
+    kept = {"at work", "at work, known", "at work elsewhere", "no temporary file", "a user's", "the file itself"}
+    with atomic_write(tmp_path / "new.txt") as temporary:
+        temporary.write_text("new")
+    assert {file.read_text() for file in tmp_path.iterdir()} == {*kept, "new"}
+    remove_leftovers(tmp_path)
+    assert {file.read_text() for file in tmp_path.iterdir()} == {*kept, "new"}
+    remove_leftovers(tmp_path / "nowhere")
+
+
+def test_a_full_disk_is_told_with_the_file_and_a_way_out(tmp_path):
+    """As the writers of Python, NumPy and PyTorch meet it."""
+    for error in (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), OSError("4096 requested and 512 written")):
+        said = pytest.raises(InputError, match=r"a\.txt: cannot write this file .*free some space")
+        with said, atomic_write(tmp_path / "a.txt") as temporary:
+            temporary.write_text("half")
+            raise error
+        assert not list(tmp_path.iterdir())
+    with pytest.raises(ConnectionResetError), atomic_write(tmp_path / "a.txt"):
+        raise ConnectionResetError("not about files")
+
+
+def test_content_is_on_the_disk_before_its_name(tmp_path, monkeypatch):
+    done = []
+    original = os.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: done.append(os.fstat(descriptor).st_size))
+    monkeypatch.setattr(os, "replace", lambda *paths: (done.append("renamed"), original(*paths)))
+    with atomic_write(tmp_path / "a.txt") as temporary:
+        temporary.write_text("12345")
+    assert done == [5, "renamed"]

@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -37,13 +40,13 @@ def test_defects_are_not_hidden():
 
 
 def test_a_worker_that_is_killed():
-    with pytest.raises(InputError, match="worker process was killed.*fewer --jobs"):
+    with pytest.raises(InputError, match="worker process was killed.*fewer `jobs`"):
         list(map_unordered(work, [1, 60, 2, 4], 2))
 
 
 @pytest.mark.parametrize(
     ("options", "reason"),
-    [({"jobs": 0}, "--jobs"), ({"jobs": 2, "backend": "smoke"}, "--backend: expected one of loky, dask, ray")],
+    [({"jobs": 0}, "`jobs`"), ({"jobs": 2, "backend": "smoke"}, "`backend`: expected one of loky, dask, ray")],
 )
 def test_options(options, reason):
     with pytest.raises(InputError, match=reason):
@@ -53,7 +56,7 @@ def test_options(options, reason):
 @pytest.mark.parametrize(("backend", "module"), [("dask", "distributed"), ("ray", "ray")])
 def test_a_backend_that_is_not_installed(backend, module, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(InputError, match=f"--backend {backend}: {backend.capitalize()} is not installed.*pip install"):
+    with pytest.raises(InputError, match=f"`backend` {backend}: {backend.capitalize()} is not installed.*pip install"):
         list(map_unordered(work, [1], 2, backend))
 
 
@@ -75,6 +78,40 @@ def test_two_workers_of_ray(ray):
     with pytest.raises(InputError, match="worker process was killed.*fewer --jobs"):
         list(map_unordered(work, [1, 60, 2, 4], 2, "ray"))
     assert not ray.is_initialized()
+
+
+def rest(path):
+    path.write_text(str(os.getpid()))
+    time.sleep(120)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals that cannot be caught")
+def test_workers_end_with_their_parent(tmp_path):
+    code = (
+        "from pathlib import Path; from utils.parallel import map_unordered\n"
+        "from tests.utils.test_parallel import rest\n"
+        f"list(map_unordered(rest, [Path({str(tmp_path)!r}) / name for name in 'ab'], 2))"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
+    files = [tmp_path / "a", tmp_path / "b"]
+    end = time.monotonic() + 60
+    while not all(file.exists() and file.read_text() for file in files):
+        assert time.monotonic() < end and parent.poll() is None
+        time.sleep(0.1)
+    parent.kill()
+    parent.wait()
+    workers = [int(file.read_text()) for file in files]
+    while any(Path(f"/proc/{worker}").exists() and running(worker) for worker in workers):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def running(process):
+    """A zombie that nobody has fetched is not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_processors():

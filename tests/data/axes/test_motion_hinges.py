@@ -107,5 +107,5 @@ def test_folders_of_motion(tmp_path):
     assert bvh_files([tmp_path], "Aj") == [tmp_path / "Aj/a.BVH", tmp_path / "Aj/b.bvh"]
     assert bvh_files([tmp_path], "Nobody") == [tmp_path / "d.bvh"]
     assert bvh_files([tmp_path / "Kaya/c.bvh"], "Aj") == [tmp_path / "Kaya/c.bvh"]
-    with pytest.raises(InputError, match="--motion"):
+    with pytest.raises(InputError, match="`motion`"):
         bvh_files([tmp_path / "nothing"], "Aj")

@@ -208,7 +208,7 @@ def test_several_armatures(tmp_path):
     file.node("Second", mesh=0, skin=1)
     joints = file.add(np.zeros((32, 4)), "u1")
     file.json["meshes"][0]["primitives"][0]["attributes"]["JOINTS_0"] = joints
-    with pytest.raises(InputError, match="one armature, found 2 of 2: Root, Other0; name it with --armature"):
+    with pytest.raises(InputError, match="one armature, found 2 of 2: Root, Other0; name it with `armature`"):
         read(file, tmp_path)
     with pytest.raises(InputError, match="one armature named Nobody, found 0 of 2"):
         read(file, tmp_path, armature="Nobody")

@@ -121,7 +121,7 @@ def test_a_missing_character_lists_who_is_there(tmp_path):
     write(tmp_path, "Kaya")
     write(tmp_path, "Mano3", "mano")
     assert available_characters(tmp_path) == ["Kaya", "Mano3"]
-    with pytest.raises(InputError, match=r"Aj\.npy.*Kaya, Mano3.*preprocess_mixhand --data_path"):
+    with pytest.raises(InputError, match=r"Aj\.npy.*Kaya, Mano3.*preprocess.*run.preprocess_mixhand"):
         open_features(tmp_path, "Aj")
 
 
@@ -133,7 +133,7 @@ def test_a_missing_character_with_motions_wants_preprocessing(tmp_path):
 
 
 def test_a_missing_folder(tmp_path):
-    with pytest.raises(InputError, match="no folder.*--data.data_path"):
+    with pytest.raises(InputError, match="no folder.*`data_path`"):
         open_features(tmp_path / "nowhere", "Aj")
 
 
@@ -210,7 +210,7 @@ def test_nothing_in_a_published_file_is_executed(tmp_path, capsys):
 def test_an_array_without_description(tmp_path):
     write(tmp_path)
     (tmp_path / "Aj.json").unlink()
-    with pytest.raises(InputError, match=r"Aj\.json.*preprocess_mixhand.*--force"):
+    with pytest.raises(InputError, match=r"Aj\.json.*preprocess_mixhand.*`force`"):
         open_features(tmp_path, "Aj")
 
 

@@ -149,7 +149,7 @@ def test_a_single_item():
 
 
 def test_hands_of_different_sides_do_not_pair():
-    with pytest.raises(InputError, match="right hands.*left hands.*--is_rhand"):
+    with pytest.raises(InputError, match="right hands.*left hands.*`is_rhand`"):
         PairedWindows(WindowGroup([a_file()], 4), WindowGroup([a_file("Mano0", side="left", domain="mano")], 4))
 
 

@@ -170,7 +170,7 @@ def test_a_hand_whose_names_do_not_tell_the_side_is_told_by_its_joints(side):
     heads[:, 1] = 0  # as flat as a leaf
     assert hand_sides(rig.names, rig.parents, heads=heads, source="hand_R.bvh") == ("right",)
     assert hand_sides(rig.names, rig.parents, heads=heads, source="hand.bvh", side="left") == ("left",)
-    with pytest.raises(InputError, match="neither names nor joints say .* --hands"):
+    with pytest.raises(InputError, match="neither names nor joints say .* `hands`"):
         hand_sides(rig.names, rig.parents, heads=heads, source="hand.bvh")
 
 
@@ -198,7 +198,7 @@ def test_a_wrist_without_a_name_is_where_the_fingers_meet():
     rig = made(SCHEMES["unreal 4"])
     names = ["bone_17" if name == "hand_r" else name for name in rig.names]
     assert find_hand(names, "right", parents=rig.parents).indices[0] == names.index("bone_17")
-    with pytest.raises(InputError, match="no wrist above them; .*--rig_map"):
+    with pytest.raises(InputError, match="no wrist above them; .*`rig_map`"):
         find_hand(names, "right")
 
 
@@ -265,7 +265,7 @@ def test_fingers_without_a_hand_are_named():
         "clip.bvh: expected a right hand, found its wrist RightHand and the index, thumb of the "
     )
     assert (
-        "but fewer than 2 fingers beside the thumb; complete the rig, or say which joints they are with --rig_map"
+        "but fewer than 2 fingers beside the thumb; complete the rig, or say which joints they are with `rig_map`"
         in (message)
     )
 

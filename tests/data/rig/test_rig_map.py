@@ -45,7 +45,7 @@ def test_what_is_printed_reads_back_as_the_same_hand(scheme, write):
 
 def test_a_rig_that_is_not_recognised(write):
     names, parents, text = strange()
-    with pytest.raises(InputError, match="--rig_map"):
+    with pytest.raises(InputError, match="`rig_map`"):
         find_hand(names, "right", parents=parents)
     rig_map = read_rig_map(write(text))
     found = find_hand(names, parents=parents, rig_map=rig_map)

@@ -131,7 +131,7 @@ def test_writing_is_atomic(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match="disk full"):
         files.save_checkpoint({"a": torch.zeros(2)}, path)
     assert torch.equal(torch.load(path, weights_only=True)["a"], torch.ones(2))
     assert [file.name for file in tmp_path.iterdir()] == ["a.ckpt"]
@@ -144,3 +144,17 @@ def test_paths_are_shown_as_a_user_would_type_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert display_path(tmp_path / "a" / "b.ckpt") == "a/b.ckpt"
     assert display_path("/elsewhere/b.ckpt") == "/elsewhere/b.ckpt"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full")
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+    """Every write to /dev/full fails as on a full disk."""
+
+    def full(checkpoint, path):
+        return torch_save(checkpoint, "/dev/full")
+
+    torch_save = torch.save
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(InputError, match=r"last\.ckpt: cannot write this file .*free some space"):
+        TrustedCheckpoints().save_checkpoint({"w": torch.zeros(10**6)}, tmp_path / "last.ckpt")
+    assert not list(tmp_path.iterdir())
