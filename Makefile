@@ -25,6 +25,7 @@ $(VENV)/.ready: requirements.txt requirements-dev.txt
 		{ echo "error: Python 3.11 or newer is needed; found $$($(PYTHON) --version). Say which: PYTHON=python3.11 make setup"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	$(BIN)/python -m model.optimizer.kernel
 	@touch $@
 
 setup-locked:

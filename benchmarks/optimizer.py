@@ -9,9 +9,11 @@ measured where it is installed (``pip install -r requirements-bench.txt``).
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
+from unittest import mock
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
@@ -24,6 +26,7 @@ from model.hands import PosedHand, ShapedHand, offset_hand
 from model.kinematics import tbs_from_angles
 from model.limits import BEND, SPLAY, JointLimits
 from model.optimizer import CONTACT_WEIGHT, SMOOTHNESS, OptimizerSettings, optimise
+from model.optimizer.kernel import solver
 from model.topology import BONES_PER_FINGER, FINGERS, N_FINGERS, TIPS
 
 INPUTS = Path(__file__).parents[1] / "tests" / "golden" / "inputs"
@@ -51,6 +54,30 @@ def _motion() -> Tensor:
     return torch.from_numpy(angles).float()[None]
 
 
+@contextmanager
+def _torch_form() -> Iterator[None]:
+    with mock.patch.object(solver, "covers", return_value=False):
+        yield
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _in(context: Callable, task: Callable[[], object]) -> Callable[[], object]:
+    def run() -> None:
+        with context():
+            task()
+
+    return run
+
+
 def _tasks(target: ShapedHand, source: PosedHand) -> dict[str, Callable[[], object]]:
     matrix = source.semantic_matrix()
     start = source.tbs
@@ -67,12 +94,16 @@ def _tasks(target: ShapedHand, source: PosedHand) -> dict[str, Callable[[], obje
         "smooth": lambda: optimise(target, matrix, start, SMOOTH),
         "one": one_frame,
     }
+    for name in list(tasks):
+        tasks[f"{name}, torch"] = _in(_torch_form, tasks[name])
+    tasks["batch, two"] = _in(lambda: _threads(2), tasks["batch"])
     other = _dex_task(target, source)
     return tasks if other is None else {**tasks, "dex": other}
 
 
 def run() -> list[dict]:
     """Measure; rows with name, value, unit, reference and ratio."""
+    solver.PROGRAM.functions()  # compiled before anything is measured
     target, source = _hand("BigVegas"), _hand("Aj").with_tbs(tbs_from_angles(_motion()))
     times = measure(_tasks(target, source), seconds=6.0)
     if "dex" in times:
@@ -84,6 +115,11 @@ def run() -> list[dict]:
         row("optimiser, a batch", FRAMES / times["batch"], "frames/s", reference, frame * FRAMES / times["batch"]),
         row("  with smoothness", FRAMES / times["smooth"], "frames/s", reference, frame * FRAMES / times["smooth"]),
     ]
+    for name in ("batch", "smooth", "one"):
+        ratio = times[f"{name}, torch"] / times[name]
+        rows.append(row(f"  {name}: the compiled form", times[name] * 1e3, "ms", "the torch form", ratio))
+    ratio = times["batch"] / times["batch, two"]
+    rows.append(row("  batch: two threads", times["batch, two"] * 1e3, "ms", "one thread", ratio))
     if "dex" in times:
         rows.append(row("dex-retargeting, one warm-started frame", frame * 1e3, "ms", reference, 1.0))
     return rows

@@ -164,7 +164,7 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
     work = retargeter.retargetings(motion)
     results = {side: retargeting(source) for side, (source, retargeting) in work.items()}
     poses = {side: result.local.double().numpy() for side, result in results.items()}
-    job = Job(motion, retargeter.target, poses, config.blender)
+    job = Job(motion, retargeter.target, poses, config.blender, config.target_scale)
     written, kept = write_motion(job, output_paths(retargeter.target, tuple(poses), base, formats, into_file))
     for kind in (kind for kind in formats if kind in FILMS):
         path = base if into_file else base.with_name(f"{base.name}.{kind}")

@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             jobs = [pool.submit(draw, film, look, advance) for film in films]
             written += [job.result() for job in as_completed(jobs)]
     if surfaces.without_mesh:
-        say(f"note: drawn as bones, because {display_path(surfaces.folder)} has no mesh of them: "
+        say(f"note: drawn as bones, because {display_path(surfaces.folder.finger_data)} has no mesh of them: "
             f"{', '.join(surfaces.without_mesh)}")  # fmt: skip
     print(f"Written: {len(written)} files in {display_path(options.output_dir)}", flush=True)
 

@@ -18,12 +18,14 @@ from torch import from_numpy
 from data.formats.bvh import Bvh
 from data.formats.character_files import GLTF_FPS, frame_count
 from data.formats.gltf import Animation, Gltf, Skinning, Track, explained, read_gltf, require
-from data.formats.skeleton import Skeleton, Skin, merged, motion, unique_names, usable, welded
+from data.formats.skeleton import Skeleton, Skin, merged, motion, nearest_rotations, unique_names, usable, welded
 from data.rig import RigMap, find_hand, hand_sides
 from utils.errors import InputError
 
 CM = 100.0
 MAX_BONES = 2000
+_CHUNK = 1024
+"""Frames worked on at once."""
 MAX_WEIGHTS = 100_000_000
 """Vertices times bones that a skin may have: 400 MB."""
 
@@ -72,6 +74,19 @@ class GltfCharacter:
             return world
 
         return motion(self.skeleton, pose, n_frames, 1.0 / fps, self.skin)
+
+    def placed(self, clip: int, bones: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Where an animation puts bones, frame by frame: centimetres (F, n, 3), and turns since rest (F, n, 3, 3)."""
+        tracks = self.animations[clip].tracks
+        times = max((track.times for track in tracks), key=len)
+        nodes = self.nodes[list(bones)]
+        back = np.linalg.inv(usable(self.skeleton.rest)[list(bones), :3, :3])
+        places, turns = np.empty((len(times), len(nodes), 3)), np.empty((len(times), len(nodes), 3, 3))
+        for first in range(0, len(times), _CHUNK):
+            part = slice(first, first + _CHUNK)
+            world = _world(self.gltf, nodes, _sampled(self.gltf, tracks, times[part]))
+            places[part], turns[part] = CM * world[..., :3, 3], nearest_rotations(world[..., :3, :3] @ back)
+        return places, turns
 
 
 def read_gltf_character(path: str | os.PathLike, armature: str | None = None) -> GltfCharacter:

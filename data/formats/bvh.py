@@ -153,6 +153,17 @@ class Bvh:
         )
 
 
+def resized(bvh: Bvh, factor: float) -> Bvh:
+    """The same motion of a skeleton whose lengths are multiplied."""
+    if factor == 1:
+        return bvh
+    names = [name for channels in bvh.channels for name in channels]
+    lengths = np.array([name.endswith("position") for name in names], dtype=bool)
+    ends = tuple((joint, tuple(factor * x for x in end)) for joint, end in bvh.end_sites)
+    values = np.where(lengths, factor * bvh.values, bvh.values)
+    return replace(bvh, offsets=factor * bvh.offsets, values=values, end_sites=ends)
+
+
 # ----------------------------------------------------------------------------------------------------
 # Angles
 # ----------------------------------------------------------------------------------------------------
@@ -466,7 +477,7 @@ def write_bvh(path: str | os.PathLike, bvh: Bvh, digits: int = 6) -> None:
     if not 1 <= digits <= 15:
         raise ValueError(f"`digits` must be between 1 and 15; got {digits}")
     _check_writable(Path(path), bvh)
-    order = _tree_order(bvh.parents)
+    order = tree_order(bvh.parents)
     starts = np.cumsum([0, *map(len, bvh.channels)])
     columns = [c for joint in order for c in range(starts[joint], starts[joint + 1])]
     values = bvh.values if columns == list(range(len(columns))) else bvh.values[:, columns]
@@ -496,7 +507,7 @@ def _check_writable(path: Path, bvh: Bvh) -> None:
     check_frame_time(bvh.frame_time, str(path))
 
 
-def _tree_order(parents: np.ndarray) -> list[int]:
+def tree_order(parents: np.ndarray) -> list[int]:
     """Joint numbers in the order in which a BVH file lists them: each joint, then all its descendants."""
     children: dict[int, list[int]] = {}
     for joint, parent in enumerate(parents.tolist()):
@@ -520,7 +531,7 @@ def _hierarchy_lines(bvh: Bvh, digits: int) -> list[str]:
         return "OFFSET " + " ".join(f"{x:.{digits}f}" for x in offset)
 
     lines, depth, open_joints = ["HIERARCHY"], 0, []
-    for joint in _tree_order(bvh.parents):
+    for joint in tree_order(bvh.parents):
         parent = int(bvh.parents[joint])
         while open_joints and open_joints[-1] != parent:
             open_joints.pop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,9 +39,10 @@ def whole_motion(hands: Mapping[str, CharacterHand], poses: Mapping[str, np.ndar
 
     Returns:
         All joints of the skeleton in its order. Finger joints have the poses; all others the source's channels
-        unchanged if both skeletons share the way from the root to the hands, and rest otherwise.
+        unchanged if both skeletons share the way from the root to the hands, and rest otherwise. Joints of a hand
+        that do not hang below each other in the file do so here.
     """
-    frames, skeleton = motion.frames, next(iter(hands.values())).skeleton
+    frames, skeleton = motion.frames, hung(next(iter(hands.values())).skeleton, hands)
     turned: dict[int, np.ndarray] = {}
     for side, local in poses.items():
         turned.update(file_rotations(hands[side].map, hands[side].rest, local))
@@ -82,6 +83,15 @@ def whole_motion(hands: Mapping[str, CharacterHand], poses: Mapping[str, np.ndar
         end_sites=tuple(ends),
     )
     return WholeMotion(bvh, kept)
+
+
+def hung(skeleton: Skeleton, hands: Mapping[str, CharacterHand]) -> Skeleton:
+    """The skeleton with the joints of its hands below each other, wherever the file hangs them."""
+    parents = np.array(skeleton.parents, dtype=np.int64)
+    for hand in hands.values():
+        for joint, above in hand.map.made_parents.items():
+            parents[joint] = above
+    return skeleton if np.array_equal(parents, skeleton.parents) else replace(skeleton, parents=parents)
 
 
 def _root(skeleton: Skeleton, joint: int, motion: Motion, source: int | None) -> tuple[tuple[str, ...], np.ndarray]:

@@ -18,7 +18,7 @@ import torch
 from pytorch3d.transforms import matrix_to_quaternion
 
 from data.character.gltf import GltfCharacter, read_gltf_character
-from data.formats.bvh import Bvh
+from data.formats.bvh import Bvh, tree_order
 from data.formats.gltf import explained, read_container
 from data.formats.gltf_writer import INDICES, VERTICES, GltfFile
 from data.formats.skeleton import Skeleton, Skin, nearest_rotations
@@ -219,31 +219,59 @@ def _node_motion(character: GltfCharacter, bvh: Bvh, nodes: list[dict]) -> tuple
     skeleton, world = character.skeleton, character.above()
     rest = skeleton.rest
     rest[:, :3, 3] *= METRES
+    elsewhere = np.flatnonzero(bvh.parents != skeleton.parents)
+    poses = posed(bvh) if len(elsewhere) else None
     rotations: dict[int, np.ndarray] = {}
     positions: dict[int, np.ndarray] = {}
     for bone, turned in _moving(bvh).items():
         node, parent = int(character.nodes[bone]), int(skeleton.parents[bone])
         above = rest[parent] if parent >= 0 else world[bone]
-        local = np.linalg.inv(above) @ rest[bone]
         before, after = nearest_rotations(above[:3, :3]), nearest_rotations(rest[bone, :3, :3])
+        back = np.linalg.inv(above)
+        place = (back @ rest[bone])[:3, 3]
+        if bone in elsewhere:  # the motion hangs it on another bone than the file does
+            turned, moved = _seen_from(poses, bone, parent)
+            place = METRES * moved @ back[:3, :3].T + (back[:3, 3] if parent < 0 else 0)
+        elif parent < 0:
+            moved = METRES * (root_positions(bvh, bone) - skeleton.offsets[bone])
+            place = place + moved @ back[:3, :3].T
         _without_matrix(nodes[node])
         values = quaternions(before.T @ turned @ after)
         stands = np.array(nodes[node].get("rotation", [0.0, 0, 0, 1]))
         if np.minimum(np.abs(values - stands).max(axis=1), np.abs(values + stands).max(axis=1)).max() > _STILL:
             rotations[node] = values
-        place = local[:3, 3]
-        if parent < 0:
-            moved = METRES * root_positions(bvh, bone) - METRES * skeleton.offsets[bone]
-            place = place + moved @ np.linalg.inv(above[:3, :3]).T
-        else:
-            place = np.broadcast_to(place, (bvh.n_frames, 3))
+        place = np.broadcast_to(place, (bvh.n_frames, 3))
         stands = np.array(nodes[node].get("translation", [0.0, 0, 0]))
         if np.abs(place - stands).max() > _STILL + 1e-5 * np.abs(stands).max():
-            positions[node] = np.broadcast_to(place, (bvh.n_frames, 3))
+            positions[node] = place
     if not rotations and len(character.nodes):
         node = int(character.nodes[0])
         rotations[node] = np.broadcast_to(nodes[node].get("rotation", [0.0, 0, 0, 1]), (bvh.n_frames, 4))
     return rotations, positions
+
+
+def posed(bvh: Bvh) -> tuple[np.ndarray, np.ndarray]:
+    """Rotations (F, J, 3, 3) of all joints in space and their places (F, J, 3)."""
+    local = bvh.rotations()
+    turned, places = np.empty_like(local), np.empty(local.shape[:-1])
+    for joint in tree_order(bvh.parents):
+        above = int(bvh.parents[joint])
+        if above < 0:
+            turned[:, joint], places[:, joint] = local[:, joint], root_positions(bvh, joint)
+        else:
+            turned[:, joint] = turned[:, above] @ local[:, joint]
+            places[:, joint] = places[:, above] + turned[:, above] @ bvh.offsets[joint]
+    return turned, places
+
+
+def _seen_from(poses: tuple[np.ndarray, np.ndarray], bone: int, parent: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rotation (F, 3, 3) and place (F, 3) of a bone, undone what its parent in the file does; in the rest pose's
+    space."""
+    turned, places = poses
+    if parent < 0:
+        return turned[:, bone], places[:, bone]
+    back = np.swapaxes(turned[:, parent], -1, -2)
+    return back @ turned[:, bone], np.einsum("fij,fj->fi", back, places[:, bone] - places[:, parent])
 
 
 def _without_matrix(node: dict) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,12 +12,13 @@ import numpy as np
 
 from data.character.character import Character
 from data.character.mano import mano_skin
-from data.formats.bvh import Bvh, write_bvh
+from data.formats.bvh import Bvh, resized, write_bvh
 from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
 from data.motion.body import WholeMotion, whole_motion
 from data.motion.fbx import write_fbx
 from data.motion.glb import write_glb, write_into_gltf
 from data.motion.mano_file import ManoMotion, write_mano_motion
+from data.motion.readback import check_written
 from data.motion.reading import Motion
 from utils.errors import InputError
 
@@ -34,6 +35,8 @@ class Job:
     poses: Mapping[str, np.ndarray]
     """Side → (F, 5, 3, 3, 3) local rotations in the canonical frame."""
     blender: str | None = None
+    scale: float = 1.0
+    """How much larger the target is taken than its file has it."""
 
     @cached_property
     def _whole(self) -> dict[tuple[str, ...], WholeMotion]:
@@ -115,14 +118,17 @@ def write_motion(job: Job, outputs: Sequence[Output]) -> tuple[list[Path], bool]
     for output in outputs:
         if output.kind == "mano":
             _write_mano(job, output)
-            continue
-        bvh = job.whole(output.sides).bvh
-        if output.kind == "bvh":
-            write_bvh(output.path, bvh)
-        elif output.kind == "glb":
-            _write_glb(job, output.path, output.sides, bvh)
         else:
-            _write_fbx(job, output, bvh)
+            bvh = job.whole(output.sides).bvh
+            if output.kind == "bvh":
+                write_bvh(output.path, bvh)
+            elif output.kind == "glb":
+                _write_glb(job, output.path, output.sides, bvh)
+            else:
+                _write_fbx(job, output, bvh)
+        hands = {side: (job.target.hands[side], job.poses[side]) for side in output.sides}
+        own = output.kind == "glb" and job.target.path.suffix.lower() in GLTF_SUFFIXES
+        check_written(output.path, hands, job.scale if own else 1.0)
     kept = all(job.whole(output.sides).body_kept for output in outputs if output.kind != "mano")
     return [output.path for output in outputs], kept
 
@@ -136,16 +142,23 @@ def _write_mano(job: Job, output: Output) -> None:
 
 def _write_glb(job: Job, path: Path, sides: tuple[str, ...], bvh: Bvh) -> None:
     if job.target.path.suffix.lower() in GLTF_SUFFIXES:
-        write_into_gltf(path, job.target.path, bvh, job.motion.name)
+        write_into_gltf(path, job.target.path, resized(bvh, 1 / job.scale), job.motion.name)
     else:
         hand = job.target.hands[sides[0]]
         skin = mano_skin(hand) if job.target.kind == "mano" else hand.skin
-        write_glb(path, hand.skeleton, skin, bvh, job.motion.name)
+        write_glb(path, replace(hand.skeleton, parents=bvh.parents), skin, bvh, job.motion.name)
 
 
 def _write_fbx(job: Job, output: Output, bvh: Bvh) -> None:
     """The user's own FBX or glTF goes through Blender; other characters as a glTF file of ours."""
     own = job.target.path
+    flat = any(hand.map.made_parents for hand in job.target.hands.values())
+    if flat and own.suffix.lower() in (".fbx", *GLTF_SUFFIXES):
+        raise InputError(
+            f"{own}: expected joints that hang below each other for --format fbx, found the hand's side by side; give "
+            "--format glb or bvh"
+        )
+    bvh = resized(bvh, 1 / job.scale)
     if own.suffix.lower() in (".fbx", *GLTF_SUFFIXES):
         write_fbx(output.path, own, bvh, job.motion.name, job.blender)
         return

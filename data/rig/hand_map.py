@@ -42,9 +42,22 @@ class HandMap:
     @property
     def moved(self) -> list[int]:
         """Joints of the file that a pose of this hand writes: those of the fingers, and what is folded into them."""
-        moved = [joint for chain in self.chains or () for way in chain for joint in way]
+        moved = [joint for _, down in self.chains or () for joint in down]
         moved += [index for index in self.indices[1:] if index is not None]
         return sorted(set(moved) - {self.indices[WRIST]})
+
+    @property
+    def made_parents(self) -> dict[int, int]:
+        """Joint of the file → joint that it would have to hang on, where the file does not hang a joint of the hand
+        below the one above it (all joints side by side, as in WebXR's hands)."""
+        result = {}
+        for joint, (up, _) in enumerate(self.chains or ()):
+            if up and self.indices[joint] is not None:
+                above = PARENTS[joint]
+                while self.indices[above] is None:
+                    above = PARENTS[above]
+                result[self.indices[joint]] = self.indices[above]
+        return result
 
     def last_bone(self, finger: int) -> int:
         """Joint (hand order) of the last bone of a finger that the hand has."""

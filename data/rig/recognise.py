@@ -133,7 +133,12 @@ class Rig:
         for _ in range(2):  # what the first round finds of one finger helps with the others
             lines = {number: self._line(number, fingers, wrist) for number in fingers}
             usual = usual_of(fingers, lines)
-            fingers = {number: joined(one, number, lines[number], self.read, usual) for number, one in fingers.items()}
+            before, fingers = fingers, {}
+            for number, one in before.items():
+                longer = joined(one, number, lines[number], self.read, usual)
+                others = {bone.number for each in (*before.values(), *fingers.values()) if each is not one
+                          for bone in each.all}  # fmt: skip
+                fingers[number] = one if others & {bone.number for bone in longer.all} else longer
         return fingers
 
     def _line(self, number: int, fingers: dict[int, Finger], wrist: int | None) -> list[int]:
@@ -149,7 +154,7 @@ class Rig:
                 break
             line.insert(0, joint)
         below = self._next(deepest, number)
-        while below is not None and below not in line:
+        while below is not None and below not in (*line, wrist) and not self.read[below].is_wrist:
             line.append(below)
             below = self._next(below, number)
         return [joint for joint in line if joint in own or not self.read[joint].helper]

@@ -1,5 +1,6 @@
 """The training-free optimiser: every frame's best pose on the target, from the source's semantic matrix."""
 
-from model.optimizer.search import CONTACT_WEIGHT, SMOOTHNESS, OptimizerSettings, optimise
+from model.optimizer.search import optimise
+from model.optimizer.settings import CONTACT_WEIGHT, SMOOTHNESS, OptimizerSettings
 
 __all__ = ["CONTACT_WEIGHT", "SMOOTHNESS", "OptimizerSettings", "optimise"]

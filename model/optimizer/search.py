@@ -13,7 +13,7 @@ It is the upper bound of every table, and refines the result of a network. See m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,9 +21,11 @@ from torch import Tensor
 from model.hands import PosedHand, ShapedHand
 from model.kinematics import tbs_from_angles
 from model.layout import frames_last
-from model.limits import BEND, TWIST, JointLimits, turning_axes
+from model.limits import TWIST, turning_axes
 from model.losses import finger_weights
 from model.optimizer.curvature import Pairs, linearised, objective
+from model.optimizer.kernel import solver
+from model.optimizer.settings import OptimizerSettings
 from model.optimizer.smoothing import smooth_step
 from model.semantics import SemanticMatrix, SourceDirections, palm_anchors, palm_length
 from model.topology import (
@@ -43,95 +45,8 @@ _DAMPING_RANGE = (1e-5, 1e3)
 _COUPLED_STEPS = 2
 _LEAST_SOFT = 0.1
 
-CONTACT_WEIGHT = 1000.0
-"""Closes touches to a few thousandths of a palm length."""
-SMOOTHNESS = 1000.0
-"""Keeps the jerk of motion at 24 frames/s and more near that of a twist-bend-splay copy."""
 CHUNK = 128
 """Frames handled at once on a processor: their arrays stay in its cache."""
-
-
-@dataclass(frozen=True)
-class OptimizerSettings:
-    """What the optimiser looks for, and how long.
-
-    Attributes:
-        palm_weight: S_palm against S_finger.
-        distance_weighted: weigh finger directions as in training (near joints count more) instead of as the metric.
-        unweighted_share: λ_unweighted of that weighting.
-        contact_weight: how much fingertips that touch in the source must touch; 0: not at all.
-        contact_near: fingertips nearer than this in the source, in palm lengths, keep their distance in full,
-        contact_far: beyond this not at all, and softly in between, so that motion does not jump.
-        smoothness: how dear accelerations of what is changed of the start pose are, per (rad/frame²)² at 60 frames/s;
-            0: every frame for itself.
-        frame_rate: of the motion, frames/s.
-        iterations: Levenberg–Marquardt steps at most.
-        tolerance: a frame is done when its step is under this many radians.
-        stay_bend: pull to the start's bends and splays; weak, it only decides what the objective leaves open.
-        stay_twist: the same for twists.
-        softening: palm lengths under which the direction between two joints loses its meaning.
-        keep_near: joints as near as the softening keep their distance too, so that the same hand in and out is
-            unchanged to the last digit. False: their direction alone, which finds slightly higher cosines.
-        limits: angles that joints may have; kept exactly.
-        keep_start: an angle that the start has beyond its limit may stay there, but goes no further; so a motion
-            that oversteps the limits comes back from the same hand unchanged. False: limits hold whatever the start.
-        all_angles: move twist and splay of all joints, not of the finger roots only.
-    """
-
-    palm_weight: float = 0.5
-    distance_weighted: bool = False
-    unweighted_share: float = 0.05
-    contact_weight: float = 0.0
-    contact_near: float = 0.03
-    contact_far: float = 0.15
-    smoothness: float = 0.0
-    frame_rate: float = 60.0
-    iterations: int = 8
-    tolerance: float = 1e-3
-    stay_bend: float = 0.02
-    stay_twist: float = 0.5
-    softening: float = 0.01
-    keep_near: bool = True
-    limits: JointLimits = field(default_factory=JointLimits)
-    keep_start: bool = False
-    all_angles: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("palm_weight", "contact_weight", "smoothness", "tolerance", "stay_bend", "stay_twist"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"`{name}` must not be negative; got {getattr(self, name)}")
-        for name in ("frame_rate", "softening"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"`{name}` must be above zero; got {getattr(self, name)}")
-        if not 0 <= self.contact_near < self.contact_far:
-            raise ValueError(
-                f"`contact_near` must be below `contact_far`; got {self.contact_near} and {self.contact_far}"
-            )
-        if self.iterations < 0:
-            raise ValueError(f"`iterations` must not be negative; got {self.iterations}")
-
-    @staticmethod
-    def converged(**changes) -> OptimizerSettings:
-        """The upper bound of a table: all 45 angles, by directions alone, until nothing changes.
-
-        ``changes`` are other settings. Long gradient descent (500 steps of Adam) reaches the same cosines to 1e-4.
-        """
-        settings = {
-            "all_angles": True,
-            "keep_near": False,
-            "iterations": 30,
-            "tolerance": 1e-4,
-            "stay_twist": 0.02,
-            "stay_bend": 0.002,
-        }
-        return OptimizerSettings(**{**settings, **changes})
-
-    @property
-    def moving(self) -> Tensor:
-        """``(3, 3)`` which of twist, bend and splay of a finger's three joints move."""
-        moving = torch.full((BONES_PER_FINGER, 3), self.all_angles)
-        moving[0], moving[:, BEND] = True, True
-        return moving
 
 
 def optimise(
@@ -142,6 +57,9 @@ def optimise(
     present: Tensor | None = None,
 ) -> PosedHand:
     """Pose ``hand`` so that its semantic matrix points where a source's does.
+
+    In single precision on a processor, and for a hand without a surface, it is done by a compiled program
+    (:mod:`model.optimizer.kernel`) if there is one; otherwise by what follows here, 40 times as slowly.
 
     Args:
         hand: the target; its leading dimensions broadcast to those of the poses, ``(..., time)``.
@@ -167,8 +85,12 @@ def optimise(
     with torch.inference_mode():
         read = settings.limits.angles if settings.keep_start else settings.limits.nearest_angles
         begin = read(start).reshape(-1, N_FINGERS, BONES_PER_FINGER, 3)
+    matrix = matrix.flattened()
+    if solver.covers(hand, matrix, begin, present) and solver.ready(len(begin)):
+        return solver.solve(hand, matrix, begin, batch, settings, present)
+    with torch.inference_mode():
         angles = begin.clone()
-        problem = _Problem(hand, batch, matrix.flattened(), begin, settings, present)
+        problem = _Problem(hand, batch, matrix, begin, settings, present)
         coupled = settings.smoothness > 0 and len(batch) > 0 and batch[-1] > 2
         parts = []
         for frames in torch.arange(len(angles), device=start.device).split(_chunk(start)):
@@ -197,6 +119,8 @@ def _optimise_items(
 
 def _check_shapes(matrix: SemanticMatrix, start: Tensor, present: Tensor | None) -> None:
     batch = start.shape[:-4]
+    if present is not None and present.shape == (N_JOINTS,) and matrix.finger.shape[-3:-1] == (N_FINGER_JOINTS,) * 2:
+        matrix = matrix.masked(present)  # what is missing may be anything
     expected = {
         "matrix.finger": (matrix.finger, (*batch, N_FINGER_JOINTS, N_FINGER_JOINTS, 3)),
         "matrix.palm": (matrix.palm, (*batch, N_FINGER_JOINTS, N_ANCHORS, 3)),
@@ -207,7 +131,7 @@ def _check_shapes(matrix: SemanticMatrix, start: Tensor, present: Tensor | None)
     for name, (tensor, shape) in expected.items():
         if tensor.shape != shape:
             raise ValueError(f"`{name}` must have the shape {tuple(shape)}; got {tuple(tensor.shape)}")
-        if (present is None or name == "start") and not tensor.isfinite().all():
+        if name != "present" and not tensor.sum().isfinite() and not tensor.isfinite().all():
             raise ValueError(f"`{name}` holds NaN or infinite numbers; mask missing joints with `present`")
 
 

@@ -228,3 +228,10 @@ def test_real_characters(name):
         mesh = character.hand(side).surface
         np.testing.assert_allclose(mesh.weights.sum(axis=1), 1, atol=1e-6)
         assert not mesh.weights[:, [4, 8, 12, 16, 20]].any()
+
+
+def test_names_that_are_no_text(tmp_path, aj_arrays):
+    names = aj_arrays["bone_names"].copy()
+    names.view(np.uint32)[3] = 0x7FFFFFFF
+    with pytest.raises(InputError, match="expected names in bone_names, found numbers that are no characters"):
+        read_mesh_character(write_mesh(tmp_path, {**aj_arrays, "bone_names": names}))

@@ -1,0 +1,276 @@
+"""The compiled optimiser, called from Python: tensors in, angles and poses out, blocks of frames on all threads."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from math import ceil, prod
+from pathlib import Path
+from queue import SimpleQueue
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model import presence
+from model.hands import PosedHand, ShapedHand
+from model.kinematics import fingers_of
+from model.limits import TWIST
+from model.losses import finger_weights
+from model.optimizer.kernel import layout
+from model.optimizer.settings import OptimizerSettings
+from model.semantics import SemanticMatrix, palm_length
+from model.topology import BONES_PER_FINGER, N_ANCHORS, N_FINGER_JOINTS, N_FINGERS, N_JOINTS, TIPS
+from utils.compiled import Compiled
+
+_log = logging.getLogger(__name__)
+_SHORT = 20_000
+"""Frames that are sooner solved by the torch form than the program is compiled."""
+_SHARE = 8 * layout.LANES
+"""Frames that a thread takes at a time."""
+_TIPS = [tip - 1 for tip in TIPS]
+_SEGMENT = 512
+"""Frames of a sequence that are made smooth at a time, without what overlaps."""
+_REACH = 24.0
+_waited_for = 0
+
+
+def _text() -> str:
+    from model.optimizer.kernel.entries import ENTRIES  # needs LLVM, of which only the compiler has need
+    from utils.vectors import program
+
+    return program(ENTRIES)
+
+
+_FOLDER = Path(__file__).parent
+PROGRAM = Compiled(
+    "semantics2hands",
+    [Path(__file__).parents[3] / "utils" / "vectors.py", *sorted(_FOLDER.glob("*.py"))],
+    _text,
+    ("search", "search_few", "smooth"),
+)
+
+
+def covers(hand: ShapedHand, matrix: SemanticMatrix, start: Tensor, present: Tensor | None) -> bool:
+    """Whether the program can solve this: numbers in single precision on a processor, a hand without a surface."""
+    tensors = (*matrix, start, hand.offsets, hand.axes)
+    plain = all(tensor.dtype == torch.float32 and tensor.device.type == "cpu" for tensor in tensors)
+    return plain and hand.surface is None and (hand.present is None or present is not None) and start.numel() > 0
+
+
+def ready(frames: int) -> bool:
+    """Whether the program is there; it is compiled if so many frames, with those before, are worth the wait."""
+    global _waited_for
+    if PROGRAM.functions(compile=False) is not None:
+        return True
+    _waited_for += frames
+    if _waited_for < _SHORT or PROGRAM.failed:
+        return False
+    _log.info("compiling the optimiser, once for this machine (about 20 s)")
+    return PROGRAM.functions() is not None
+
+
+def solve(
+    hand: ShapedHand,
+    matrix: SemanticMatrix,
+    begin: Tensor,
+    batch: torch.Size,
+    settings: OptimizerSettings,
+    present: Tensor | None = None,
+) -> PosedHand:
+    """What :func:`model.optimizer.optimise` does, by the compiled program.
+
+    Args:
+        hand: as there, and covered (:func:`covers`).
+        matrix: ``(F, …)``; begin: ``(F, 5, 3, 3)`` angles to begin with; batch: leading dimensions of the result.
+    """
+    call = Call(hand, batch, settings, present)
+    call.give(matrix, begin, settings)
+    frames, tied = len(begin), settings.smoothness > 0 and len(batch) > 0 and batch[-1] > 2
+    shares = [{layout.FIRST: first, layout.LAST: min(first + _SHARE, frames)} for first in range(0, frames, _SHARE)]
+    if tied:
+        call.point(layout.SEARCHED, call.output(layout.ANGLES, frames, layout.N_ANGLES))
+        call.run("search", layout.LANES, shares)
+    rotations = (frames, N_FINGERS, BONES_PER_FINGER, 3, 3)
+    call.output(layout.ANGLES, frames, layout.N_ANGLES)
+    outputs = [
+        call.output(layout.LOCAL, *rotations),
+        call.output(layout.FINGERS, *rotations),
+        call.output(layout.JOINTS, frames, N_JOINTS, 3),
+    ]
+    if tied:
+        ties, overlap = _segments(frames, batch[-1], settings)
+        unknowns = int(call.kept(layout.FORM)[layout.PER_HAND])
+        call.run("smooth", layout.LANES, ties, layout.tied_size(unknowns, _SEGMENT + 2 * overlap))
+    else:
+        call.run("search", layout.LANES, shares)
+    local, fingers, joints = (torch.from_numpy(part).reshape(*batch, *part.shape[1:]) for part in outputs)
+    return PosedHand(hand, local, fingers, joints)
+
+
+def _segments(frames: int, time: int, settings: OptimizerSettings) -> tuple[list[dict[int, int]], int]:
+    """Parts of sequences that are made smooth at a time, and by how many frames they reach into each other.
+
+    What is far away does not matter: the influence of a frame falls off within a length that grows with the fourth
+    root of what accelerations cost.
+    """
+    weight = settings.smoothness * (settings.frame_rate / 60) ** 4
+    overlap = max(8, ceil(_REACH * weight**0.25))
+    result = []
+    for sequence in range(0, frames, time):
+        for begin in range(0, time, _SEGMENT):
+            end = min(begin + _SEGMENT, time)
+            first, last = max(begin - overlap, 0), min(end + overlap, time)
+            places = (layout.FIRST, first), (layout.LAST, last), (layout.BEGIN, begin), (layout.END, end)
+            result.append({argument: sequence + place for argument, place in places})
+    return result, overlap
+
+
+class Call:
+    """Arguments of the program; what they point at is kept."""
+
+    def __init__(
+        self, hand: ShapedHand, batch: torch.Size, settings: OptimizerSettings, present: Tensor | None
+    ) -> None:
+        self.arguments = np.zeros(layout.N_ARGUMENTS, np.int64)
+        self._kept: dict[int, np.ndarray] = {}
+        rows, number = hand_rows(hand)
+        self.point(layout.HANDS, rows)
+        if number is not None:
+            self.point(layout.HAND_OF, number.expand(batch).flatten().numpy())
+        self.arguments[layout.ITERATIONS] = settings.iterations
+        self.point(layout.FORM, _form(settings))
+        self.point(layout.NUMBERS, _numbers(settings))
+        self.point(layout.LIMITS, torch.stack(settings.limits.like(torch.zeros(1))).numpy())
+        shares, touches = _weights(settings, present)
+        self.point(layout.SHARES, shares)
+        if settings.contact_weight:
+            self.point(layout.TOUCHES, touches)
+
+    def point(self, argument: int, array: np.ndarray) -> None:
+        """Let an argument be the address of an array."""
+        array = np.ascontiguousarray(array)
+        self._kept[argument] = array
+        self.arguments[argument] = array.ctypes.data
+
+    def kept(self, argument: int) -> np.ndarray:
+        """The array that an argument points at."""
+        return self._kept[argument]
+
+    def output(self, argument: int, *shape: int) -> np.ndarray:
+        """An array that the program fills."""
+        array = np.empty(shape, np.float32)
+        self.point(argument, array)
+        return array
+
+    def give(self, matrix: SemanticMatrix, begin: Tensor, settings: OptimizerSettings) -> None:
+        """What is wanted, ``(F, …)``."""
+        self.point(layout.FINGER, matrix.finger.detach().numpy())
+        self.point(layout.PALM_COORDS, matrix.palm.detach().numpy())
+        self.point(layout.START, begin.numpy())
+        if settings.distance_weighted:
+            near = finger_weights(matrix.finger.norm(dim=-1), True, settings.unweighted_share) * N_FINGER_JOINTS
+            self.point(layout.NEARNESS, near.numpy())
+
+    def run(self, name: str, lanes: int, shares: list[dict[int, int]], memory: int = 0) -> None:
+        """Call a function for each of ``shares``, the arguments that differ, on as many threads as torch has.
+
+        Which thread takes what makes no difference to the result. ``memory``: numbers beside the rows of a block.
+        """
+        function = PROGRAM.functions()[name]
+        threads = min(torch.get_num_threads(), len(shares))
+        free: SimpleQueue = SimpleQueue()
+        for _ in range(threads):
+            free.put((self.arguments.copy(), aligned(layout.ROWS * lanes + memory)))
+
+        def work(share: dict[int, int]) -> None:
+            arguments, rows = own = free.get()
+            arguments[layout.WORK] = rows.ctypes.data
+            for argument, value in share.items():
+                arguments[argument] = value
+            function(arguments.ctypes.data)
+            free.put(own)
+
+        if threads == 1:
+            for share in shares:
+                work(share)
+            return
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(work, shares))
+
+
+def aligned(count: int) -> np.ndarray:
+    """Uninitialised float32 numbers whose address suits any vector."""
+    raw = np.empty(count + 16, np.float32)
+    offset = -raw.ctypes.data % 64 // 4
+    return raw[offset : offset + count]
+
+
+def hand_rows(hand: ShapedHand) -> tuple[np.ndarray, Tensor | None]:
+    """What :mod:`layout` keeps of hands, ``(n, HAND)``, and, if they are several, their numbers."""
+    own = hand.offsets.ndim - 2, hand.axes.ndim - 4
+    lead = torch.broadcast_shapes(hand.offsets.shape[: own[0]], hand.axes.shape[: own[1]])
+    if "kernel_rows" not in hand.__dict__:
+        offsets, axes = hand.offsets.detach().double(), hand.axes.detach().double()
+        rest = hand.rest.detach().double()
+        offsets = offsets.expand(*lead, N_JOINTS, 3).reshape(-1, N_JOINTS, 3)
+        axes = axes.expand(*lead, *axes.shape[-4:]).reshape(-1, *axes.shape[-4:])
+        rest = rest.expand(*lead, *rest.shape[-4:]).reshape(-1, *rest.shape[-4:])
+        columns = axes.mT
+        turns = rest @ columns[:, :, :BONES_PER_FINGER]
+        if hand.present is not None:  # what does not exist does not turn
+            missing = ~fingers_of(hand.present.unsqueeze(-1))[..., :BONES_PER_FINGER, 0]
+            missing = missing.expand(*lead, N_FINGERS, BONES_PER_FINGER).reshape(turns.shape[:3])
+            turns = torch.where(missing[..., None, None], columns[:, :, :BONES_PER_FINGER], turns)
+        turns = torch.cat([turns[:, :, :1], axes[:, :, : BONES_PER_FINGER - 1] @ turns[:, :, 1:]], dim=2)
+        tips = axes[:, :, BONES_PER_FINGER - 1] @ columns[:, :, BONES_PER_FINGER]
+        scale = palm_length(offsets)  # at rest, as in all poses, the middle finger's root is where its offset says
+        bones = fingers_of(offsets) / scale[:, None, None, None]
+        inner = (axes[:, :, :BONES_PER_FINGER] @ bones[:, :, 1:, :, None]).squeeze(-1)
+        bones = torch.cat([bones[:, :, :1], inner], dim=2)
+        parts = (turns, tips, bones, axes[:, :, :BONES_PER_FINGER], scale.unsqueeze(-1))
+        hand.__dict__["kernel_rows"] = torch.cat([part.flatten(1) for part in parts], dim=1).float().numpy()
+    number = None if prod(lead) == 1 else torch.arange(prod(lead)).view(lead)
+    return hand.__dict__["kernel_rows"], number
+
+
+def _form(settings: OptimizerSettings) -> np.ndarray:
+    """Which angles move, see :mod:`layout`."""
+    moving = settings.moving
+    angles = moving.flatten().nonzero()[:, 0].tolist()
+    first = np.cumsum([0, *moving.sum(1).tolist()])
+    result = np.zeros(layout.FORM_SIZE, np.int64)
+    result[layout.PER_FINGER], result[layout.PER_HAND] = len(angles), N_FINGERS * len(angles)
+    result[layout.FIRST_OF : layout.FIRST_OF + len(first)] = first
+    result[layout.ANGLE_OF : layout.ANGLE_OF + len(angles)] = angles
+    result[layout.JOINT_OF : layout.JOINT_OF + len(angles)] = [angle // 3 for angle in angles]
+    unknowns = [9 * finger + angle for finger in range(N_FINGERS) for angle in angles]
+    result[layout.UNKNOWNS : layout.UNKNOWNS + len(unknowns)] = unknowns
+    return result
+
+
+def _numbers(settings: OptimizerSettings) -> np.ndarray:
+    result = np.empty(layout.N_NUMBERS + layout.N_ANGLES, np.float32)
+    result[layout.SOFTENING], result[layout.KEEP_NEAR] = settings.softening, settings.keep_near
+    result[layout.TOUCH_NEAR], result[layout.TOUCH_FAR] = settings.contact_near, settings.contact_far
+    result[layout.TOLERANCE] = settings.tolerance
+    result[layout.SMOOTHNESS] = settings.smoothness * (settings.frame_rate / 60) ** 4
+    stay = result[layout.N_NUMBERS :].reshape(-1, 3)
+    stay[:] = settings.stay_bend
+    stay[:, TWIST] = settings.stay_twist
+    return result
+
+
+def _weights(settings: OptimizerSettings, present: Tensor | None) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of the pairs ``(20, 29)`` and of the fingertips ``(5, 5)``."""
+    shares = np.ones((N_FINGER_JOINTS, layout.N_POINTS), np.float32)
+    shares[:, N_FINGER_JOINTS:] = settings.palm_weight * N_FINGER_JOINTS / N_ANCHORS
+    np.fill_diagonal(shares, 0)
+    touches = np.full((N_FINGERS, N_FINGERS), settings.contact_weight, np.float32)
+    np.fill_diagonal(touches, 0)
+    if present is not None:
+        rows = presence.finger_joints(present)
+        mask = presence.pairs(rows, torch.cat([rows, presence.anchors(present)])).numpy()
+        shares *= mask
+        touches *= mask[np.ix_(_TIPS, _TIPS)]
+    return shares, touches
