@@ -30,12 +30,12 @@ from data.motion.writing import FORMATS, Job, check_target, output_paths, skin_m
 from data.rig import read_rig_map
 from model.methods import CLOSING, MAIN, OPTIMUM, named, names, of_kind
 from model.topology import FINGERS, N_SHAPE, ROOTS, SIDES
-from run.evaluation.line_up import load_network
 from run.retargeting.film import Shown, write_motion_film
 from run.retargeting.plan import FILMS, Plan, formats_of, inputs_of, plan_of
 from run.retargeting.report import hand_report, print_reports, write_report
 from run.retargeting.retargeter import Retargeter
 from run.training.callbacks import say
+from run.training.trained import load_network
 from utils.cli import CommandLine, guarded
 from utils.errors import InputError, spoken
 from utils.progress import progress
@@ -161,8 +161,8 @@ def _lacks_rate(path: Path) -> bool:
 def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config) -> dict[str, Any]:
     """Retarget one motion and write its files; its report."""
     formats, into_file = plan.formats, plan.into_file
-    work = retargeter.transfers(motion)
-    results = {side: transfer(source) for side, (source, transfer) in work.items()}
+    work = retargeter.retargetings(motion)
+    results = {side: retargeting(source) for side, (source, retargeting) in work.items()}
     poses = {side: result.local.double().numpy() for side, result in results.items()}
     job = Job(motion, retargeter.target, poses, config.blender, config.target_scale)
     written, kept = write_motion(job, output_paths(retargeter.target, tuple(poses), base, formats, into_file))
@@ -171,8 +171,8 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
     for kind in (kind for kind in formats if kind in FILMS):
         path = base if into_file else base.with_name(f"{base.name}.{kind}")
         shown = {
-            side: Shown(source, motion.tracks[side].hand, results[side], retargeter.target.hands[side], transfer)
-            for side, (source, transfer) in work.items()
+            side: Shown(source, motion.tracks[side].hand, results[side], retargeter.target.hands[side], retargeting)
+            for side, (source, retargeting) in work.items()
         }
         names = motion.character.name, retargeter.target.name
         write_motion_film(path, shown, motion.name, names, config.film_size)
@@ -189,7 +189,7 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
     }
     if config.report:
         report["hands"] = {
-            side: hand_report(source, results[side], transfer) for side, (source, transfer) in work.items()
+            side: hand_report(source, results[side], retargeting) for side, (source, retargeting) in work.items()
         }
         path = base.with_name(f"{base.stem if into_file else base.name}_report.json")
         write_report(path, report)

@@ -26,13 +26,14 @@ from run.drawing.clip import Clip, Track
 from run.drawing.render import color_of
 from run.drawing.surfaces import TOUCH_NOTE, Surfaces, hand_cells
 from run.evaluation.comparison import caption, contact_pairs, window_names
-from run.evaluation.line_up import LineUp, check_side, load_network
+from run.evaluation.line_up import LineUp
 from run.evaluation.scores import DirectionScores, score
 from run.evaluation.tables import DIRECTIONS
 from run.training.callbacks import say
 from run.training.checkpoints import display_path
 from run.training.command_line import OPTIONS
 from run.training.loading import LoadedRun, load_run
+from run.training.trained import check_side, load_network
 from utils.cli import CommandLine, guarded, processors
 from utils.errors import InputError
 from utils.files import check_writable

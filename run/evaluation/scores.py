@@ -11,10 +11,10 @@ from torch import Tensor
 
 from data.features.row import HandFeatures
 from data.open_hands.anatomy import finger_to_palm
+from model.batch import Source, own_pose
 from model.hands import PosedHand
 from model.kinematics import tbs_angles
 from model.measures import TIP_PAIRS, Measures, fingertip_contacts, measure
-from model.retargeting import Source, own_pose
 from model.topology import FINGERS, INDEX, MIDDLE, PINKY, RING, THUMB
 from run.evaluation.line_up import LineUp
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from model.hands import PosedHand
 from model.measures import CONTACT, VIOLATION, Measures, beyond_limits, gap_closed, jerk, measure
 from model.methods import COPY, named
+from model.motion import MotionRetargeting, SourceMotion, optimum
 from model.topology import BONES_PER_FINGER, FINGERS
-from model.transfer import SourceMotion, Transfer, optimum
 from utils.files import atomic_write
 
 OPTIMUM_FRAMES = 500
@@ -32,17 +32,17 @@ _APART = 0.5  # seconds between two of them
 _LEAST_ROOM = 5e-3  # S_finger between copy and optimum below which a share of it says nothing
 
 
-def hand_report(source: SourceMotion, result: PosedHand, transfer: Transfer) -> dict[str, Any]:
+def hand_report(source: SourceMotion, result: PosedHand, retargeting: MotionRetargeting) -> dict[str, Any]:
     """What one hand's result is worth; numbers that do not apply are None.
 
     Args:
         source: the motion.
         result: the target in its poses.
-        transfer: how it was made.
+        retargeting: how it was made.
     """
-    mask = transfer.present
+    mask = retargeting.present
     reached = measure(source.directions, result, mask)
-    copied = measure(source.directions, Transfer(COPY, transfer.target, mask)(source), mask)
+    copied = measure(source.directions, MotionRetargeting(COPY, retargeting.target, mask)(source), mask)
     before, excess = jerk(source.local, mask), beyond_limits(result.tbs, mask)
     return {
         "frames": len(source.local),
@@ -50,7 +50,7 @@ def hand_report(source: SourceMotion, result: PosedHand, transfer: Transfer) -> 
         "S_palm": _mean(reached.s_palm),
         "S_finger_tbs_copy": _mean(copied.s_finger),
         "S_palm_tbs_copy": _mean(copied.s_palm),
-        **_gap_closed(source, reached, copied, transfer),
+        **_gap_closed(source, reached, copied, retargeting),
         "pinch_error": _mean(reached.pinch),
         "pinch_error_tbs_copy": _mean(copied.pinch),
         "frames_with_touch": int(reached.touching.any(-1).sum()),
@@ -62,12 +62,12 @@ def hand_report(source: SourceMotion, result: PosedHand, transfer: Transfer) -> 
     }
 
 
-def _gap_closed(source: SourceMotion, reached: Measures, copied: Measures, transfer: Transfer) -> dict:
+def _gap_closed(source: SourceMotion, reached: Measures, copied: Measures, retargeting: MotionRetargeting) -> dict:
     """(method − copy) / (optimum − copy) of S_finger and S_palm, on frames spread over the motion."""
     count = min(OPTIMUM_FRAMES, len(source.local))
     some = torch.linspace(0, len(source.local) - 1, count).round().long()
     part = source.at(some)
-    best = measure(part.directions, optimum(transfer.target, part, transfer.present), transfer.present)
+    best = measure(part.directions, optimum(retargeting.target, part, retargeting.present), retargeting.present)
     result: dict[str, float | None] = {}
     for name, field in (("S_finger", "s_finger"), ("S_palm", "s_palm")):
         method, copy = (_mean(getattr(each, field)[some]) for each in (reached, copied))

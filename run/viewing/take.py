@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from model.measures import CLOSED, TIP_PAIRS, fingertip_contacts, fingertip_gaps, measure
+from model.motion import SourceMotion
 from model.topology import TIPS
-from model.transfer import SourceMotion
 from run.viewing.hands import Hand
 from run.viewing.methods import Methods
 from run.viewing.motions import HandMotion

@@ -10,9 +10,9 @@ import torch
 from model.hands import offset_hand
 from model.kinematics import tbs_from_angles
 from model.measures import CONTACT, S_FINGER_CEILING, beyond_limits, gap_closed, jerk, measure
+from model.motion import MotionRetargeting, SourceMotion, optimum
 from model.semantics import SourceDirections, semantic_matrix
 from model.topology import ROOTS, TIPS
-from model.transfer import SourceMotion, Transfer, optimum
 from tests.helpers import DEVICES, assert_close, plausible_offsets, rotations
 
 ALL = torch.ones(21, dtype=torch.bool)
@@ -156,7 +156,7 @@ def motion(frames: int = 12) -> SourceMotion:
 @pytest.mark.parametrize("method", ["rotation_copy", "tbs_copy", "optimize"])
 def test_the_same_hand_reaches_the_ceiling(method):
     source = motion()
-    result = Transfer(method, source.hand, ALL)(source)
+    result = MotionRetargeting(method, source.hand, ALL)(source)
     found = measure(source.directions, result, ALL)
     assert torch.allclose(found.s_finger, torch.full((12,), 0.95, dtype=torch.float64), atol=1e-6)
     assert torch.allclose(found.s_palm, torch.ones(12, dtype=torch.float64), atol=1e-6)
@@ -169,8 +169,8 @@ def test_the_optimum_is_above_the_copy_and_the_optimiser_between():
     scores = [
         float(measure(source.directions, result, ALL).s_finger.mean())
         for result in (
-            Transfer("tbs_copy", target, ALL)(source),
-            Transfer("optimize", target, ALL)(source),
+            MotionRetargeting("tbs_copy", target, ALL)(source),
+            MotionRetargeting("optimize", target, ALL)(source),
             optimum(target, source, ALL),
         )
     ]
@@ -180,7 +180,7 @@ def test_the_optimum_is_above_the_copy_and_the_optimiser_between():
 def test_missing_fingers_do_not_count():
     source, target, mask = motion(), hand(5), ALL.clone()
     mask[ROOTS[2] : ROOTS[2] + 4] = False
-    first = Transfer("tbs_copy", target, mask)(source)
+    first = MotionRetargeting("tbs_copy", target, mask)(source)
     wild = first.local.clone()
     wild[:, 2] = wild[:, 2] @ wild[:, 0] @ wild[:, 0]
     second = target.with_local_rotations(wild)

@@ -7,12 +7,12 @@ import torch
 
 from model import presence
 from model.asrn import ASRN
+from model.batch import Source, static_features
 from model.dm import DM
 from model.hands import offset_hand
 from model.kinematics import rest_pose
 from model.losses import distance_term, finger_weights, unit_rows
 from model.measures import measure
-from model.retargeting import Source, static_features
 from model.semantics import SourceDirections, pairwise_distances
 from tests.helpers import SMALL, assert_close, loss_features, pair, plausible_offsets, rotations, set_weights
 

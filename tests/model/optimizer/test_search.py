@@ -4,9 +4,10 @@ import torch
 
 from data.open_hands.anatomy import finger_axes
 from model.asrn import ASRN
-from model.hands import ManoHand, offset_hand
+from model.hands import offset_hand
 from model.kinematics import tbs_from_angles
 from model.limits import JointLimits
+from model.mano import ManoHand
 from model.measures import measure
 from model.optimizer.curvature import linearised, objective
 from model.optimizer.search import OptimizerSettings, _Part, optimise, wanted_pairs

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from data.features.windows import BatchRequest
+from model.batch import HandModels, Source
 from model.measures import TIP_PAIRS, Measures
-from model.retargeting import HandModels, Source
 from model.topology import INDEX, MIDDLE, PINKY, RING, THUMB
 from run.evaluate import Group, Settings, module_of
 from run.evaluation.line_up import LineUp
