@@ -534,3 +534,13 @@ def test_archives_come_back(tmp_path, array, save):
     back = read_npz(tmp_path / "x.npz")
     assert list(back) == ["a", "b"] and back["a"].dtype == np.asarray(array).dtype
     assert np.array_equal(back["a"], array)
+
+
+def test_honest_archives_are_limited_too(tmp_path, monkeypatch):
+    """A few kilobytes that hold what they say: zeros without end."""
+    np.savez_compressed(tmp_path / "x.npz", a=np.zeros(1 << 20))
+    assert (tmp_path / "x.npz").stat().st_size < 20_000
+    assert read_npz(tmp_path / "x.npz")["a"].shape == (1 << 20,)
+    monkeypatch.setattr("utils.safe_read._LARGEST_ARCHIVE", 1 << 22)
+    with pytest.raises(InputError, match="would unpack to 8 MiB"):
+        read_npz(tmp_path / "x.npz")
