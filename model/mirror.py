@@ -22,6 +22,11 @@ def mirror_points(points: Tensor) -> Tensor:
     return points * points.new_tensor(POINT)
 
 
+def mirror_rotations(rotations: Tensor) -> Tensor:
+    """Local or global rotations ``(..., 3, 3)`` of mirrored joints."""
+    return rotations * _signs(rotations, POINT, POINT)
+
+
 def mirror_axes(axes: Tensor) -> Tensor:
     """Anatomical axes ``(..., 3, 3)``, rows twist, bend, splay, of the mirrored hand."""
     return axes * _signs(axes, FRAME, POINT)

@@ -117,10 +117,11 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def wide_console() -> Console:
-    """Where to print, as wide as the terminal, or 160 characters where there is none, so that tables stay whole."""
-    console = Console()
-    return console if console.is_terminal else Console(width=160)
+def wide_console(console: Console | None = None, needed: int = 160) -> Console:
+    """Where to print, in the file of a given console: as wide as the terminal or, where there is none, as needed and
+    160 characters at least, so that tables stay whole."""
+    console = console or Console()
+    return console if console.is_terminal else Console(file=console.file, width=max(160, needed))
 
 
 def _terminated(number: int, frame: object) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from model.hands import ShapedHand, offset_hand
 from model.kinematics import fingers_of, tbs_from_angles
+from model.skinning import linear_blend_skinning
 from model.topology import BONES_PER_FINGER, N_FINGERS, N_JOINTS, PARENTS
 
 
@@ -66,11 +67,8 @@ def reposed(vertices: Tensor, joints: Tensor, weights: Tensor, hand: ShapedHand,
     """
     posed = hand.with_tbs(tbs)
     bones = [0, *(1 + 4 * f + k for f in range(N_FINGERS) for k in range(BONES_PER_FINGER))]
-    turns = posed.global_rotations[..., bones, :, :]
-    shifts = posed.joints[..., bones, :] - (turns @ joints[bones, :, None]).squeeze(-1)
-    turn = torch.einsum("vb,...bij->...vij", weights, turns)
-    shift = torch.einsum("vb,...bi->...vi", weights, shifts)
-    return (turn @ vertices[:, :, None]).squeeze(-1) + shift, posed.joints
+    turns, heads = posed.global_rotations[..., bones, :, :], posed.joints[..., bones, :]
+    return linear_blend_skinning(vertices, weights, joints[bones], turns, heads), posed.joints
 
 
 def hand_of(joints: Tensor, bend: Tensor, side: str = "right") -> ShapedHand:

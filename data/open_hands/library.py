@@ -18,6 +18,7 @@ import torch
 from data.open_hands import anatomy
 from model.hands import ShapedHand
 from model.mano import ManoHand
+from model.mirror import mirror_axes, mirror_rotations
 from model.topology import FINGERS, MANO_BONES, N_FINGERS
 from utils.safe_read import read_npz
 
@@ -172,15 +173,13 @@ def mirrored(points: np.ndarray, axis: int = -1) -> np.ndarray:
 
 
 def mirrored_axes(rows: np.ndarray) -> np.ndarray:
-    """Axes of the other hand: twist and splay mirrored, and bend = splay × twist, so that it closes the hand too."""
-    twist, splay = mirrored(rows[..., 0, :]), mirrored(rows[..., 2, :])
-    return np.stack([twist, np.cross(splay, twist), splay], axis=-2)
+    """Axes ``(..., 3, 3)`` of the other hand, as `model.mirror` has them."""
+    return mirror_axes(torch.as_tensor(rows)).numpy()
 
 
 def mirrored_rotations(rotations: np.ndarray) -> np.ndarray:
     """Rotations ``(..., 3, 3)`` seen in a mirror across x = 0."""
-    flip = np.array([-1.0, 1.0, 1.0])
-    return rotations * flip[:, None] * flip
+    return mirror_rotations(torch.as_tensor(rotations)).numpy()
 
 
 def _named(prefix: str, splits: np.ndarray) -> dict[str, str]:

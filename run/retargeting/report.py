@@ -20,6 +20,7 @@ from model.measures import CONTACT, VIOLATION, Measures, beyond_limits, gap_clos
 from model.methods import COPY, named
 from model.motion import MotionRetargeting, SourceMotion, optimum
 from model.topology import BONES_PER_FINGER, FINGERS
+from utils.cli import wide_console
 from utils.files import atomic_write
 
 OPTIMUM_FRAMES = 500
@@ -124,7 +125,7 @@ def print_reports(reports: Sequence[dict[str, Any]], console: Console | None = N
     They are rows of a table; where a terminal is too narrow for that, each hand is a list. Without a terminal the
     table is as wide as it needs to be.
     """
-    console = Console() if console is None else console
+    console = console or Console()
     rows = [(report, side, hand) for report in reports for side, hand in report["hands"].items()]
     cells = [_cells(*row) for row in rows]
     table = Table()
@@ -133,8 +134,7 @@ def print_reports(reports: Sequence[dict[str, Any]], console: Console | None = N
     for row in cells:
         table.add_row(*(escape(cell) for cell in row))
     needed = Measurement.get(console, console.options.update(width=10000, max_width=10000), table).maximum
-    if not console.is_terminal:
-        console = Console(file=console.file, width=max(160, needed))
+    console = wide_console(console, needed)
     if needed <= console.width:
         console.print(table)
     else:
