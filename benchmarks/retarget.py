@@ -22,9 +22,9 @@ from data.motion.writing import Job, output_paths, write_motion
 from data.rig.rotations import file_rotations
 from model.asrn import ASRN
 from model.kinematics import tbs_from_angles
+from model.motion import MotionRetargeting
 from model.streaming import StreamingNetwork
 from model.topology import SIDES
-from model.transfer import Transfer
 from run.retargeting.retargeter import Retargeter
 
 INPUTS = Path(__file__).parents[1] / "tests" / "golden" / "inputs"
@@ -74,8 +74,8 @@ def run() -> list[dict]:
         def file_to_file(retargeter: Retargeter) -> None:
             (motion,) = read_motions(path, reading, source)
             poses = {
-                side: transfer(own).local.double().numpy()
-                for side, (own, transfer) in retargeter.transfers(motion).items()
+                side: retargeting(own).local.double().numpy()
+                for side, (own, retargeting) in retargeter.retargetings(motion).items()
             }
             write_motion(Job(motion, target, poses), output_paths(target, SIDES, made, ["bvh"], False))
 
@@ -93,7 +93,7 @@ def run() -> list[dict]:
         hand, moved = target.hands["right"], source.hands["right"].shaped
         streaming = StreamingNetwork(network, hand.shaped)
         frame = moved.at_rest().local[None]
-        once = Transfer("asrn", hand.shaped, torch.ones(21, dtype=torch.bool), streaming)
+        once = MotionRetargeting("asrn", hand.shaped, torch.ones(21, dtype=torch.bool), streaming)
 
         def live() -> None:
             """Frames one by one, as they come from a camera."""

@@ -23,7 +23,7 @@ from benchmarks.timing import measure, row
 from data.features.row import HandFeatures, split
 from model.asrn import ASRN
 from model.dm import DM
-from model.hands import ManoHand
+from model.mano import ManoHand
 from model.reconstruction import ReconstructionNet
 from model.retargeting import Retargeting
 from model.semantics import palm_anchors, palm_length, semantic_matrix

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from model import presence
+from model.batch import Source
 from model.hands import PosedHand
-from model.losses import unit_or_zero
-from model.retargeting import Retargeting, Source
+from model.network import SemanticInput
+from model.retargeting import Retargeting
 from model.topology import N_ANCHORS, N_FINGER_JOINTS
 
 
@@ -18,17 +18,6 @@ class ASRN(Retargeting):
     """Retargets the directions of the anatomy-based semantic matrix.
 
     Args:
-        hidden_channel: width of the networks.
-        kernel_size: of their convolutions over time; odd.
-        n_layers: residual blocks of each network.
-        static_hidden_channel: width of the code of a hand's proportions.
-        n_static_layers: layers of that code.
-        norm_type: normalisation inside the networks.
-        pose_repr: what the networks put out for each joint, "ortho6d" (two rows of a rotation) or "quaternion".
-        smplx_model_path: MANO model file, or the folder that holds mano/MANO_RIGHT.pkl.
-        mano_axis_path: anatomical axes of the MANO hand.
-        is_rhand: right hands (true) or left hands.
-        semi_supervised: train across domains too, not only within each.
         rf_mask: finger joints (0 to 19) whose view of the other joints counts.
         rp_mask: palm anchors (0 to 8) that count.
         distance_weighted: near joints count more.
@@ -38,29 +27,13 @@ class ASRN(Retargeting):
         lambda_semi_rf: weight of finger directions, across domains.
         lambda_semi_rp: weight of palm directions, across domains.
         tbs_input_normalization: show the networks directions only, without distances.
-        anatomical_loss_type: penalise twist, bend and splay as "euler" angles or by rotation "axis".
-        anatomical_limits: "published" penalties, or "corrected" ones: the bend's true angle up to 180°, where the
-            published Euler penalty saturates at 39.54°; root limits of the axis penalty on finger roots only.
-        lambda_anatomical: weight of these penalties.
-        lr_schedule: "constant", or "one_cycle" up to the optimiser's learning rate and down over the whole training.
-        optim_init: class_path and init_args of the optimiser (set by the group optim); default Adam, 1e-4.
+        kwargs: of :class:`model.retargeting.Retargeting`.
     """
 
     method = limits = "asrn"
 
     def __init__(
         self,
-        hidden_channel: int = 256,
-        kernel_size: int = 3,
-        n_layers: int = 4,
-        static_hidden_channel: int = 128,
-        n_static_layers: int = 2,
-        norm_type: Literal["none", "batch", "instance"] = "none",
-        pose_repr: Literal["ortho6d", "quaternion"] = "ortho6d",
-        smplx_model_path: str = "artifact/smplx/models",
-        mano_axis_path: str = "artifact/MixHand/finger_data/mano_finger_axis.pkl",
-        is_rhand: bool = True,
-        semi_supervised: bool = True,
         rf_mask: list[int] | None = None,
         rp_mask: list[int] | None = None,
         distance_weighted: bool = False,
@@ -70,32 +43,9 @@ class ASRN(Retargeting):
         lambda_semi_rf: float = 1.0,
         lambda_semi_rp: float = 1.0,
         tbs_input_normalization: bool = True,
-        anatomical_loss_type: Literal["euler", "axis"] = "euler",
-        anatomical_limits: Literal["published", "corrected"] = "published",
-        lambda_anatomical: float = 0.1,
-        lr_schedule: Literal["constant", "one_cycle"] = "constant",
-        optim_init: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            3 * N_FINGER_JOINTS * (N_FINGER_JOINTS + N_ANCHORS),
-            hidden_channel,
-            kernel_size,
-            n_layers,
-            static_hidden_channel,
-            n_static_layers,
-            norm_type,
-            pose_repr,
-            smplx_model_path,
-            mano_axis_path,
-            is_rhand,
-            semi_supervised,
-            anatomical_loss_type,
-            anatomical_limits,
-            lambda_anatomical,
-            lr_schedule,
-            optim_init,
-        )
-        self.save_hyperparameters()
+        super().__init__(SemanticInput(tbs_input_normalization), **kwargs)
         self.metric_masks = tuple(
             _checked_mask(name, mask, size)
             for name, mask, size in (("rf_mask", rf_mask, N_FINGER_JOINTS), ("rp_mask", rp_mask, N_ANCHORS))
@@ -108,14 +58,6 @@ class ASRN(Retargeting):
             ("rf_dir", True): lambda_semi_rf,
             ("rp_dir", True): lambda_semi_rp,
         }
-        self.tbs_input_normalization = tbs_input_normalization
-
-    def network_input(self, source: Source) -> Tensor:
-        """The semantic matrix ``(batch, time, 1740)``: finger coordinates, then palm coordinates."""
-        matrix = source.semantic_matrix
-        if self.tbs_input_normalization:
-            matrix = matrix.map(unit_or_zero)
-        return torch.cat([part.flatten(2) for part in matrix], dim=-1)
 
     def semantic_terms(self, source: Source, posed: PosedHand) -> dict[str, Tensor]:
         """Negative weighted cosines of the directions to finger joints and to palm anchors."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from model.rotations import align, unit
 from model.topology import (
     BONES_PER_FINGER,
     INDEX,
@@ -21,8 +22,6 @@ from model.topology import (
     PINKY,
     THUMB,
 )
-
-_TINY = 1e-24
 
 
 def fingers_of(joints: Tensor) -> Tensor:
@@ -89,43 +88,6 @@ def finger_positions(rotations: Tensor, offsets: Tensor) -> Tensor:
     roots = roots.expand(*steps.shape[:-2], 1, 3)
     fingers = torch.cat([roots, steps], dim=-2).cumsum(dim=-2).flatten(-3, -2)
     return torch.cat([torch.zeros_like(fingers[..., :1, :]), fingers], dim=-2)
-
-
-def forward_kinematics(local: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
-    """Global rotations and positions of all joints: ``G_j = G_p L_j``, ``P_j = P_p + G_p o_j``.
-
-    Args:
-        local: ``(..., 21, 3, 3)`` local rotations; a wrist rotation turns the whole hand.
-        offsets: ``(..., 21, 3)`` bone vectors; any unit. Leading dimensions broadcast.
-
-    Returns:
-        Global rotations ``(..., 21, 3, 3)`` and positions ``(..., 21, 3)``, wrist at the origin.
-    """
-    wrist = local[..., 0, :, :]
-    fingers = finger_chain(finger_part(local))
-    positions = finger_positions(fingers, offsets)
-    tips = fingers[..., -1:, :, :] @ local[..., 1:, :, :].unflatten(-3, (N_FINGERS, 4))[..., 3:, :, :]
-    fingers = torch.cat([fingers, tips], dim=-3).flatten(-4, -3)
-    rotations = torch.cat([wrist.unsqueeze(-3), wrist.unsqueeze(-3) @ fingers], dim=-3)
-    return rotations, (wrist.unsqueeze(-3) @ positions.unsqueeze(-1)).squeeze(-1)
-
-
-def align(source: Tensor, target: Tensor, half_turn_axis: Tensor) -> Tensor:
-    """The smallest rotation that turns unit vectors ``source`` onto ``target``, ``(..., 3)`` to ``(..., 3, 3)``.
-
-    Parallel vectors give exactly the identity. The angle is taken over its whole range, so bones more than 90° off
-    are turned all the way; exactly opposite vectors, whose axis is not determined, are turned about
-    ``half_turn_axis`` (a unit vector perpendicular to both).
-    """
-    axis = torch.linalg.cross(source, target, dim=-1)
-    cos = (source * target).sum(-1)[..., None, None]
-    eye = torch.eye(3, dtype=source.dtype, device=source.device)
-    skew = _skew(axis)
-    # Rodrigues without angle or unit axis: I + [v] + [v]^2 / (1 + cos). It is smooth everywhere but at -source.
-    opposite = cos <= -1 + 1e-7
-    turn = eye + skew + skew @ skew / torch.where(opposite, 1, 1 + cos)
-    half_turn = 2 * half_turn_axis[..., :, None] * half_turn_axis[..., None, :] - eye
-    return torch.where(opposite, half_turn, turn)
 
 
 def rest_pose(offsets: Tensor) -> Tensor:
@@ -201,27 +163,5 @@ def tbs_from_angles(angles: Tensor) -> Tensor:
     return torch.stack(rows, dim=-2)
 
 
-def rotation_from_rows(rows: Tensor) -> Tensor:
-    """Rotations ``(..., 3, 3)`` from two rows ``(..., 6)``, not yet orthonormal (Gram–Schmidt, mathematics §6).
-
-    What ``pytorch3d.transforms.rotation_6d_to_matrix`` computes, without its norms over three numbers, which take ten
-    times as long as everything else here.
-    """
-    first, second = unit(rows[..., :3]), rows[..., 3:]
-    second = unit(second - (first * second).sum(-1, keepdim=True) * first)
-    return torch.stack([first, second, torch.linalg.cross(first, second, dim=-1)], dim=-2)
-
-
-def unit(vector: Tensor) -> Tensor:
-    """``vector (..., 3)`` scaled to length 1; zero stays zero."""
-    return vector / vector.square().sum(-1, keepdim=True).clamp_min(_TINY).sqrt()
-
-
 def _flatten_onto(vector: Tensor, normal: Tensor) -> Tensor:
     return unit(vector - (vector * normal).sum(-1, keepdim=True) * normal)
-
-
-def _skew(vector: Tensor) -> Tensor:
-    x, y, z = vector.unbind(-1)
-    zero = torch.zeros_like(x)
-    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from model.kinematics import tbs_angles, tbs_from_angles
+from model.rotations import rotation_vector
 from model.topology import BONES_PER_FINGER, N_FINGERS, THUMB
 
 TWIST, BEND, SPLAY = range(3)
@@ -111,7 +112,7 @@ def _search(goal: Tensor, angles: Tensor, low: Tensor, high: Tensor) -> Tensor:
     stay = angles.new_tensor([1e-3, 1e-6, 1e-3])
     for _ in range(12):
         turned = tbs_from_angles(angles)
-        error = _rotation_vector(goal @ turned.mT)  # still to turn, in the frame that does not turn
+        error = rotation_vector(goal @ turned.mT)  # still to turn, in the frame that does not turn
         slope = turning_axes(turned, angles)
         gradient = -(slope.mT @ error[..., None])[..., 0]
         free = ~(((angles <= low) & (gradient > 0)) | ((angles >= high) & (gradient < 0)))
@@ -139,12 +140,3 @@ def turning_axes(frames: Tensor, angles: Tensor) -> Tensor:
         [across * bend.cos() + z * bend.sin(), x * splay.sin() + y * splay.cos(), z],
         dim=-1,
     )
-
-
-def _rotation_vector(rotation: Tensor) -> Tensor:
-    """Axis times sine of the angle up to 90°, and on to the full angle beyond; ``(n, 3, 3)`` to ``(n, 3)``."""
-    skew = rotation - rotation.mT
-    vector = torch.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], dim=-1) / 2
-    sine = vector.norm(dim=-1, keepdim=True)
-    cosine = ((rotation.diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2).unsqueeze(-1)
-    return vector * torch.where(sine > 1e-6, torch.atan2(sine, cosine) / sine.clamp_min(1e-6), 1.0)

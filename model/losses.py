@@ -9,21 +9,16 @@ from dataclasses import dataclass
 from math import pi, radians, sin
 
 import torch
-from pytorch3d.transforms import matrix_to_quaternion, standardize_quaternion
 from torch import Tensor
 
 from model import presence
+from model.rotations import axis_angle, safe_atan2
 from model.semantics import pairwise_distances
 from model.topology import INDEX, MIDDLE, N_FINGER_JOINTS, PINKY, RING, THUMB
 
 FOUR_FINGERS = [MIDDLE, RING, PINKY, INDEX]
 PUBLISHED_LIMITS = ("asrn", "dm")
 _TINY = 1e-24
-
-
-def unit_or_zero(vectors: Tensor, eps: float = 1e-12) -> Tensor:
-    """``vectors (..., 3)`` scaled to length 1; zero stays zero."""
-    return vectors / vectors.norm(dim=-1, keepdim=True).clamp_min(eps)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -134,7 +129,7 @@ class AnatomicalLoss:
         return _per_frame(twist.square()), splay_terms, low + _per_frame(_above(bend, pi / 2))
 
     def _axis(self, tbs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        axis, angle = _axis_angle(tbs)
+        axis, angle = axis_angle(tbs)
         turned = (angle > 0).to(axis.dtype)  # an unturned joint has no axis, hence no penalty
         x, y, z = axis.unbind(-1)
         wide, narrow = sin(radians(60)), {"x": sin(radians(5)), "z": sin(radians(10)), "y": sin(radians(20))}
@@ -167,8 +162,8 @@ def _saturating_angles(tbs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     Where an angle is not determined (gimbal lock), or its slope is infinite (a bend of −90°), the gradient is zero.
     """
-    twist, _ = _safe_atan2(-tbs[..., 1, 2], tbs[..., 2, 2], eps=0)
-    splay, _ = _safe_atan2(-tbs[..., 0, 1], tbs[..., 0, 0], eps=0)
+    twist, _ = safe_atan2(-tbs[..., 1, 2], tbs[..., 2, 2], eps=0)
+    splay, _ = safe_atan2(-tbs[..., 0, 1], tbs[..., 0, 0], eps=0)
     sine = tbs[..., 0, 2].clamp(-1, 2 / pi - 1e-7)
     bend = torch.asin(torch.where(sine > -1, sine, sine.detach()))
     return twist, bend, splay
@@ -184,29 +179,7 @@ def _unfolded_angles(tbs: Tensor) -> Tensor:
     """
     overbent = (tbs[..., 0, 2] > 0) & (tbs[..., 0, 0] < 0) & (tbs[..., 2, 2] < 0)
     flip = torch.where(overbent, -1.0, 1.0).to(tbs.dtype)
-    twist, radius = _safe_atan2(-tbs[..., 1, 2] * flip, tbs[..., 2, 2] * flip)
-    splay, _ = _safe_atan2(-tbs[..., 0, 1] * flip, tbs[..., 0, 0] * flip)
+    twist, radius = safe_atan2(-tbs[..., 1, 2] * flip, tbs[..., 2, 2] * flip)
+    splay, _ = safe_atan2(-tbs[..., 0, 1] * flip, tbs[..., 0, 0] * flip)
     bend = torch.atan2(tbs[..., 0, 2], radius * flip)
     return torch.stack([twist, bend, splay], dim=-1)
-
-
-def _safe_atan2(y: Tensor, x: Tensor, eps: float = 1e-4) -> tuple[Tensor, Tensor]:
-    """``atan2(y, x)`` and the radius, both with zero gradient where the radius is under ``eps``."""
-    safe = x.square() + y.square() > eps**2
-    y_in, x_in = torch.where(safe, y, y.detach()), torch.where(safe, x, x.detach())
-    # sqrt and atan2 have no slope at the origin: step aside before, not after, the gradient is taken.
-    x_in = torch.where((y_in == 0) & (x_in == 0), 1.0, x_in)
-    return torch.atan2(y_in, x_in), (x_in.square() + y_in.square()).sqrt()
-
-
-def _axis_angle(rotation: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit axis ``(..., 3)`` and angle in [0, π]; both zero, with zero gradient, at an exact identity."""
-    quaternion = standardize_quaternion(matrix_to_quaternion(rotation))
-    real, imaginary = quaternion[..., 0], quaternion[..., 1:]
-    turned = (imaginary != 0).any(-1, keepdim=True)
-    # The norm has no slope at zero: step aside before the gradient is taken.
-    imaginary = torch.where(turned, imaginary, torch.ones_like(imaginary))
-    length = imaginary.norm(dim=-1, keepdim=True)
-    axis = torch.where(turned, imaginary / length, 0.0)
-    angle = torch.where(turned[..., 0], 2 * torch.atan2(length[..., 0], real), 0.0)
-    return axis, angle

@@ -1,14 +1,9 @@
-"""MANO as arrays: reading a model file safely, and folding its skinning into small constants (mathematics §3).
-
-The joints of a posed MANO hand are regressed from its posed surface. Regressor and skinning are both linear in the
-vertices, so the sum over vertices of regressor × skinning weight × vertex can be taken once, when the model is
-loaded: the joints of a pose then cost a few small products instead of 778 skinned vertices.
-"""
+"""Files of the MANO model and of its axes, read without running anything from them (mathematics §3, §7)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +12,7 @@ import torch
 from torch import Tensor
 
 from model.mano_body import ManoBody
-from model.topology import MANO_BONES, MANO_TIP_VERTICES, MANO_TO_HAND, N_SHAPE, PARENTS, WRIST, check_side
+from model.topology import MANO_TIP_VERTICES, N_FINGERS, N_SHAPE, check_side
 from utils.errors import InputError
 from utils.safe_read import read_npz, read_pickle
 
@@ -130,60 +125,33 @@ def load_mano(path: str | Path, side: str) -> tuple[ManoBody, np.ndarray]:
 
 
 @dataclass(frozen=True)
-class FoldedSkin:
-    """What skinning contributes to the 21 joints of a MANO hand, summed over its vertices once.
+class ManoAxes:
+    """The annotated axes of a MANO hand (mathematics §7): a finger's twist, bend, splay, and what bend is tied to."""
 
-    A *share* is one (joint, bone) pair with any skin in common, P pairs in all. Bones are the wrist and the 15
-    rotating joints in hand order; lengths in metres. With ``x`` = shape and pose features, joint j is at
-    ``Σ_pairs G_bone (anchored(x)) + mass · P_bone``, where G and P are the bone's global rotation and position.
-    """
-
-    joint: Tensor  # (P,) hand joint of the share
-    bone: Tensor  # (P,) bone of the share, 0 … 15
-    mass: Tensor  # (P,) Σ_v regressor × weight
-    pose_directions: Tensor  # (135, P * 3); features F − I of the 15 rotating joints in hand order, row by row
-    incidence: Tensor  # (21, P) 1 where a share belongs to a joint
-    # Maps of the shape: the mean shape's value, then what each of the ten components adds.
-    offsets: Tensor  # (11, 21, 3) from the parent joint, at rest, on the skinned surface; zero at the wrist
-    bone_offsets: Tensor  # (11, 21, 3) from the parent bone's beginning, before skinning
-    anchored: Tensor  # (11, P, 3) Σ_v regressor × weight × vertex − mass × beginning of the bone
+    rows: Tensor  # (5, 3, 3)
+    bend_triangles: Tensor | None = None  # (5, 2) faces hit along −bend and +bend
+    bend_barycentric: Tensor | None = None  # (5, 2, 3) where in them
 
     @staticmethod
-    def of(model: ManoBody, tip_vertices: np.ndarray) -> FoldedSkin:
-        """Fold ``model``; one pass over its vertices."""
-        tips = torch.eye(len(model.v_template), dtype=model.dtype)[tip_vertices]
-        regressor = torch.cat([model.J_regressor, tips])[list(MANO_TO_HAND)]
-        weights = model.lbs_weights[:, [0, *MANO_BONES]]
-        touched = (regressor != 0).to(weights) @ (weights != 0).to(weights) > 0
-        joint, bone = touched.nonzero(as_tuple=True)
-        share, mass = regressor[joint] * weights[:, bone].T, (regressor @ weights)[joint, bone]  # (P, V), (P,)
-        vertices = torch.cat([model.v_template.unsqueeze(0), model.shapedirs.permute(2, 0, 1)])
-        # Single-precision weights miss one by 1e-8; joints at rest, too, are those of the skinned surface. The bones
-        # turn about the joints of the surface before it is skinned. The wrist does not turn, so its bone may as well
-        # begin at the origin.
-        rest = (regressor * model.lbs_weights.sum(-1)) @ vertices
-        bones = regressor @ vertices
-        bones[:, WRIST] = 0
-        bone_joints = torch.tensor([WRIST, *(1 + 4 * (i // 3) + i % 3 for i in range(N_BONES - 1))])
-        # Pose directions lie as (135, V * 3), bones in MANO's order.
-        posedirs = model.posedirs.reshape(N_BONES - 1, 9, -1, 3)[[b - 1 for b in MANO_BONES]].flatten(0, 1)
-        parents = [max(parent, WRIST) for parent in PARENTS]
-        return FoldedSkin(
-            joint=joint,
-            bone=bone,
-            mass=mass,
-            pose_directions=torch.einsum("pv,fvc->fpc", share, posedirs).flatten(1),
-            incidence=(joint == torch.arange(len(regressor))[:, None]).to(model.dtype),
-            offsets=rest - rest[:, parents],
-            bone_offsets=bones - bones[:, parents],
-            anchored=share @ vertices - mass[:, None] * bones[:, bone_joints[bone]],
-        )
-
-    def to(self, *args, **kwargs) -> FoldedSkin:
-        """Move to a device or floating-point type, as :meth:`torch.Tensor.to` does."""
-        moved = {}
-        for field in fields(self):
-            tensor = getattr(self, field.name)
-            device_only = {"device": torch.empty(0).to(*args, **kwargs).device}
-            moved[field.name] = tensor.to(*args, **kwargs) if tensor.is_floating_point() else tensor.to(**device_only)
-        return replace(self, **moved)
+    def read(source: str | Path | Mapping, side: str) -> ManoAxes:
+        """Read ``mano_finger_axis.pkl`` (or ``.npz``, or a mapping with its keys) for one side."""
+        if isinstance(source, Mapping):
+            data = source
+        else:
+            data = read_npz(source) if str(source).endswith(".npz") else read_pickle(source)
+        name = f"{check_side(side)[0]}hand"
+        if not isinstance(data, Mapping) or name not in data:
+            raise InputError(
+                f"{source}: expected MANO finger axes with the key '{name}' for the {side} hand; not found."
+            )
+        rows = torch.as_tensor(np.asarray(data[name], dtype=np.float64))
+        if rows.shape != (N_FINGERS, 3, 3) or not rows.isfinite().all():
+            raise InputError(f"{source}: '{name}' should be 5×3×3 finite numbers (rows twist, bend, splay).")
+        triangles, barycentric = data.get(f"{name}_bend_index_tri"), data.get(f"{name}_bend_bary")
+        if triangles is None or barycentric is None:
+            return ManoAxes(rows)
+        triangles = torch.as_tensor(np.asarray(triangles, dtype=np.int64))
+        barycentric = torch.as_tensor(np.asarray(barycentric, dtype=np.float64))
+        if triangles.shape != (N_FINGERS, 2) or barycentric.shape != (N_FINGERS, 2, 3):
+            raise InputError(f"{source}: '{name}_bend_index_tri' should be 5×2 and '{name}_bend_bary' 5×2×3.")
+        return ManoAxes(rows, triangles, barycentric)

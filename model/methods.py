@@ -11,6 +11,7 @@ from typing import Protocol
 from torch import Tensor
 
 from model.hands import PosedHand, ShapedHand
+from model.network import DistanceInput, NetworkInput, SemanticInput
 from model.optimizer import CONTACT_WEIGHT, SMOOTHNESS, OptimizerSettings, optimise
 from model.semantics import SemanticMatrix
 
@@ -57,7 +58,9 @@ class Method:
         kind: "copy", "network" (needs a checkpoint) or "optimizer" (solves every frame, which takes a while).
         color: of its hands and dots, ``#RRGGBB``.
         pose: the hand of a :class:`Task` in the source's poses ``(...)``.
-        network: class path of a :class:`model.retargeting.Retargeting`; text, for lists and help need no Lightning.
+        network: class path of a :class:`model.retargeting.Retargeting`, which trains; text, for nothing but training
+            needs Lightning.
+        network_input: what makes, of a checkpoint's hyper-parameters, what the network is shown.
         mark: a hyper-parameter that no other network has; by it a checkpoint is known.
         watched: the validation term ``val/<domain>_semi_<watched>`` that the best checkpoints are chosen by.
         short: the title where there is little room.
@@ -72,6 +75,7 @@ class Method:
     color: str
     pose: Callable[[Task], PosedHand] | None = None
     network: str = ""
+    network_input: Callable[..., NetworkInput] | None = None
     mark: str = ""
     watched: str = ""
     short: str = ""
@@ -110,9 +114,10 @@ METHODS: dict[str, Method] = {
                lambda task: task.target.with_local_rotations(task.source.local)),
         Method("tbs_copy", "Twist-bend-splay copy", "copy", "#82C4B0",
                lambda task: task.target.with_tbs(task.source.tbs), short="T-B-S copy"),
-        Method("dm", "DM", "network", "#E9C46A", network="model.dm.DM", mark="lambda_dm", watched="dm_err", reach=36),
-        Method("asrn", "ASRN", "network", "#FA7F6F", network="model.asrn.ASRN", mark="lambda_rf",
-               watched="rf_dir_err", reach=36),
+        Method("dm", "DM", "network", "#E9C46A", network="model.dm.DM", network_input=DistanceInput,
+               mark="lambda_dm", watched="dm_err", reach=36),
+        Method("asrn", "ASRN", "network", "#FA7F6F", network="model.asrn.ASRN", network_input=SemanticInput,
+               mark="lambda_rf", watched="rf_dir_err", reach=36),
         Method("optimizer", "Optimiser", "optimizer", "#B7A3D6", optimised, reach=12),
         Method("optimizer_contacts", "Optimiser, contacts", "optimizer", "#8E78BF",
                lambda task: optimised(task, CONTACT_WEIGHT), short="Opt. contacts", reach=12, aliases=("optimize",)),

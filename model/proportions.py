@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.kinematics import unit
+from model.rotations import unit
 from model.topology import INDEX, JOINTS_PER_FINGER, MIDDLE, N_FINGERS, PARENTS, PINKY, ROOTS, WRIST
 
 

@@ -4,175 +4,51 @@ One reconstruction network poses Mixamo hands, another MANO hands. Each is train
 domain, and to give the meaning of the other domain's motion to hands of its own. A method is what it shows to the
 networks and how it compares the result with the source; see :mod:`model.asrn` and :mod:`model.dm`.
 
-A batch has two groups of hands, ``batch.first`` and ``batch.second`` (Mixamo and MANO, or target and source within one
-domain), with the named tensors ``domain, side, offsets | shape, axes_t, local_rotations, tbs,
-semantic_matrix``, each ``(batch, time, …)``, and ``present``, which of the 21 joints they have (None: all).
+A batch has two groups of hands (:mod:`model.batch`), ``batch.first`` and ``batch.second``: Mixamo and MANO, or target
+and source within one domain.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import cached_property
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 from jsonargparse import Namespace
-from pytorch3d.transforms import (
-    matrix_to_quaternion,
-    quaternion_to_matrix,
-    standardize_quaternion,
-)
+from pytorch3d.transforms import matrix_to_quaternion, standardize_quaternion
 from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import instantiate_class
 from torch import Tensor, nn
 
 from model import presence
-from model.hands import ManoHand, PosedHand, ShapedHand, offset_hand
-from model.kinematics import finger_part, fingers_of, rotation_from_rows
-from model.losses import AnatomicalLoss, finger_weights, unit_rows
+from model.batch import Hands, Source, own_pose
+from model.hands import PosedHand
+from model.losses import AnatomicalLoss
+from model.measures import measure
 from model.methods import Task, of_kind
-from model.metrics import joint_error, pinch_error, s_finger_ceiling, semantic_similarity
-from model.reconstruction import ReconstructionNet
-from model.semantics import SemanticMatrix, SourceDirections
-from model.topology import DOMAINS, MIDDLE, N_FINGERS, N_JOINTS, N_SHAPE, ROOTS
+from model.network import NetworkInput, RetargetingNetwork
+from model.topology import DOMAINS
 from utils.errors import InputError
+from utils.parameters import init_parameters
 
 ADAM = {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-4}}
-REPRESENTATIONS = {"ortho6d": 6, "quaternion": 4}
-STATIC_CHANNELS = {"mixamo": 3 * N_JOINTS + 180, "mano": 180}
 
 
-class Hands(Protocol):
-    """Features ``(batch, time, …)`` of posed hands of one domain, as a data module delivers them."""
-
-    domain: str
-    side: str
-    offsets: Tensor
-    shape: Tensor
-    axes: Tensor
-    axes_t: Tensor
-    local_rotations: Tensor
-    tbs: Tensor
-    semantic_matrix: SemanticMatrix
-    present: Tensor | None
-
-
-class Source:
-    """What is needed of a source, worked out at most once however many hands it is retargeted to.
+class Retargeting(RetargetingNetwork, LightningModule):
+    """Base of both methods; a subclass adds what it shows to the networks, how it compares, and its short name.
 
     Args:
-        hands: the source.
-        present: ``(batch, time or 1, 21)`` bool, joints that count; None: those that it has.
-    """
-
-    def __init__(self, hands: Hands, present: Tensor | None = None) -> None:
-        self.hands = hands
-        self.present = hands.present if present is None else present
-        self.semantic_matrix = hands.semantic_matrix.masked(self.present)
-        self._weights: Tensor | None = None
-        self._input: Tensor | None = None
-
-    def shared_with(self, target: Hands) -> Source:
-        """The source with only those joints that ``target`` has too: what a result on it is compared with."""
-        if target.present is None or target is self.hands:
-            return self
-        return Source(self.hands, presence.both(self.present, target.present))
-
-    @cached_property
-    def present_fingers(self) -> Tensor | None:
-        """``(batch, time or 1, 20)`` finger joints that count; None: all."""
-        return None if self.present is None else presence.finger_joints(self.present)
-
-    @cached_property
-    def present_palm(self) -> Tensor | None:
-        """``(batch, time or 1, 20, 9)`` pairs of finger joint and palm anchor that count; None: all."""
-        return None if self.present is None else presence.pairs(self.present_fingers, presence.anchors(self.present))
-
-    @cached_property
-    def directions(self) -> SourceDirections:
-        """Directions of its semantic matrix."""
-        return SourceDirections(self.semantic_matrix)
-
-    @cached_property
-    def distances(self) -> Tensor:
-        """``(batch, time, 20, 20)`` distances between finger joints, in palm lengths."""
-        return self.semantic_matrix.finger.square().sum(-1).sqrt()
-
-    @cached_property
-    def distance_rows(self) -> Tensor:
-        """The same with each row scaled to unit length."""
-        return unit_rows(self.distances, self.present_fingers)
-
-    def network_input(self, compute: Callable[[Source], Tensor]) -> Tensor:
-        """What ``compute`` makes of it, ``(batch, time, channels)``, as contiguous ``(batch, channels, time)``."""
-        if self._input is None:
-            self._input = compute(self).transpose(1, 2).contiguous()
-        return self._input
-
-    def finger_weights(self, weighted: bool, unweighted_share: float) -> Tensor:
-        """``(batch, time, 20, 20)``, see :func:`model.losses.finger_weights`."""
-        if self._weights is None:
-            self._weights = finger_weights(self.directions.distance, weighted, unweighted_share, self.present_fingers)
-        return self._weights
-
-    @cached_property
-    def tbs(self) -> Tensor:
-        """``(batch, time, 5, 3, 3, 3)`` twist-bend-splay rotations."""
-        return quaternion_to_matrix(self.hands.tbs)
-
-    @cached_property
-    def local(self) -> Tensor:
-        """``(batch, time, 5, 3, 3, 3)`` local rotations."""
-        return finger_part(quaternion_to_matrix(self.hands.local_rotations))
-
-
-class HandModels:
-    """Makes hands of named features: a character's from its offsets, MANO hands from the model's files.
-
-    Args:
-        smplx_model_path: MANO model file, or the folder that holds ``mano/MANO_RIGHT.pkl``.
-        mano_axis_path: ``mano_finger_axis.pkl``.
-        side: ``"right"`` or ``"left"``.
-    """
-
-    def __init__(self, smplx_model_path: str, mano_axis_path: str, side: str) -> None:
-        self.side = side
-        self._mano_files = (smplx_model_path, mano_axis_path)
-        self._mano: ManoHand | None = None
-
-    def mano_hand(self, like: Tensor) -> ManoHand:
-        """The MANO hand, loaded when it is first needed and kept on the device and in the type of ``like``."""
-        # What is made in inference mode cannot be trained through later; the hand is kept, so it must not be.
-        with torch.inference_mode(False):
-            if self._mano is None:
-                self._mano = ManoHand.load(*self._mano_files, self.side)
-            held = self._mano.skin.offsets
-            if held.device != like.device or held.dtype != like.dtype:
-                self._mano = self._mano.to(device=like.device, dtype=like.dtype)
-        return self._mano
-
-    def shaped_hand(self, hands: Hands) -> ShapedHand:
-        """The proportions of hands ``(batch, time, …)``, without their poses."""
-        if hands.domain == "mano":
-            shaped = self.mano_hand(hands.shape).with_shape(hands.shape)
-            return shaped if hands.present is None else replace(shaped, present=hands.present)
-        # A character keeps its bones: the first frame of a window stands for all.
-        present = None if hands.present is None else hands.present[:, :1]
-        return offset_hand(hands.offsets[:, :1], hands.axes[:, :1], hands.side, present)
-
-
-def own_pose(shaped: ShapedHand, hands: Hands) -> PosedHand:
-    """Hands as they were recorded."""
-    return shaped.with_local_rotations(finger_part(quaternion_to_matrix(hands.local_rotations)))
-
-
-class Retargeting(LightningModule):
-    """Base of both methods; subclasses add what they show to the networks and how they compare.
-
-    Args are those of :class:`model.asrn.ASRN`; ``in_channels`` is the width of :meth:`network_input` and ``method``
-    the method's short name.
+        network_input: what the networks see of a source.
+        semi_supervised: train across domains too, not only within each.
+        anatomical_loss_type: penalise twist, bend and splay as "euler" angles or by rotation "axis".
+        anatomical_limits: "published" penalties, or "corrected" ones: the Euler bend's true angle up to 180°, where
+            the published one saturates at 39.54°; root limits of the axis penalty on finger roots only, where DM's
+            published ones are on all joints.
+        lambda_anatomical: weight of these penalties.
+        lr_schedule: "constant", or "one_cycle" up to the optimiser's learning rate and down over the whole training.
+        optim_init: class_path and init_args of the optimiser (set by the group optim); default Adam, 1e-4.
+        kwargs: of :class:`model.network.RetargetingNetwork`.
     """
 
     method: str
@@ -181,60 +57,32 @@ class Retargeting(LightningModule):
 
     def __init__(
         self,
-        in_channels: int,
-        hidden_channel: int,
-        kernel_size: int,
-        n_layers: int,
-        static_hidden_channel: int,
-        n_static_layers: int,
-        norm_type: str,
-        pose_repr: str,
-        smplx_model_path: str,
-        mano_axis_path: str,
-        is_rhand: bool,
-        semi_supervised: bool,
-        anatomical_loss_type: str,
-        anatomical_limits: str,
-        lambda_anatomical: float,
-        lr_schedule: str,
-        optim_init: Any,
+        network_input: NetworkInput,
+        /,
+        semi_supervised: bool = True,
+        anatomical_loss_type: Literal["euler", "axis"] = "euler",
+        anatomical_limits: Literal["published", "corrected"] = "published",
+        lambda_anatomical: float = 0.1,
+        lr_schedule: Literal["constant", "one_cycle"] = "constant",
+        optim_init: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__()
-        if pose_repr not in REPRESENTATIONS:
-            raise ValueError(f"`pose_repr` must be one of {tuple(REPRESENTATIONS)}; got {pose_repr!r}")
+        super().__init__(network_input, **kwargs)
+        # Defaults of the networks first: Lightning sees only what this class and its subclasses were given.
+        self.save_hyperparameters({name: each.default for name, each in init_parameters(RetargetingNetwork).items()})
+        self.save_hyperparameters(ignore="network_input")
         if anatomical_limits not in ("published", "corrected"):
             raise ValueError(f"`anatomical_limits` must be 'published' or 'corrected'; got {anatomical_limits!r}")
         if lr_schedule not in ("constant", "one_cycle"):
             raise ValueError(f"`lr_schedule` must be 'constant' or 'one_cycle'; got {lr_schedule!r}")
-        self.side = "right" if is_rhand else "left"
-        self.pose_repr = pose_repr
         self.semi_supervised = semi_supervised
         self.lambda_anatomical = lambda_anatomical
         self.lr_schedule = lr_schedule
         self.optim_init = ADAM if optim_init is None else optim_init
         self.anatomical_loss = AnatomicalLoss(anatomical_loss_type, self.limits, anatomical_limits == "corrected")
-        self.recon_nets = nn.ModuleList(
-            ReconstructionNet(
-                in_channels + (N_SHAPE if domain == "mano" else 0),
-                STATIC_CHANNELS[domain],
-                15 * REPRESENTATIONS[pose_repr],
-                hidden_channel,
-                static_hidden_channel,
-                kernel_size,
-                n_layers,
-                n_static_layers,
-                norm_type,
-            )
-            for domain in DOMAINS
-        )
-        self.hand_models = HandModels(smplx_model_path, mano_axis_path, self.side)
         self.test_records: dict[str, dict[str, dict[str, Any]]] = {}
 
     # -- what a method is ------------------------------------------------------------------------------------------
-
-    @abstractmethod
-    def network_input(self, source: Source) -> Tensor:
-        """What the networks see of a source: ``(batch, time, in_channels)``."""
 
     @abstractmethod
     def semantic_terms(self, source: Source, posed: PosedHand) -> dict[str, Tensor]:
@@ -246,41 +94,6 @@ class Retargeting(LightningModule):
 
     metric_masks: tuple[list[int] | None, list[int] | None] = (None, None)
     """Query joints and palm anchors that count in the metrics."""
-
-    # -- hands -----------------------------------------------------------------------------------------------------
-
-    def mano_hand(self, like: Tensor) -> ManoHand:
-        """The MANO hand on the device and in the type of ``like``, see :class:`HandModels`."""
-        return self.hand_models.mano_hand(like)
-
-    def shaped_hand(self, hands: Hands) -> ShapedHand:
-        """The proportions of the hands of one group, without their poses."""
-        return self.hand_models.shaped_hand(hands)
-
-    def decode(self, output: Tensor) -> Tensor:
-        """Rotations ``(..., 5, 3, 3, 3)`` from network outputs ``(..., 5, 3, 6 | 4)``."""
-        return rotation_from_rows(output) if self.pose_repr == "ortho6d" else quaternion_to_matrix(output)
-
-    def forward(self, target: Hands, *sources: Source) -> list[Tensor]:
-        """Poses that give the meaning of ``sources`` to the hands of ``target``, as raw network outputs.
-
-        All sources go through the target's network at once.
-
-        Returns:
-            For each source ``(batch, time, 5, 3, 6 | 4)`` twist-bend-splay rotations as 6-vectors (the first two rows)
-            or quaternions.
-        """
-        net = self.recon_nets[DOMAINS.index(target.domain)]
-        inputs = torch.cat([source.network_input(self.network_input) for source in sources])
-        if target.domain == "mano":
-            inputs = torch.cat([inputs, target.shape.transpose(1, 2).repeat(len(sources), 1, 1)], dim=1)
-        output = net(inputs.transpose(1, 2), static_features(target).repeat(len(sources), 1))
-        return list(output.unflatten(-1, (N_FINGERS, 3, -1)).chunk(len(sources)))
-
-    def retarget(self, target: Hands, source: Hands) -> PosedHand:
-        """The hands of ``target`` in poses that mean what ``source`` means, ``(batch, time, …)``."""
-        (output,) = self(target, Source(source))
-        return self.shaped_hand(target).with_tbs(self.decode(output))
 
     # -- losses ----------------------------------------------------------------------------------------------------
 
@@ -392,17 +205,10 @@ class Retargeting(LightningModule):
         task = Task(shaped, prepared, shared.present)
         results = {name: copy.pose(task) for name, copy in of_kind("copy").items()}
         results[self.method] = shaped.with_tbs(self.decode(output))
-        if truth:
-            recorded = own_pose(shaped, target)
+        recorded = own_pose(shaped, target).joints if truth else None
         for method, posed in results.items():
-            s_finger, s_palm = semantic_similarity(
-                shared.directions, posed.joints, posed.frames, *self.metric_masks, present=shared.present
-            )
-            error, pairs = pinch_error(source.semantic_matrix.finger, posed.joints, shared.present)
-            metrics = {"S_finger": s_finger, "S_palm": s_palm, "pinch_error": error, "pinch_pairs": pairs}
-            metrics["S_finger_ceiling"] = s_finger_ceiling(s_finger, shared.present)
-            if truth:
-                metrics["mixamo_MSE"] = joint_error(posed.joints, recorded.joints, shared.present)
+            metrics = measure(shared.directions, posed, shared.present, recorded, *self.metric_masks).by_window()
+            del metrics["frames"]  # all windows have as many
             self._record(method, direction, metrics)
             if method == self.method:
                 self._log_published(direction, metrics)
@@ -435,26 +241,6 @@ class Retargeting(LightningModule):
                 "joints": posed.joints,
             }
         return predicted
-
-
-def static_features(target: Hands) -> Tensor:
-    """What a network is told of the hand it poses, ``(batch, channels)``, from the window's first frame.
-
-    A Mixamo hand's offsets, in lengths of its middle finger's root bone, and the transposed axes of either domain;
-    zero for joints that it does not have.
-    """
-    axes = target.axes_t[:, 0]
-    present = None if target.present is None else target.present[:, 0]
-    if present is not None:
-        axes = axes * fingers_of(present.unsqueeze(-1)).unsqueeze(-1)
-    axes = axes.flatten(1)
-    if target.domain == "mano":
-        return axes
-    offsets = bones = target.offsets[:, 0]
-    if present is not None:
-        offsets, bones = offsets * present.unsqueeze(-1), presence.with_stand_ins(offsets, present)
-    palm = bones[:, ROOTS[MIDDLE]].norm(dim=-1)[:, None, None]
-    return torch.cat([(offsets / palm).flatten(1), axes], dim=1)
 
 
 def _named(stage: str, values: Mapping[str, Tensor], ending: str) -> dict[str, Tensor]:

@@ -46,19 +46,6 @@ class SemanticMatrix(NamedTuple):
         return SemanticMatrix(*(part.where(mask[..., None], 0) for part, mask in zip(self, seen, strict=True)))
 
 
-def bone_frames(global_rotations: Tensor, axes: Tensor) -> Tensor:
-    """Twist-bend-splay frames ``M_i = G_i Q_i`` of the 20 finger joints, in the wrist's frame.
-
-    Args:
-        global_rotations: ``(..., 21, 3, 3)``.
-        axes: ``(..., 5, 4, 3, 3)`` rows twist, bend, splay.
-
-    Returns:
-        ``(..., 20, 3, 3)``; columns are the joint's twist, bend and splay directions.
-    """
-    return global_rotations[..., 1:, :, :] @ axes.flatten(-4, -3).transpose(-1, -2)
-
-
 def palm_anchors(joints: Tensor) -> Tensor:
     """The nine palm anchors ``(..., 9, 3)`` between the wrist and the finger roots of ``joints (..., 21, 3)``."""
     roots = joints[..., [root for root, _ in PALM_ANCHORS], :]

@@ -16,11 +16,12 @@ from math import ceil, pi
 import torch
 from torch import Tensor, nn
 
+from model.batch import Source, static_features
 from model.hands import PosedHand, ShapedHand
-from model.kinematics import rotation_from_rows
 from model.mirror import mirror_axes, mirror_matrix, mirror_points, mirror_tbs
+from model.network import RetargetingNetwork
 from model.reconstruction import OneWindow
-from model.retargeting import Retargeting, Source, static_features
+from model.rotations import orthonormal, rotation_from_rows
 from model.semantics import SemanticMatrix
 from model.topology import BONES_PER_FINGER, DOMAINS, N_FINGERS
 from utils.errors import InputError
@@ -166,18 +167,9 @@ class Windows:
         return orthonormal(torch.lerp(second, first, weight))
 
 
-def orthonormal(matrices: Tensor) -> Tensor:
-    """Rotations ``(..., 3, 3)`` nearest to averages of rotations.
-
-    A step of Newton's iteration for the polar factor comes first: Gram–Schmidt alone favours the first rows.
-    """
-    matrices = 1.5 * matrices - 0.5 * matrices @ (matrices.transpose(-1, -2) @ matrices)
-    return rotation_from_rows(matrices[..., :2, :].flatten(-2))
-
-
 @dataclass(frozen=True)
 class _Window:
-    """What the networks are shown, as :class:`model.retargeting.Hands` names it: a source, or a target at rest."""
+    """What the networks are shown, as :class:`model.batch.Hands` names it: a source, or a target at rest."""
 
     domain: str
     axes_t: Tensor | None = None
@@ -200,7 +192,7 @@ class StreamingNetwork:
     """
 
     def __init__(
-        self, network: Retargeting, target: ShapedHand, shape: Tensor | None = None, phases: int = PHASES
+        self, network: RetargetingNetwork, target: ShapedHand, shape: Tensor | None = None, phases: int = PHASES
     ) -> None:
         self.network, self.target, self.phases = network.eval(), target, phases
         self.mirrored = target.side != network.side

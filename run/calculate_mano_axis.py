@@ -19,7 +19,7 @@ from data.axes.estimate import METHODS, HandEstimate, estimate_axes
 from data.axes.files import read_preset, write_axes
 from data.axes.hand import mano_hand
 from data.axes.mano import mano_arrays, upright
-from model.hands import ManoHand
+from model.mano import ManoHand
 from model.mano_file import find_model_file
 from model.topology import SIDES
 from run.axes.page import add_page_options, annotate

@@ -27,10 +27,11 @@ from data.splits import TITLES, read_splits
 from model.methods import METHODS, of_kind
 from run.evaluate import Settings, evaluate, open_groups
 from run.evaluation.comparison import draw_comparison
-from run.evaluation.line_up import LineUp, load_network
+from run.evaluation.line_up import LineUp
 from run.evaluation.report import print_tables, write_report
 from run.training.checkpoints import CHECKPOINT_FOLDER, LAST, display_path, last_training, program_of
 from run.training.command_line import LOGS
+from run.training.trained import load_network
 from utils.cli import CommandLine, guarded, processors
 from utils.errors import InputError
 from utils.files import atomic_write, content_hash

@@ -20,13 +20,14 @@ from data.dataset import MixHandFolder
 from data.features.windows import BatchRequest, PairedWindows
 from data.mixhand import INTRA_SOURCE, INTRA_TARGET, TEST_CHARACTERS, MixHandDataModule
 from data.splits import SPLITS, TITLES, each_with_the_others, read_sides, read_splits
+from model.batch import HandModels
 from model.methods import METHODS, available, of_kind
-from model.retargeting import HandModels
 from run.evaluation.comparison import window_names
-from run.evaluation.line_up import LineUp, check_side, load_network
+from run.evaluation.line_up import LineUp
 from run.evaluation.report import print_tables, results_of, write_report
 from run.evaluation.scores import DirectionScores, merged, score
 from run.training.checkpoints import display_path
+from run.training.trained import check_side, load_network
 from utils.cli import CommandLine, guarded
 from utils.errors import InputError
 from utils.files import check_writable

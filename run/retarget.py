@@ -29,13 +29,13 @@ from data.motion.reading import MANO_FPS, PARAMETERS, Motion, find_motions, read
 from data.motion.writing import FORMATS, Job, check_target, output_paths, skin_missing, write_motion
 from data.rig import read_rig_map
 from model.methods import CLOSING, MAIN, OPTIMUM, named, names, of_kind
-from model.topology import N_SHAPE, SIDES
-from run.evaluation.line_up import load_network
+from model.topology import FINGERS, N_SHAPE, ROOTS, SIDES
 from run.retargeting.film import Shown, write_motion_film
 from run.retargeting.plan import FILMS, Plan, formats_of, inputs_of, plan_of
 from run.retargeting.report import hand_report, print_reports, write_report
 from run.retargeting.retargeter import Retargeter
 from run.training.callbacks import say
+from run.training.trained import load_network
 from utils.cli import CommandLine, guarded
 from utils.errors import InputError, spoken
 from utils.progress import progress
@@ -161,16 +161,18 @@ def _lacks_rate(path: Path) -> bool:
 def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config) -> dict[str, Any]:
     """Retarget one motion and write its files; its report."""
     formats, into_file = plan.formats, plan.into_file
-    work = retargeter.transfers(motion)
-    results = {side: transfer(source) for side, (source, transfer) in work.items()}
+    work = retargeter.retargetings(motion)
+    results = {side: retargeting(source) for side, (source, retargeting) in work.items()}
     poses = {side: result.local.double().numpy() for side, result in results.items()}
     job = Job(motion, retargeter.target, poses, config.blender, config.target_scale)
     written, kept = write_motion(job, output_paths(retargeter.target, tuple(poses), base, formats, into_file))
+    for line in _remarks(motion, retargeter.target, tuple(poses), kept):
+        say(f"note: {line}")
     for kind in (kind for kind in formats if kind in FILMS):
         path = base if into_file else base.with_name(f"{base.name}.{kind}")
         shown = {
-            side: Shown(source, motion.tracks[side].hand, results[side], retargeter.target.hands[side], transfer)
-            for side, (source, transfer) in work.items()
+            side: Shown(source, motion.tracks[side].hand, results[side], retargeter.target.hands[side], retargeting)
+            for side, (source, retargeting) in work.items()
         }
         names = motion.character.name, retargeter.target.name
         write_motion_film(path, shown, motion.name, names, config.film_size)
@@ -187,12 +189,26 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
     }
     if config.report:
         report["hands"] = {
-            side: hand_report(source, results[side], transfer) for side, (source, transfer) in work.items()
+            side: hand_report(source, results[side], retargeting) for side, (source, retargeting) in work.items()
         }
         path = base.with_name(f"{base.stem if into_file else base.name}_report.json")
         write_report(path, report)
         report["files"].append(str(path))
     return report
+
+
+def _remarks(motion: Motion, target: Character, sides: tuple[str, ...], kept: bool) -> list[str]:
+    """What the result does not have, one line each."""
+    lines = []
+    for path, hands in ((motion.path, motion.character.hands), (target.path, target.hands)):
+        for side in sides:
+            indices = hands[side].map.indices
+            missing = [finger for finger, root in zip(FINGERS, ROOTS, strict=True) if indices[root] is None]
+            if missing:
+                lines.append(f"{path}: its {side} hand has no {', '.join(missing)}")
+    if motion.bvh is not None and target.kind != "mano" and not kept:
+        lines.append(f"{motion.path}: the body stays at rest, because the skeleton of {target.path} is another one")
+    return lines
 
 
 def _check_options(config: argparse.Namespace, formats: list[str]) -> None:

@@ -26,13 +26,14 @@ from run.drawing.clip import Clip, Track
 from run.drawing.render import color_of
 from run.drawing.surfaces import TOUCH_NOTE, Surfaces, hand_cells
 from run.evaluation.comparison import caption, contact_pairs, window_names
-from run.evaluation.line_up import LineUp, check_side, load_network
+from run.evaluation.line_up import LineUp
 from run.evaluation.scores import DirectionScores, score
 from run.evaluation.tables import DIRECTIONS
 from run.training.callbacks import say
 from run.training.checkpoints import display_path
 from run.training.command_line import OPTIONS
 from run.training.loading import LoadedRun, load_run
+from run.training.trained import check_side, load_network
 from utils.cli import CommandLine, guarded, processors
 from utils.errors import InputError
 from utils.files import check_writable
@@ -241,13 +242,13 @@ def _captions(
     scores: DirectionScores, item: int, names: list[str]
 ) -> tuple[dict[str, list[str]], dict[str, list[bool]]]:
     """What to write below each method's frames, and in which of them it is the best."""
-    contacts = scores.contacts[item]
-    similar = torch.stack([scores.methods[name].finger[item].mean(-1) for name in names])
+    measures = [scores.methods[name].at(item) for name in names]
+    similar = torch.stack([each.s_finger for each in measures])
     best = (similar == similar.amax(0)) & (len(names) > 1)
     captions = {}
     for row, name in enumerate(names):
-        gaps = (scores.methods[name].gaps[item] * contacts).sum(-1) / contacts.sum(-1)
-        captions[name] = [caption(s, gap) for s, gap in zip(similar[row].tolist(), gaps.tolist(), strict=True)]
+        pairs = zip(similar[row].tolist(), measures[row].pinch.tolist(), strict=True)
+        captions[name] = [caption(s, gap) for s, gap in pairs]
     return captions, {name: best[row].tolist() for row, name in enumerate(names)}
 
 

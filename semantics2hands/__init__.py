@@ -21,17 +21,17 @@ _HOMES = {
     "read_motions": "data.motion.reading:read_motions",
     # hands and what their poses mean
     "OpenHands": "data.open_hands.library:OpenHands",
-    "ManoHand": "model.hands:ManoHand",
+    "ManoHand": "model.mano:ManoHand",
     "offset_hand": "model.hands:offset_hand",
     "tbs_from_angles": "model.kinematics:tbs_from_angles",
     # retarget
     "METHODS": "model.methods:METHODS",
-    "SourceMotion": "model.transfer:SourceMotion",
-    "Transfer": "model.transfer:Transfer",
+    "SourceMotion": "model.motion:SourceMotion",
+    "MotionRetargeting": "model.motion:MotionRetargeting",
     "OptimizerSettings": "model.optimizer:OptimizerSettings",
     "optimise": "model.optimizer:optimise",
     # measure
-    "frame_quality": "model.quality:frame_quality",
+    "measure": "model.measures:measure",
     # write
     "Job": "data.motion.writing:Job",
     "output_paths": "data.motion.writing:output_paths",

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from data.features.row import HandFeatures, split
 from model.retargeting import Retargeting
+from model.topology import PARENTS
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 """Where numerics are checked."""
@@ -95,6 +96,21 @@ def rotations(*shape: int, seed: int = 0, angle: float | None = None, dtype=torc
         axis = torch.nn.functional.normalize(torch.randn(*shape, 3, dtype=dtype), dim=-1)
         turn = angle * torch.rand(*shape, 1, dtype=dtype)
         return quaternion_to_matrix(torch.cat([torch.cos(turn / 2), axis * torch.sin(turn / 2)], dim=-1))
+
+
+def walk_the_tree(local: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+    """Global rotations and places of all joints, one by one, from local rotations ``(..., 21, 3, 3)``."""
+    turns, places = [local[..., 0, :, :]], [torch.zeros_like(local[..., 0, :, 0])]
+    for joint, parent in enumerate(PARENTS[1:], start=1):
+        turns.append(turns[parent] @ local[..., joint, :, :])
+        places.append(places[parent] + (turns[parent] @ offsets[..., joint, :, None])[..., 0])
+    return torch.stack(turns, dim=-3), torch.stack(places, dim=-2)
+
+
+def mirror_rotations(rotations: Tensor) -> Tensor:
+    """Rotations ``(..., 3, 3)`` of mirrored joints: ``M R M`` with ``M = diag(−1, 1, 1)``."""
+    mirror = torch.diag(rotations.new_tensor([-1.0, 1, 1]))
+    return mirror @ rotations @ mirror
 
 
 # -- training ------------------------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from data.rig.surface import HandSurface
-from model.hands import ManoHand, PosedHand, ShapedHand, offset_hand
+from model.hands import PosedHand, ShapedHand, offset_hand
 from model.kinematics import tbs_from_angles
+from model.mano import ManoHand
 from model.skinning import skin_hand
 from model.topology import (
     BONES_PER_FINGER,

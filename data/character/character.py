@@ -21,7 +21,8 @@ from data.formats.skeleton import Skeleton, Skin
 from data.rig import HandMap, RigMap, find_hands
 from data.rig.rest import RestHand, rest_hand, turned
 from data.rig.surface import HandSurface, hand_surface
-from model.hands import ManoHand, ShapedHand, offset_hand
+from model.hands import ShapedHand, offset_hand
+from model.mano import ManoHand
 from model.topology import N_JOINTS
 from utils.errors import InputError
 

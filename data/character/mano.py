@@ -11,7 +11,7 @@ from data.character.character import Character, CharacterHand
 from data.formats.skeleton import Skeleton, Skin
 from data.rig.hand_map import HandMap, chains_between
 from data.rig.rest import RestHand
-from model.hands import ManoHand
+from model.mano import ManoHand
 from model.topology import (
     BONES_PER_FINGER,
     JOINTS_PER_FINGER,

@@ -18,7 +18,7 @@ from data.formats.bvh import Bvh, read_bvh
 from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
 from data.formats.skeleton import bvh_skeleton
 from data.rig import RigMap
-from model.hands import ManoHand
+from model.mano import ManoHand
 from model.mano_file import find_model_file, read_mano_arrays
 from model.topology import MIDDLE, N_SHAPE, ROOTS, SIDES
 from utils.errors import InputError

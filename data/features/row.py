@@ -20,8 +20,9 @@ from pytorch3d.transforms import matrix_to_quaternion, standardize_quaternion
 from torch import Tensor
 
 from model import presence
-from model.hands import ManoHand, ShapedHand
+from model.hands import ShapedHand
 from model.kinematics import finger_part, fingers_of, with_wrist_and_tips
+from model.mano import ManoHand
 from model.semantics import SemanticMatrix
 from model.topology import (
     BONES_PER_FINGER,

@@ -261,26 +261,6 @@ class Batch:
     share: float = 1.0
     """Where several processes train together: how much their batches' losses count, 1 on average."""
 
-    @property
-    def mixamo(self) -> HandFeatures:
-        """The Mixamo side of a batch across domains."""
-        return self._of("mixamo")
-
-    @property
-    def mano(self) -> HandFeatures:
-        """The MANO side of a batch across domains."""
-        return self._of("mano")
-
-    @property
-    def target(self) -> HandFeatures:
-        """Within one domain: whose hand is to be posed."""
-        return self.first
-
-    @property
-    def source(self) -> HandFeatures:
-        """Within one domain: whose motion is to be copied."""
-        return self.second
-
     def __len__(self) -> int:
         return len(self.index)
 
@@ -300,11 +280,6 @@ class Batch:
 
     def _each(self, change: Callable[[Any], Any]) -> Batch:
         return Batch(change(self.first), change(self.second), change(self.index), change(self.positions), self.share)
-
-    def _of(self, domain: str) -> HandFeatures:
-        if self.first.domain == self.second.domain:
-            raise AttributeError(f"both sides of this batch are {self.first.domain}: use target and source")
-        return self.first if self.first.domain == domain else self.second
 
 
 class PairedWindows(Dataset):

@@ -308,3 +308,18 @@ def numbers(key: str, values: np.ndarray) -> np.ndarray:
     if len(bad):
         raise InputError(f"expected finite numbers in {key}, found NaN or infinity in frame {bad[0][0]}")
     return values.astype(np.float64)
+
+
+def listing() -> str:
+    """What is read of ``.npz`` and ``.json``, as a table for DATA.md."""
+    rows = {
+        "one hand, or a whole body": POSES,
+        "one hand of two": (*HANDS["right"], *HANDS["left"], *BOTH_HANDS),
+        "the wrist, or the body's root": WRISTS,
+        "the body, down to the wrists": BODIES,
+        "frames per second": RATES,
+        "shape": SHAPES,
+        "side": (*NAMED_SIDES, *RIGHT_OR_NOT),
+    }
+    lines = [f"| {what} | {', '.join(f'`{key}`' for key in keys)} |" for what, keys in rows.items()]
+    return "\n".join(["| what | keys |", "|---|---|", *lines])

@@ -23,7 +23,7 @@ from data.open_hands.motion import Solved, angles_over_time, perform, solve_all
 from data.open_hands.shapes import TABLE, HandShapes
 from model.hands import ShapedHand, offset_hand
 from model.kinematics import with_wrist_and_tips
-from model.metrics import CONTACT
+from model.measures import CONTACT
 from model.topology import (
     BONES_PER_FINGER,
     N_JOINTS,

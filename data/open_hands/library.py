@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from data.open_hands import anatomy
-from model.hands import ManoHand, ShapedHand
+from model.hands import ShapedHand
+from model.mano import ManoHand
 from model.mirror import mirror_axes, mirror_rotations
 from model.topology import FINGERS, MANO_BONES, N_FINGERS
 from utils.safe_read import read_npz

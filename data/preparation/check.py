@@ -13,8 +13,7 @@ from data.features.file import FeatureFile, check_rows, open_features
 from data.features.windows import read_statistics
 from data.mixhand import TEST_CHARACTERS, TRAIN_CHARACTERS, VAL_CHARACTERS, expand_characters
 from data.preparation.preprocess import check_motion
-from model.hands import ManoAxes
-from model.mano_file import find_model_file, read_mano_arrays
+from model.mano_file import ManoAxes, find_model_file, read_mano_arrays
 from model.topology import SIDES
 from utils.errors import InputError
 

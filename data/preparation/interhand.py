@@ -20,8 +20,8 @@ import torch
 from pytorch3d.transforms import axis_angle_to_matrix
 
 from data.formats.bvh import Bvh, write_bvh
-from model.hands import ManoHand
 from model.kinematics import with_wrist_and_tips
+from model.mano import ManoHand
 from model.mano_file import find_model_file, read_mano_arrays
 from model.topology import BONES_PER_FINGER, MANO_BONES, N_FINGERS, N_SHAPE, PARENTS, SIDES, hand_joint_names
 from utils.errors import InputError

@@ -20,7 +20,8 @@ from data.features.windows import WindowMoments, remove_statistics, window_weigh
 from data.formats.bvh import read_bvh, read_skeleton
 from data.rig import RigMap, find_hand
 from data.rig.rotations import hand_rotations
-from model.hands import ManoHand, ShapedHand
+from model.hands import ShapedHand
+from model.mano import ManoHand
 from model.mano_file import find_model_file
 from model.topology import N_SHAPE, check_side
 from utils.errors import InputError

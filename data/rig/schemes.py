@@ -71,3 +71,9 @@ def scheme_of(wrist: str, index: str | None, side: str) -> str:
         if index is not None and wrist.endswith(wrist_end) and index.endswith(index_end):
             return scheme.name
     return ""
+
+
+def listing() -> str:
+    """The schemes as a table for DATA.md: name, a right hand's wrist, the index finger's first bone."""
+    rows = [(scheme.name, *(f"`{end}`" for end in scheme.ends("right"))) for scheme in SCHEMES]
+    return "\n".join(["| rig | wrist | index finger |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)])

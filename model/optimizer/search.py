@@ -240,7 +240,7 @@ class _Part:
         settings: OptimizerSettings,
     ) -> None:
         self.hand, self.pairs, self.settings, self.frames = hand, pairs, settings, frames
-        self.all_start, self.all_angles = start, angles
+        self.all_angles = angles
         moving = settings.moving
         self.per_joint = tuple(moving.sum(1).tolist())
         self.unknowns = moving.expand(N_FINGERS, -1, -1).flatten().nonzero()[:, 0].to(angles.device)

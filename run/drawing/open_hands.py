@@ -13,7 +13,7 @@ from data.open_hands import anatomy
 from data.open_hands.contacts import posed, solve
 from data.open_hands.library import OpenHands
 from data.open_hands.shapes import HandShapes
-from model.hands import ManoHand
+from model.mano import ManoHand
 from model.topology import ROOTS, THUMB, TIPS
 from run.drawing.render import fit_box, render_mesh
 from utils.files import atomic_write

@@ -13,9 +13,9 @@ from data.character.reading import read_annotated
 from data.dataset import MixHandFolder
 from data.features.row import HandFeatures
 from data.rig.surface import HandSurface
+from model.batch import HandModels
 from model.hands import PosedHand
-from model.metrics import CLOSED
-from model.retargeting import HandModels
+from model.measures import CLOSED
 from model.skinning import skin_hand
 from model.topology import PARENTS, ROOTS, TIPS
 from run.drawing.bones import bone_mesh

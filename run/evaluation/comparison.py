@@ -16,8 +16,8 @@ from data.features.row import HandFeatures
 from data.features.windows import Batch, BatchRequest, PairedWindows
 from data.mixhand import MixHandDataModule
 from model.kinematics import finger_part
+from model.measures import TIP_PAIRS
 from model.methods import METHODS, title_of
-from model.metrics import TIP_PAIRS
 from run.drawing.figure import HandCell, hand_grid
 from run.drawing.render import color_of
 from run.drawing.surfaces import TOUCH_NOTE, Surfaces, hand_cells
@@ -58,15 +58,14 @@ def window_names(windows: PairedWindows, batch: Batch) -> tuple[np.ndarray, np.n
 
 def _retarget(line_up: LineUp, source: tuple, target: tuple) -> Direction:
     scores, posed = score(line_up, source[0], target[0], (source[1], target[1]))
-    pairs = scores.contacts.sum(-1)
     return Direction(
         scores.name,
         source[0],
         target[0],
         (scores.source, scores.target),
         {method: hand.local for method, hand in posed.items()},
-        {method: found.finger.nanmean(-1) for method, found in scores.methods.items()},
-        {method: (found.gaps * scores.contacts).sum(-1) / pairs for method, found in scores.methods.items()},
+        {method: found.s_finger for method, found in scores.methods.items()},
+        {method: found.pinch for method, found in scores.methods.items()},
         scores.contacts,
     )
 

@@ -1,21 +1,17 @@
-"""A line-up of methods for the same hands, and the networks among them from their checkpoints."""
+"""A line-up of methods for the same hands."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import torch
 
 from data.features.row import HandFeatures
+from model.batch import HandModels, Source
 from model.hands import PosedHand
-from model.methods import METHODS, Task, available, named, of_kind, title_of
-from model.retargeting import HandModels, Retargeting, Source
-from run.training.checkpoints import fit_to_model
+from model.methods import METHODS, Task, available, named
+from model.network import RetargetingNetwork
 from utils.errors import InputError
-from utils.safe_read import load_checkpoint
 
 
 class LineUp:
@@ -30,7 +26,7 @@ class LineUp:
         InputError: a name is unknown, or there is no checkpoint for it.
     """
 
-    def __init__(self, names: Sequence[str], networks: Mapping[str, Retargeting], hands: HandModels) -> None:
+    def __init__(self, names: Sequence[str], networks: Mapping[str, RetargetingNetwork], hands: HandModels) -> None:
         can = available(networks)
         self.networks, self.hands = networks, hands
         try:
@@ -62,61 +58,3 @@ class LineUp:
                 else:
                     posed[name] = METHODS[name].pose(task)
         return posed
-
-
-def method_of(checkpoint: Mapping[str, Any], path: str | Path) -> str:
-    """The name of a method, from what a checkpoint says of its network. Raises InputError if it does not say."""
-    given = checkpoint.get("hyper_parameters") or {}
-    found = [name for name, method in of_kind("network").items() if method.mark in given]
-    if len(found) != 1 or not isinstance(given, dict) or not checkpoint.get("state_dict"):
-        raise InputError(
-            f"{path}: expected a checkpoint with hyper_parameters and state_dict; train one, or give --config"
-        )
-    return found[0]
-
-
-def load_network(path: str | Path, method: str | None = None, **overrides: Any) -> Retargeting:
-    """A trained network from its checkpoint alone, ready to retarget.
-
-    Args:
-        path: a checkpoint, of this program or a published one.
-        method: the name of the method that it must be of, if it must.
-        overrides: arguments of the network that replace those of the checkpoint (``smplx_model_path``, …).
-
-    Raises:
-        InputError: the file is missing or damaged, is of another method or hand, or does not say how its network was
-            built.
-    """
-    content = load_checkpoint(path)
-    found = method_of(content, path)
-    if method not in (None, found):
-        raise InputError(f"{path}: expected a checkpoint of {title_of(method)}, found one of {title_of(found)}; "
-                         f"give it to --{found}, or use --method {found} (run.retarget)")  # fmt: skip
-    cls = METHODS[found].network_class
-    known = inspect.signature(cls.__init__).parameters
-    arguments = {name: value for name, value in content["hyper_parameters"].items() if name in known}
-    arguments.update(overrides)
-    with torch.device("meta"):  # shapes alone: what the file says of its network is compared before it is believed
-        weights = fit_to_model(content, str(path), _built(cls, arguments, path), None)["state_dict"]
-    network = _built(cls, arguments, path)
-    network.load_state_dict(weights)
-    return network.eval()
-
-
-def _built(cls: type[Retargeting], arguments: dict[str, Any], path: str | Path) -> Retargeting:
-    try:
-        return cls(**arguments)
-    except (TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: expected hyper_parameters that build a network; {reason}; train it again") from None
-
-
-def check_side(loaded: Mapping[str, Retargeting], side: str, where: str | Path) -> None:
-    """Raise InputError if a network was trained for the other hand than the features in `where` show."""
-    for method, network in loaded.items():
-        if network.side != side:
-            raise InputError(
-                f"{title_of(method)}: expected a checkpoint of the {side} hand, as {where} has it, found one of the "
-                f"{network.side} hand; give another checkpoint, or data preprocessed with --is_rhand "
-                f"{str(network.side == 'right').lower()}"
-            )

@@ -53,7 +53,7 @@ def results_of(directions: list[DirectionScores]) -> dict[str, Any]:
     records: dict[str, dict[str, Any]] = {}
     for direction in directions:
         for method, scores in direction.methods.items():
-            records.setdefault(method, {})[direction.name] = scores.records(direction.contacts)
+            records.setdefault(method, {})[direction.name] = scores.by_window()
     windows = {direction.name: len(direction.source) for direction in directions}
     frames = {direction.name: direction.contacts[..., 0].numel() for direction in directions}
     return {
@@ -89,7 +89,7 @@ def _parts(direction: DirectionScores, kind: str) -> dict[str, dict[str, Any]]:
         keep = torch.from_numpy(names == name)
         part = {}
         for method, scores in direction.methods.items():
-            part[method] = {**figures_of(scores.records(direction.contacts, keep)), "frames": int(keep.sum())}
+            part[method] = {**figures_of(scores.by_window(keep)), "frames": int(keep.sum())}
         add_gap_closed(part)
         found[name] = part
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,53 +11,15 @@ from torch import Tensor
 
 from data.features.row import HandFeatures
 from data.open_hands.anatomy import finger_to_palm
+from model.batch import Source, own_pose
 from model.hands import PosedHand
 from model.kinematics import tbs_angles
-from model.metrics import TIP_PAIRS, fingertip_contacts, fingertip_gaps, joint_similarity
-from model.retargeting import Source, own_pose
+from model.measures import TIP_PAIRS, Measures, fingertip_contacts, measure
 from model.topology import FINGERS, INDEX, MIDDLE, PINKY, RING, THUMB
 from run.evaluation.line_up import LineUp
 
 _ORDER = (THUMB, INDEX, MIDDLE, RING, PINKY)
 _OPEN, _CLOSED = np.deg2rad(20.0), np.deg2rad(55.0)  # mean bend of the four fingers' joints
-
-
-@dataclass
-class FrameScores:
-    """What one method reached, by window and frame ``(N, T, …)``."""
-
-    finger: Tensor
-    """(N, T, 20) mean cosine that each query joint has towards the finger joints; their mean is S_finger. NaN for
-    joints that one of the hands lacks."""
-    palm: Tensor
-    """(N, T) mean cosine towards the palm, S_palm."""
-    gaps: Tensor
-    """(N, T, 10) distances of the pairs of fingertips, in palm lengths."""
-    squared_error: Tensor | None = None
-    """(N, T) mean squared distance of the 21 joints from the target's own pose, cm²; only within a domain."""
-
-    def records(self, contacts: Tensor, keep: Tensor | None = None) -> dict[str, Tensor]:
-        """Per-window values ``(N,)`` by metric, as `run.evaluation.statistics.summarise` wants them.
-
-        Args:
-            contacts: (N, T, 10) bool, which fingertips of the source touch.
-            keep: (N, T) bool, the frames that count; None: all. Windows without one have NaN.
-        """
-        keep = torch.ones_like(self.palm, dtype=torch.bool) if keep is None else keep
-        count = keep.sum(1)
-        touching = contacts & keep[..., None]
-        pairs = touching.flatten(1).sum(1)
-        ceiling = 1 - 1 / (~self.finger.isnan()).sum(-1)
-        records = {"S_finger": self.finger.nanmean(-1), "S_palm": self.palm, "S_finger_ceiling": ceiling}
-        if self.squared_error is not None:
-            records["mixamo_MSE"] = self.squared_error
-        records = {name: (values * keep).sum(1) / count for name, values in records.items()}
-        return {
-            **records,
-            "pinch_error": (self.gaps * touching).flatten(1).sum(1) / pairs,
-            "pinch_pairs": pairs,
-            "frames": count,
-        }
 
 
 @dataclass
@@ -76,7 +38,7 @@ class DirectionScores:
     target_ratio: Tensor
     contacts: Tensor
     bend: Tensor
-    methods: dict[str, FrameScores]
+    methods: dict[str, Measures]
 
     def gestures(self) -> np.ndarray:
         """(N, T) names of the source's gestures."""
@@ -99,38 +61,23 @@ def score(
         names: (N,) characters of source and target.
         truth: compare with the target's own pose too (within a domain, where both perform the same motion).
     """
-    batch, prepared = tuple(source.batch_shape), Source(source)
+    prepared = Source(source)
     posed = line_up.poses(target, source, prepared)
     shared = prepared.shared_with(target)
     recorded = own_pose(line_up.hands.shaped_hand(target), target).joints if truth else None
-    scores = {}
-    for method, hand in posed.items():
-        finger, palm = joint_similarity(shared.directions, hand.joints, hand.frames, present=shared.present)
-        joints = hand.joints.expand(*batch, -1, -1)
-        error = None
-        if truth:
-            error = (joints - recorded).square().sum(-1)
-            error = error.mean(-1) if shared.present is None else error.where(shared.present, torch.nan).nanmean(-1)
-        scores[method] = FrameScores(finger, palm.nanmean(-1), fingertip_gaps(joints), error)
+    measures = {method: measure(shared.directions, hand, shared.present, recorded) for method, hand in posed.items()}
     angles = tbs_angles(quaternion_to_matrix(source.tbs[..., :4, :, :]))
     rests = [line_up.hands.shaped_hand(hands[:, :1]).at_rest().joints[:, 0] for hands in (source, target)]
     ratios = [finger_to_palm(rest)[..., :4].mean(-1) for rest in rests]
     way = "intra" if truth else f"{source.domain}2{target.domain}"
-    contacts, bend = fingertip_contacts(source.semantic_matrix.finger, shared.present), angles[..., 1].mean((-1, -2))
-    return DirectionScores(way, *names, *ratios, contacts, bend, scores), posed
+    contacts, bend = fingertip_contacts(shared.directions.distance, shared.present), angles[..., 1].mean((-1, -2))
+    return DirectionScores(way, *names, *ratios, contacts, bend, measures), posed
 
 
 def merged(parts: list[DirectionScores]) -> DirectionScores:
     """Windows of several batches of one direction, one after the other."""
     first = parts[0]
-    methods = {
-        method: FrameScores(*(
-            None if getattr(first.methods[method], field.name) is None
-            else torch.cat([getattr(part.methods[method], field.name) for part in parts])
-            for field in fields(FrameScores)
-        ))
-        for method in first.methods
-    }  # fmt: skip
+    methods = {name: Measures.joined([part.methods[name] for part in parts]) for name in first.methods}
     tensors = {
         name: torch.cat([getattr(part, name) for part in parts])
         for name in ("source_ratio", "target_ratio", "contacts", "bend")
@@ -142,7 +89,7 @@ def merged(parts: list[DirectionScores]) -> DirectionScores:
 def name_gestures(contacts: Tensor, bend: Tensor) -> np.ndarray:
     """Names ``(...)`` of gestures: the fingers whose tips touch ("thumb-index"), or how far the hand is closed.
 
-    contacts: (..., 10) bool, as `model.metrics.TIP_PAIRS`; bend: (...) mean bend of the four fingers, radians.
+    contacts: (..., 10) bool, as `model.measures.TIP_PAIRS`; bend: (...) mean bend of the four fingers, radians.
     """
     codes = (contacts.long() * 2 ** torch.arange(len(TIP_PAIRS))).sum(-1).numpy()
     bend = bend.numpy()

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from model.measures import gap_closed
 from model.methods import COPY, OPTIMUM
-from model.metrics import gap_closed
 from run.evaluation.tables import CEILINGS
 from utils.files import atomic_write
 

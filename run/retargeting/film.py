@@ -11,10 +11,9 @@ import torch
 
 from data.character.character import CharacterHand
 from model.hands import PosedHand
+from model.measures import TIP_PAIRS, fingertip_contacts
 from model.methods import COPY, METHODS, named
-from model.metrics import TIP_PAIRS, fingertip_contacts
-from model.topology import TIPS
-from model.transfer import SourceMotion, Transfer
+from model.motion import MotionRetargeting, SourceMotion
 from run.drawing.clip import Clip, Track
 from run.drawing.render import color_of
 from run.drawing.surfaces import TOUCH_NOTE, hand_cells, posed_surface
@@ -33,7 +32,7 @@ class Shown:
     source_hand: CharacterHand
     result: PosedHand
     target_hand: CharacterHand
-    transfer: Transfer
+    retargeting: MotionRetargeting
 
 
 def write_motion_film(path: Path, hands: Mapping[str, Shown], title: str, names: tuple[str, str], size: int) -> None:
@@ -69,20 +68,16 @@ def _stacked(clips: list[Clip]) -> Iterator[np.ndarray]:
 
 def _clip(side: str, shown: Shown, kept: torch.Tensor, title: str, names, size: int, rate: float, note: str) -> Clip:
     source = shown.source.at(kept)
-    tips = torch.tensor([bool(shown.transfer.present[tip]) for tip in TIPS])
-    contacts = fingertip_contacts(source.semantic_matrix.finger)
-    touching = [
-        [TIP_PAIRS[pair] for pair in row.nonzero()[:, 0].tolist() if all(tips[list(TIP_PAIRS[pair])])]
-        for row in contacts
-    ]
-    refined = f" + {shown.transfer.refine} steps" if shown.transfer.refine else ""
-    method = named(shown.transfer.method)
+    contacts = fingertip_contacts(source.directions.distance, shown.retargeting.present)
+    touching = [[TIP_PAIRS[pair] for pair in row.nonzero()[:, 0].tolist()] for row in contacts]
+    refined = f" + {shown.retargeting.refine} steps" if shown.retargeting.refine else ""
+    method = named(shown.retargeting.method)
     columns = [
         (names[0], "source", source.posed, shown.source_hand, color_of("source")),
         (method.title + refined, names[1], shown.result[kept], shown.target_hand, method.color),
     ]
     if method.name != COPY:
-        copied = replace(shown.transfer, method=COPY, network=None)(source)
+        copied = replace(shown.retargeting, method=COPY, network=None)(source)
         columns.insert(1, (METHODS[COPY].title, names[1], copied, shown.target_hand, METHODS[COPY].color))
     tracks = []
     for title_, subtitle, posed, hand, color in columns:

@@ -16,11 +16,10 @@ from rich.table import Table
 from torch import Tensor
 
 from model.hands import PosedHand
+from model.measures import CONTACT, VIOLATION, Measures, beyond_limits, gap_closed, jerk, measure
 from model.methods import COPY, named
-from model.metrics import CONTACT, gap_closed
-from model.quality import VIOLATION, FrameQuality, frame_quality, jerk
+from model.motion import MotionRetargeting, SourceMotion, optimum
 from model.topology import BONES_PER_FINGER, FINGERS
-from model.transfer import SourceMotion, Transfer, optimum
 from utils.cli import wide_console
 from utils.files import atomic_write
 
@@ -34,59 +33,56 @@ _APART = 0.5  # seconds between two of them
 _LEAST_ROOM = 5e-3  # S_finger between copy and optimum below which a share of it says nothing
 
 
-def hand_report(source: SourceMotion, result: PosedHand, transfer: Transfer) -> dict[str, Any]:
+def hand_report(source: SourceMotion, result: PosedHand, retargeting: MotionRetargeting) -> dict[str, Any]:
     """What one hand's result is worth; numbers that do not apply are None.
 
     Args:
         source: the motion.
         result: the target in its poses.
-        transfer: how it was made.
+        retargeting: how it was made.
     """
-    mask = transfer.present
-    quality = frame_quality(source, result, mask)
-    copy = Transfer(COPY, transfer.target, mask)(source)
-    copied = frame_quality(source, copy, mask)
-    before = jerk(source.local, mask)
-    beyond = quality.excess > VIOLATION
-    touches = int((~quality.pinch.isnan()).sum())
+    mask = retargeting.present
+    reached = measure(source.directions, result, mask)
+    copied = measure(source.directions, MotionRetargeting(COPY, retargeting.target, mask)(source), mask)
+    before, excess = jerk(source.local, mask), beyond_limits(result.tbs, mask)
     return {
         "frames": len(source.local),
-        "S_finger": _mean(quality.s_finger),
-        "S_palm": _mean(quality.s_palm),
+        "S_finger": _mean(reached.s_finger),
+        "S_palm": _mean(reached.s_palm),
         "S_finger_tbs_copy": _mean(copied.s_finger),
         "S_palm_tbs_copy": _mean(copied.s_palm),
-        **_gap_closed(source, quality, copied, transfer),
-        "pinch_error": _mean(quality.pinch),
+        **_gap_closed(source, reached, copied, retargeting),
+        "pinch_error": _mean(reached.pinch),
         "pinch_error_tbs_copy": _mean(copied.pinch),
-        "frames_with_touch": touches,
+        "frames_with_touch": int(reached.touching.any(-1).sum()),
         "jerk_ratio": jerk(result.local, mask) / before if before > 0 else None,
-        "joints_beyond_limits": _mean(beyond.float()),
-        "worst_beyond_limits_degrees": float(quality.excess.max()),
+        "joints_beyond_limits": _mean((excess > VIOLATION).float()),
+        "worst_beyond_limits_degrees": float(excess.max()),
         "joints_compared": int(mask.sum()),
-        "look_at": _look_at(quality, copied, source.frame_rate),
+        "look_at": _look_at(reached, excess, source.frame_rate),
     }
 
 
-def _gap_closed(source: SourceMotion, quality: FrameQuality, copied: FrameQuality, transfer: Transfer) -> dict:
+def _gap_closed(source: SourceMotion, reached: Measures, copied: Measures, retargeting: MotionRetargeting) -> dict:
     """(method − copy) / (optimum − copy) of S_finger and S_palm, on frames spread over the motion."""
     count = min(OPTIMUM_FRAMES, len(source.local))
     some = torch.linspace(0, len(source.local) - 1, count).round().long()
     part = source.at(some)
-    best = frame_quality(part, optimum(transfer.target, part, transfer.present), transfer.present)
+    best = measure(part.directions, optimum(retargeting.target, part, retargeting.present), retargeting.present)
     result: dict[str, float | None] = {}
     for name, field in (("S_finger", "s_finger"), ("S_palm", "s_palm")):
-        reached, copy = (_mean(getattr(each, field)[some]) for each in (quality, copied))
+        method, copy = (_mean(getattr(each, field)[some]) for each in (reached, copied))
         result[f"{name}_optimum"] = optimal = _mean(getattr(best, field))
-        result[f"{name}_gap_closed"] = gap_closed(reached, copy, optimal, _LEAST_ROOM)
+        result[f"{name}_gap_closed"] = gap_closed(method, copy, optimal, _LEAST_ROOM)
     return result
 
 
-def _look_at(quality: FrameQuality, copied: FrameQuality, frame_rate: float) -> list[dict[str, Any]]:
+def _look_at(reached: Measures, excess: Tensor, frame_rate: float) -> list[dict[str, Any]]:
     """The frames that are most likely wrong, not two close together: touches that are open, meaning that is lost,
     joints that are beyond their limits."""
-    lost = (quality.s_finger.median() - quality.s_finger).clamp(min=0) / 0.05
-    opened = quality.pinch.nan_to_num(0.0) / 0.2
-    bent = quality.excess.flatten(1).amax(1) / 20.0
+    lost = (reached.s_finger.median() - reached.s_finger).clamp(min=0) / 0.05
+    opened = reached.pinch.nan_to_num(0.0) / 0.2
+    bent = excess.flatten(1).amax(1) / 20.0
     score = torch.stack([lost, opened, bent]).amax(0)
     found: list[dict[str, Any]] = []
     for frame in score.argsort(descending=True, stable=True).tolist():
@@ -95,18 +91,20 @@ def _look_at(quality: FrameQuality, copied: FrameQuality, frame_rate: float) -> 
         if any(abs(frame - other["frame"]) < _APART * frame_rate for other in found):
             continue
         why = max((float(lost[frame]), "meaning"), (float(opened[frame]), "touch"), (float(bent[frame]), "limits"))[1]
-        found.append({"frame": frame, "seconds": round(frame / frame_rate, 3), "why": _why(why, frame, quality)})
+        found.append(
+            {"frame": frame, "seconds": round(frame / frame_rate, 3), "why": _why(why, frame, reached, excess)}
+        )
     return found
 
 
-def _why(kind: str, frame: int, quality: FrameQuality) -> str:
+def _why(kind: str, frame: int, reached: Measures, excess: Tensor) -> str:
     if kind == "touch":
-        return f"fingertips that touch in the source are {float(quality.pinch[frame]):.2f} palm lengths apart"
+        return f"fingertips that touch in the source are {float(reached.pinch[frame]):.2f} palm lengths apart"
     if kind == "meaning":
-        return f"S_finger {float(quality.s_finger[frame]):.3f}"
-    place = int(quality.excess[frame].argmax())
+        return f"S_finger {float(reached.s_finger[frame]):.3f}"
+    place = int(excess[frame].argmax())
     finger, joint = FINGERS[place // BONES_PER_FINGER], place % BONES_PER_FINGER + 1
-    return f"{finger} joint {joint} is {float(quality.excess[frame].max()):.0f} degrees beyond its limits"
+    return f"{finger} joint {joint} is {float(excess[frame].max()):.0f} degrees beyond its limits"
 
 
 def _mean(values: Tensor) -> float | None:

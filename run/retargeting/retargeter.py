@@ -8,9 +8,9 @@ import torch
 
 from data.character.character import Character
 from data.motion.reading import Motion
-from model.retargeting import Retargeting
+from model.motion import MotionRetargeting, SourceMotion
+from model.network import RetargetingNetwork
 from model.streaming import StreamingNetwork
-from model.transfer import SourceMotion, Transfer
 from utils.errors import InputError
 
 
@@ -20,12 +20,12 @@ class Retargeter:
 
     target: Character
     method: str
-    network: Retargeting | None
+    network: RetargetingNetwork | None
     refine: int
     contacts: bool
     sides: tuple[str, ...]
 
-    def transfers(self, motion: Motion) -> dict[str, tuple[SourceMotion, Transfer]]:
+    def retargetings(self, motion: Motion) -> dict[str, tuple[SourceMotion, MotionRetargeting]]:
         """Side → what is to be done, for the hands that source and target both have.
 
         Raises:
@@ -44,8 +44,8 @@ class Retargeter:
             network = None if self.network is None else StreamingNetwork(self.network, hand.shaped, hand.shape)
             mask = torch.from_numpy(track.present & hand.present)
             source = SourceMotion(track.hand.shaped, track.local, motion.frame_rate)
-            transfer = Transfer(
+            retargeting = MotionRetargeting(
                 self.method, hand.shaped, mask, network, refine=self.refine, contacts=self.contacts
             )  # fmt: skip
-            result[side] = source, transfer
+            result[side] = source, retargeting
         return result

@@ -19,6 +19,7 @@ from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning import LightningModule, Trainer
 
 from model.methods import Method, of_kind
+from run.training.trained import match_weights, weights_of
 from utils.errors import InputError
 from utils.files import atomic_write
 from utils.safe_read import load_checkpoint
@@ -32,7 +33,6 @@ ARCHITECTURE = (
     "hidden_channel", "kernel_size", "n_layers", "static_hidden_channel", "n_static_layers", "norm_type", "pose_repr",
     "is_rhand", "tbs_input_normalization",
 )  # fmt: skip
-TWO_NAMES = (("conv1", "net.0"), ("conv2", "net.4"))
 
 
 def program_of(method: Method) -> str:
@@ -136,16 +136,9 @@ def fit_to_model(checkpoint: dict[str, Any], path: str, module: LightningModule,
 
     Raises InputError, naming what differs, if it is of another method, hand or network size, or has no weights.
     """
-    weights = checkpoint.get("state_dict")
-    if not isinstance(weights, dict) or not weights:
-        raise InputError(f"{path}: expected a checkpoint with a state_dict, found {sorted(map(str, checkpoint))[:8]}")
-    strange = [str(name)[:60] for name, value in weights.items() if not isinstance(value, torch.Tensor)]
-    given = checkpoint.get("hyper_parameters") or {}
-    if strange or not isinstance(given, dict):
-        raise InputError(f"{path}: expected tensors in state_dict and a dictionary of hyper_parameters, found "
-                         f"{', '.join(strange[:3]) or 'other hyper_parameters'}; use another checkpoint")  # fmt: skip
+    weights, given = weights_of(checkpoint, path), checkpoint.get("hyper_parameters") or {}
     _check_hyper_parameters(given, path, module)
-    checkpoint["state_dict"] = _match_weights(weights, path, module)
+    checkpoint["state_dict"] = match_weights(weights, path, module)
     version = str(checkpoint.get("pytorch-lightning_version", "0"))
     if int(re.match(r"\d*", version)[0] or 0) < 2:
         return adapt_published(checkpoint, trainer)
@@ -168,60 +161,6 @@ def _check_hyper_parameters(given: dict[str, Any], path: str, module: LightningM
         beside = Path(path).parent.parent / "config.yaml"
         hint = f"; give its own configuration: --config {beside}" if beside.is_file() else ""
         raise InputError(f"{path}: the checkpoint does not fit the configuration: {', '.join(different)}{hint}")
-
-
-def _match_weights(weights: dict[str, Any], path: str, module: LightningModule) -> dict[str, Any]:
-    """The weights under every name the model wants; one of the two published names of a convolution is enough."""
-    wanted = module.state_dict()
-    weights = dict(weights)
-    for name in wanted:
-        if name not in weights and (twin := _twin(name)) in weights:
-            weights[name] = weights[twin]
-    whole = dict(weights)
-    for name in [name for name in weights if name not in wanted and _twin(name) in wanted]:
-        del weights[name]
-    missing = [name for name in wanted if name not in weights]
-    surplus = [name for name in weights if name not in wanted]
-    shapes = [
-        f"{name} is {tuple(value.shape)} instead of {tuple(fitting.shape)}"
-        for name, value in whole.items()
-        if (fitting := wanted.get(name, wanted.get(_twin(name)))) is not None and value.shape != fitting.shape
-    ]
-    problems = [
-        f"{label}: {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
-        for label, names in (("missing", missing), ("unknown", surplus), ("of another shape", shapes))
-        if names
-    ]
-    if problems:
-        raise InputError(
-            f"{path}: the weights do not fit {type(module).__name__} as configured ({'; '.join(problems)}); "
-            "give the configuration the checkpoint was trained with, and the program of its method"
-        )
-    _check_numbers(whole, path)
-    return weights
-
-
-def _check_numbers(weights: dict[str, Any], path: str) -> None:
-    """Raise InputError where weights are not finite, or where the two published names of one disagree."""
-    for name, value in weights.items():
-        if value.is_floating_point() and not value.isfinite().all():
-            raise InputError(
-                f"{path}: expected finite weights, found NaN or infinity in {name}; use another checkpoint"
-            )
-        twin = weights.get(_twin(name))
-        if twin is not None and twin is not value and not torch.equal(twin, value):
-            raise InputError(
-                f"{path}: expected the same weights under {name} and {_twin(name)}, found different ones; "
-                "use another checkpoint"
-            )
-
-
-def _twin(name: str) -> str:
-    for first, second in TWO_NAMES:
-        for old, new in ((first, second), (second, first)):
-            if f".{old}." in name:
-                return name.replace(f".{old}.", f".{new}.")
-    return name
 
 
 def adapt_published(checkpoint: dict[str, Any], trainer: Trainer) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +10,13 @@ from typing import Any
 import torch
 
 from model.methods import METHODS, of_kind, title_of
-from run.evaluation.line_up import method_of
 from run.training.callbacks import quiet_lightning
 from run.training.checkpoints import SPECIAL_PATHS
 from run.training.command_line import RetargetingCLI
 from run.training.published_config import read_config
+from run.training.trained import method_of
 from utils.errors import InputError
+from utils.parameters import init_parameters
 from utils.safe_read import load_checkpoint
 
 
@@ -62,10 +62,7 @@ def _method(config: str | Path, checkpoint: str) -> str:
     """Of which method a run is: its checkpoint says so, or arguments in its configuration that only one method has."""
     content, _ = read_config(config)
     given = set(content.get("model") or {})
-    known = {
-        name: set(inspect.signature(method.network_class.__init__).parameters)
-        for name, method in of_kind("network").items()
-    }
+    known = {name: set(init_parameters(method.network_class)) for name, method in of_kind("network").items()}
     if checkpoint not in SPECIAL_PATHS:
         found = method_of(load_checkpoint(checkpoint), checkpoint)
         strange = given - known[found]

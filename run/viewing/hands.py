@@ -19,7 +19,8 @@ from data.dataset import MixHandFolder
 from data.formats.skeleton import Skin
 from data.motion.reading import read_motions
 from data.splits import read_sides
-from model.hands import ManoHand, PosedHand, ShapedHand
+from model.hands import PosedHand, ShapedHand
+from model.mano import ManoHand
 from model.mano_file import find_model_file
 from model.proportions import Proportions, stretch_surface
 from model.semantics import palm_length

@@ -9,10 +9,10 @@ import torch
 
 from model.hands import PosedHand
 from model.methods import METHODS, available, of_kind
-from model.retargeting import Retargeting
+from model.motion import MotionRetargeting, SourceMotion
+from model.network import RetargetingNetwork
 from model.streaming import StreamingNetwork
-from model.transfer import SourceMotion, Transfer
-from run.evaluation.line_up import check_side, load_network
+from run.training.trained import check_side, load_network
 from run.viewing.hands import Hand
 from utils.errors import InputError
 
@@ -24,7 +24,7 @@ class Methods:
         networks: trained networks by their short names; those that are missing are not offered.
     """
 
-    def __init__(self, networks: Mapping[str, Retargeting]) -> None:
+    def __init__(self, networks: Mapping[str, RetargetingNetwork]) -> None:
         self._networks = dict(networks)
         self.names = available(networks)
 
@@ -45,7 +45,7 @@ class Methods:
         network = None
         if method in self._networks:
             network = StreamingNetwork(self._networks[method], hand.shaped, hand.own.shape)
-        return Transfer(method, hand.shaped, present, network)(source)
+        return MotionRetargeting(method, hand.shaped, present, network)(source)
 
 
 def demo_checkpoints(folder: Path) -> dict[str, Path]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from pytorch3d.transforms import matrix_to_quaternion, quaternion_to_matrix
 from torch import Tensor
 
 from data.motion.reading import Motion
+from model.rotations import slerp
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,5 @@ class HandMotion:
         local = self.local[before]
         between = share.flatten() > 0
         if between.any():
-            local[between] = _slerp(local[between], self.local[after[between]], share[between])
+            local[between] = slerp(local[between], self.local[after[between]], share[between])
         return replace(self, local=local, frame_rate=rate)
-
-
-def _slerp(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    """Rotations ``(n, 5, 3, 3, 3)`` at `share` ``(n, 1, 1, 1)`` of the way from `first` to `second`."""
-    a, b = matrix_to_quaternion(first), matrix_to_quaternion(second)
-    cos = (a * b).sum(-1, keepdim=True)
-    b = torch.where(cos < 0, -b, b)
-    angle = cos.abs().clamp(max=1).acos()
-    # Near angles weigh linearly: there the sine would divide by nearly nothing.
-    near = angle < 1e-4
-    sine = torch.where(near, torch.ones_like(angle), angle.sin())
-    weights = [torch.where(near, part, (part * angle).sin() / sine) for part in (1 - share, share)]
-    return quaternion_to_matrix(torch.nn.functional.normalize(weights[0] * a + weights[1] * b, dim=-1))

@@ -14,10 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.metrics import CLOSED, TIP_PAIRS, fingertip_contacts, fingertip_gaps
-from model.quality import frame_quality
+from model.measures import CLOSED, TIP_PAIRS, fingertip_contacts, fingertip_gaps, measure
+from model.motion import SourceMotion
 from model.topology import TIPS
-from model.transfer import SourceMotion
 from run.viewing.hands import Hand
 from run.viewing.methods import Methods
 from run.viewing.motions import HandMotion
@@ -44,9 +43,7 @@ class SourceTake:
     def __init__(self, hand: Hand, track: HandMotion, name: str) -> None:
         self.hand, self.track, self.name = hand, track, name
         self.shown = SourceMotion(hand.shaped, track.at_rate(RATE, LONGEST).local, RATE)
-        tips = [bool(hand.own.present[tip]) for tip in TIPS]
-        pairs = torch.tensor([tips[first] and tips[second] for first, second in TIP_PAIRS])
-        self.contacts = fingertip_contacts(self.shown.semantic_matrix.finger) & pairs
+        self.contacts = fingertip_contacts(self.shown.directions.distance, torch.from_numpy(hand.own.present))
         """``(frames, 10)`` bool: which fingertips touch."""
 
     @property
@@ -152,8 +149,9 @@ class Take:
             else:
                 posed = self.methods.pose(column, self.target, around, self.present)
             posed = posed[first - start : last - start]
-            quality = frame_quality(around.at(torch.arange(first - start, last - start)), posed, self.present)
-        piece = Piece(posed.local, posed.joints, quality.s_finger, quality.s_palm, quality.pinch)
+            source = around.at(torch.arange(first - start, last - start))
+            found = measure(source.directions, posed, self.present)
+        piece = Piece(posed.local, posed.joints, found.s_finger, found.s_palm, found.pinch)
         with self._lock:
             self._pieces[column, number] = piece
 

@@ -163,10 +163,10 @@ def test_intra_pairs_target_and_source(folder):
     data = module(folder, protocol="intra")
     data.setup("test")
     batch = next(iter(data.test_dataloader()))
-    assert (batch.target.domain, batch.source.domain) == ("mixamo", "mixamo")
+    assert (batch.first.domain, batch.second.domain) == ("mixamo", "mixamo")
     assert [group.names for group in data.windows("test").groups] == [("Kaya",), ("Granny",)]
     kaya = np.load(folder / "Kaya.npy", mmap_mode="r")
-    assert np.array_equal(batch.target.rows[0], kaya[0:48:12])
+    assert np.array_equal(batch.first.rows[0], kaya[0:48:12])
 
 
 def test_intra_wants_mixamo_characters(folder):
@@ -252,8 +252,8 @@ def test_workers_bring_the_same_batches(folder, monkeypatch):
     for _ in range(2):
         for ours, theirs in zip(alone, helped, strict=True):
             assert torch.equal(ours.index, theirs.index)
-            assert torch.equal(ours.mixamo.rows, theirs.mixamo.rows)
-            assert torch.equal(ours.mano.semantic_matrix.finger, theirs.mano.semantic_matrix.finger)
+            assert torch.equal(ours.first.rows, theirs.first.rows)
+            assert torch.equal(ours.second.semantic_matrix.finger, theirs.second.semantic_matrix.finger)
 
 
 def test_loaders_leave_the_global_random_numbers_alone(folder):
@@ -304,11 +304,11 @@ class SmallNet(LightningModule):
 
     def training_step(self, batch, batch_idx):
         self.seen.append(batch.index.tolist())
-        both = self.layer(batch.mixamo.tbs.flatten(-3)) - self.layer(batch.mano.tbs.flatten(-3).flip(-1))
+        both = self.layer(batch.first.tbs.flatten(-3)) - self.layer(batch.second.tbs.flatten(-3).flip(-1))
         return both.square().mean() + (both * torch.arange(4)[:, None]).mean()
 
     def validation_step(self, batch, batch_idx):
-        self.log("val", self.layer(batch.mano.tbs.flatten(-3)).mean(), batch_size=len(batch))
+        self.log("val", self.layer(batch.second.tbs.flatten(-3)).mean(), batch_size=len(batch))
 
     def configure_optimizers(self):
         optimizer = torch.optim.Adam(self.parameters(), lr=0.01)
@@ -419,7 +419,7 @@ data = MixHandDataModule(
 layer = torch.nn.Linear(60, 1)
 optimizer = torch.optim.SGD(layer.parameters(), lr=0.01)
 def step(batch):
-    loss = layer(batch.mixamo.tbs.flatten(-3)).mean() + layer(batch.mano.tbs.flatten(-3)).mean()
+    loss = layer(batch.first.tbs.flatten(-3)).mean() + layer(batch.second.tbs.flatten(-3)).mean()
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

@@ -34,7 +34,8 @@ from data.formats.bvh import read_bvh, write_bvh
 from data.preparation.check import check_folder
 from data.preparation.interhand_conversion import Conversion, read_subjects
 from data.preparation.preprocess import Preprocessor, check_motion
-from model.hands import ManoAxes, ManoHand
+from model.mano import ManoHand
+from model.mano_file import ManoAxes
 from tests.hostile.corpus import bombs, damage, make
 from utils.errors import InputError
 from utils.safe_read import load_checkpoint

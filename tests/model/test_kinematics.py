@@ -6,55 +6,33 @@ from pytorch3d.transforms import axis_angle_to_matrix, matrix_to_quaternion, qua
 from torch.autograd import gradcheck
 
 from model.kinematics import (
-    align,
     finger_chain,
     finger_part,
     finger_positions,
     fingers_of,
-    forward_kinematics,
     local_from_tbs,
     rest_pose,
     tbs_angles,
     tbs_from_angles,
     tbs_from_local,
-    unit,
     with_tips,
     with_wrist,
     with_wrist_and_tips,
 )
-from model.topology import N_JOINTS, PARENTS, ROOTS, SIDES
-from tests.helpers import DEVICES, assert_close, plausible_offsets, rotations
+from model.rotations import unit
+from model.topology import ROOTS, SIDES
+from tests.helpers import DEVICES, assert_close, plausible_offsets, rotations, walk_the_tree
 
 EYE = torch.eye(3, dtype=torch.float64)
 
 
-def walk_the_tree(local, offsets):
-    """Forward kinematics of one hand, joint by joint."""
-    turns, places = [local[0]], [torch.zeros(3, dtype=local.dtype)]
-    for joint in range(1, N_JOINTS):
-        parent = PARENTS[joint]
-        turns.append(turns[parent] @ local[joint])
-        places.append(places[parent] + turns[parent] @ offsets[joint])
-    return torch.stack(turns), torch.stack(places)
-
-
 class TestForwardKinematics:
     def test_equals_a_walk_along_the_tree(self):
-        local, offsets = rotations(2, 3, 21), plausible_offsets(2, 1)
-        turns, places = forward_kinematics(local, offsets)
-        for item in range(2):
-            for frame in range(3):
-                expected = walk_the_tree(local[item, frame], offsets[item, 0])
-                assert_close(turns[item, frame], expected[0], 1e-14)
-                assert_close(places[item, frame], expected[1], 1e-14)
-
-    def test_the_chain_of_a_hand_whose_wrist_and_tips_rest(self):
-        """The fast path of fingers alone gives what the whole tree gives."""
-        local, offsets = rotations(4, 5, 3), plausible_offsets(4)
-        turns, places = forward_kinematics(with_wrist_and_tips(local), offsets)
+        local, offsets = rotations(2, 3, 5, 3), plausible_offsets(2, 1)
+        turns, places = walk_the_tree(with_wrist_and_tips(local), offsets)
         fingers = finger_chain(local)
         assert_close(with_wrist(fingers), turns, 1e-14)
-        assert_close(with_tips(fingers).flatten(1, 2), turns[:, 1:], 1e-14)
+        assert_close(with_tips(fingers).flatten(2, 3), turns[..., 1:, :, :], 1e-14)
         assert_close(finger_positions(fingers, offsets), places, 1e-14)
 
     def test_wrist_and_tips_are_added_and_dropped(self):
@@ -67,23 +45,24 @@ class TestForwardKinematics:
     @pytest.mark.parametrize("device", DEVICES)
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
     def test_type_and_device_are_kept(self, device, dtype):
-        local, offsets = rotations(2, 21).to(device, dtype), plausible_offsets(2).to(device, dtype)
-        turns, places = forward_kinematics(local, offsets)
-        rest = rest_pose(offsets)
-        for values in (turns, places, rest, local_from_tbs(rest, local.new_zeros(5, 4, 3, 3), rest)):
+        local, offsets = rotations(2, 5, 3).to(device, dtype), plausible_offsets(2).to(device, dtype)
+        rest, fingers = rest_pose(offsets), finger_chain(local)
+        places = finger_positions(fingers, offsets)
+        for values in (fingers, places, rest, local_from_tbs(rest, local.new_zeros(5, 4, 3, 3), rest)):
             assert values.dtype == dtype and values.device.type == device
-        assert_close(places, forward_kinematics(local.double().cpu(), offsets.double().cpu())[1], 1e-5)
+        _, expected = walk_the_tree(with_wrist_and_tips(local.double().cpu()), offsets.double().cpu())
+        assert_close(places, expected, 1e-5)
 
     def test_gradients(self):
-        local, offsets = rotations(2, 21).requires_grad_(), plausible_offsets(2).requires_grad_()
-        assert gradcheck(forward_kinematics, (local, offsets))
+        local, offsets = rotations(2, 5, 3).requires_grad_(), plausible_offsets(2).requires_grad_()
+        assert gradcheck(lambda turns, bones: finger_positions(finger_chain(turns), bones), (local, offsets))
 
 
 class TestRestPose:
     @pytest.mark.parametrize("side", SIDES)
     def test_fingers_become_straight_flat_and_parallel(self, side):
         offsets = plausible_offsets(6, side=side)
-        _, places = forward_kinematics(with_wrist_and_tips(rest_pose(offsets)), offsets)
+        _, places = walk_the_tree(with_wrist_and_tips(rest_pose(offsets)), offsets)
         bones = fingers_of(places).diff(dim=-2)  # (6, 5, 3, 3)
         normal = unit(torch.linalg.cross(offsets[:, ROOTS[3]], offsets[:, ROOTS[2]], dim=-1))
         assert (bones * normal[:, None, None]).sum(-1).abs().max() < 1e-14
@@ -128,32 +107,13 @@ class TestRestPose:
         offsets = plausible_offsets(2, seed=1)
         sideways = tbs_from_angles(torch.tensor([0.0, 130 / 180 * pi, 0.4], dtype=torch.float64))
         offsets[:, 14] = offsets[:, 14] @ sideways.T
-        _, places = forward_kinematics(with_wrist_and_tips(rest_pose(offsets)), offsets)
+        _, places = walk_the_tree(with_wrist_and_tips(rest_pose(offsets)), offsets)
         bones = unit(fingers_of(places).diff(dim=-2))
         assert_close(bones[:, 3], bones[:, 0], 1e-13)
 
     def test_gradients(self):
         offsets = plausible_offsets(3).requires_grad_()
         assert gradcheck(lambda offsets: rest_pose(offsets), offsets, fast_mode=True)
-
-
-class TestAlign:
-    @pytest.mark.parametrize("angle", [0.0, 1e-9, 1e-4, 1.0, pi / 2, 2.5, pi - 1e-2])
-    def test_any_angle(self, angle):
-        source, axis = unit(torch.tensor([[1.0, 2, -1]]).double()), torch.tensor([[0.0, 1, 2]]).double()
-        axis = unit(axis)
-        assert (source * axis).sum().abs() < 1e-15
-        expected = axis_angle_to_matrix(axis * angle)
-        target = (expected @ source.unsqueeze(-1)).squeeze(-1)
-        assert_close(align(source, target, axis), expected, 1e-10)
-
-    def test_opposite_vectors_are_turned_half_around_the_given_axis(self):
-        source, axis = torch.tensor([[1.0, 0, 0]]).double(), torch.tensor([[0.0, 0, 1]]).double()
-        source.requires_grad_()
-        turn = align(source, -source.detach(), axis)
-        assert torch.equal(turn.detach()[0], torch.diag(torch.tensor([-1.0, -1, 1])).double())
-        (gradient,) = torch.autograd.grad(turn.sum(), source)
-        assert gradient.isfinite().all()
 
 
 class TestTwistBendSplay:

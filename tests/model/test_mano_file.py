@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from model.mano_file import FoldedSkin, find_model_file, load_mano, read_mano_arrays
-from model.topology import MANO_TIP_VERTICES
+from model.mano import ManoHand
+from model.mano_file import ManoAxes, find_model_file, load_mano, read_mano_arrays
+from model.topology import MANO_TIP_VERTICES, SIDES
 from tests.helpers import assert_close, mano_arrays
 from utils.errors import InputError
 
@@ -159,16 +160,38 @@ class TestLeftModel:
         assert_close(model.shapedirs, arrays["right"]["shapedirs"], 1e-7)
 
 
-class TestFolding:
-    @pytest.mark.parametrize("side", ["right", "left"])
-    def test_shares_cover_the_whole_regressor(self, mano_models, side):
-        """Each joint's shares add up to its regressor row, which adds up to one."""
-        model, tips = load_mano(mano_models, side)
-        skin = FoldedSkin.of(model, tips)
-        assert_close(skin.incidence @ skin.mass, np.ones(21), 1e-6)
-        assert skin.incidence.sum(0).eq(1).all()  # every share belongs to one joint
-        assert len(skin.joint) < 21 * 16 / 3  # far fewer pairs than there could be
+class TestManoAxes:
+    @pytest.fixture
+    def content(self, mano_axes):
+        return dict(np.load(mano_axes))
 
-    def test_moving_it_keeps_whole_numbers_whole(self, mano_models):
-        skin = FoldedSkin.of(*load_mano(mano_models, "right")).to(torch.float32)
-        assert skin.offsets.dtype == torch.float32 and skin.joint.dtype == torch.int64
+    def test_mapping_and_file_are_the_same(self, mano_axes, content):
+        for side in SIDES:
+            ours, theirs = ManoAxes.read(content, side), ManoAxes.read(mano_axes, side)
+            assert torch.equal(ours.rows, theirs.rows)
+            assert torch.equal(ours.bend_barycentric, theirs.bend_barycentric)
+            assert torch.equal(ours.bend_triangles, theirs.bend_triangles)
+
+    def test_missing_side(self, content):
+        del content["lhand"]
+        with pytest.raises(InputError, match="lhand"):
+            ManoAxes.read(content, "left")
+
+    @pytest.mark.parametrize("shape", [(5, 4, 3, 3), (4, 3, 3)])
+    def test_wrong_shape(self, content, shape):
+        with pytest.raises(InputError, match="rhand.*5×3×3"):
+            ManoAxes.read({**content, "rhand": np.zeros(shape)}, "right")
+
+    def test_nan(self, content):
+        content["rhand"] = np.full((5, 3, 3), np.nan)
+        with pytest.raises(InputError, match="rhand"):
+            ManoAxes.read(content, "right")
+
+    def test_wrong_barycentrics(self, content):
+        with pytest.raises(InputError, match="bend_bary"):
+            ManoAxes.read({**content, "rhand_bend_bary": np.zeros((5, 2))}, "right")
+
+    def test_faces_that_do_not_exist(self, content, mano_models):
+        content["rhand_bend_index_tri"] = np.full((5, 2), 1538)
+        with pytest.raises(InputError, match="1538"):
+            ManoHand.load(mano_models, content, "right")

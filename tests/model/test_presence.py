@@ -7,12 +7,12 @@ import torch
 
 from model import presence
 from model.asrn import ASRN
+from model.batch import Source, static_features
 from model.dm import DM
 from model.hands import offset_hand
 from model.kinematics import rest_pose
 from model.losses import distance_term, finger_weights, unit_rows
-from model.metrics import joint_error, pinch_error, semantic_similarity
-from model.retargeting import Source, static_features
+from model.measures import measure
 from model.semantics import SourceDirections, pairwise_distances
 from tests.helpers import SMALL, assert_close, loss_features, pair, plausible_offsets, rotations, set_weights
 
@@ -38,27 +38,30 @@ class TestMetrics:
         present = without(*PINKY_JOINTS, batch=(3, 1))
         finger, palm = SourceDirections(source.semantic_matrix()).cosines(result.joints, result.frames)
         directions = SourceDirections(source.semantic_matrix())
-        found = semantic_similarity(directions, result.joints, result.frames, present=present)
-        assert_close(found[0], finger[..., KEPT, :][..., KEPT].flatten(1).mean(1), 1e-12)
-        assert_close(found[1], palm[..., KEPT, :][..., KEPT_ANCHORS].flatten(1).mean(1), 1e-12)
-        found = semantic_similarity(directions, result.joints, result.frames, [0, 9, 14], [2, 3], present)
-        assert_close(found[0], finger[..., [0, 14], :][..., KEPT].flatten(1).mean(1), 1e-12)
-        assert_close(found[1], palm[..., KEPT, :][..., [3]].flatten(1).mean(1), 1e-12)
+        found = measure(directions, result, present).by_window()
+        assert_close(found["S_finger"], finger[..., KEPT, :][..., KEPT].flatten(1).mean(1), 1e-12)
+        assert_close(found["S_palm"], palm[..., KEPT, :][..., KEPT_ANCHORS].flatten(1).mean(1), 1e-12)
+        found = measure(directions, result, present, queries=[0, 9, 14], anchors=[2, 3]).by_window()
+        assert_close(found["S_finger"], finger[..., [0, 14], :][..., KEPT].flatten(1).mean(1), 1e-12)
+        assert_close(found["S_palm"], palm[..., KEPT, :][..., [3]].flatten(1).mean(1), 1e-12)
 
     def test_pinches_of_missing_fingers_do_not_count(self):
-        coords, joints = posed(1).semantic_matrix()[0].clone(), posed(5).joints
+        matrix, result = posed(1).semantic_matrix().map(torch.clone), posed(5)
+        coords = matrix.finger
         coords[..., 19, 15, :] = coords[..., 15, 19, :] = 0  # thumb and index touch
-        expected, pairs = pinch_error(coords, joints)
+        expected = measure(SourceDirections(matrix), result).by_window()
         coords[..., 11, :, :] = coords[..., :, 11, :] = 0  # as the pinky's would, were they looked at
-        found, counted_pairs = pinch_error(coords, joints, without(*PINKY_JOINTS, batch=(3, 1)))
-        assert_close(found, expected, 1e-12)
-        assert pairs.tolist() == counted_pairs.tolist() == [4, 4, 4]
+        found = measure(SourceDirections(matrix), result, without(*PINKY_JOINTS, batch=(3, 1))).by_window()
+        assert_close(found["pinch_error"], expected["pinch_error"], 1e-12)
+        assert found["pinch_pairs"].tolist() == expected["pinch_pairs"].tolist() == [4, 4, 4]
 
     def test_joint_error(self):
-        first, second = posed(1).joints, posed(5).joints
+        first, second = posed(1), posed(5)
         kept = [0, *(i + 1 for i in KEPT)]
-        found = joint_error(first, second, without(*PINKY_JOINTS, batch=(3, 1)))
-        assert_close(found, joint_error(first[..., kept, :], second[..., kept, :]), 1e-12)
+        directions = SourceDirections(first.semantic_matrix())
+        found = measure(directions, second, without(*PINKY_JOINTS, batch=(3, 1)), recorded=first.joints).squared_error
+        expected = (first.joints - second.joints)[..., kept, :].square().sum(-1).mean(-1)
+        assert_close(found, expected, 1e-12)
 
     def test_distances(self):
         source, result = posed(1).joints[..., 1:, :], posed(5).joints[..., 1:, :].clone().requires_grad_()

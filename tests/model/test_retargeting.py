@@ -8,13 +8,13 @@ from jsonargparse import Namespace
 from pytorch3d.transforms import matrix_to_quaternion, quaternion_to_matrix, standardize_quaternion
 from pytorch_lightning import Callback, Trainer
 
-from model import retargeting
 from model.asrn import ASRN
+from model.batch import Source, static_features
 from model.dm import DM
-from model.hands import ManoHand, offset_hand
+from model.hands import offset_hand
 from model.kinematics import finger_part
 from model.losses import AnatomicalLoss
-from model.retargeting import Source, static_features
+from model.mano import ManoHand
 from tests.helpers import DEVICES, SMALL, assert_close, collect_logs, loss_features, pair
 
 METHODS = {"asrn": ASRN, "dm": DM}
@@ -263,7 +263,7 @@ class TestSettings:
         sides = []
         load = ManoHand.load
         monkeypatch.setattr(
-            retargeting.ManoHand, "load", lambda *args, **kwargs: (sides.append(args[2]), load(*args, **kwargs))[1]
+            ManoHand, "load", lambda *args, **kwargs: (sides.append(args[2]), load(*args, **kwargs))[1]
         )
         build(is_rhand=False).mano_hand(hands["mano"].shape)
         assert sides == ["left"]
@@ -286,7 +286,7 @@ class TestLoading:
             loaded.append(side)
             return load(path, axes, side, *args, **kwargs)
 
-        monkeypatch.setattr(retargeting.ManoHand, "load", staticmethod(counting))
+        monkeypatch.setattr(ManoHand, "load", staticmethod(counting))
         return loaded
 
     def test_the_hand_is_loaded_once(self, build, across, within, count, tmp_path):

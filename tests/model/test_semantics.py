@@ -6,7 +6,6 @@ from model.hands import offset_hand
 from model.kinematics import tbs_angles, tbs_from_angles
 from model.semantics import (
     SourceDirections,
-    bone_frames,
     pairwise_distances,
     palm_anchors,
     palm_length,
@@ -85,7 +84,6 @@ class TestSemanticMatrix:
 
     def test_frames(self):
         hand = posed(2)
-        assert_close(bone_frames(hand.global_rotations, hand.shaped.axes), hand.frames, 1e-14)
         axes = hand.shaped.axes.flatten(1, 2)
         expected = [[hand.global_rotations[n, 1 + i] @ axes[n, i].T for i in range(20)] for n in range(2)]
         assert_close(hand.frames, torch.stack([torch.stack(rows) for rows in expected]), 1e-14)

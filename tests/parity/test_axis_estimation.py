@@ -12,7 +12,7 @@ from data.axes.hand import mano_hand
 from data.axes.mano import mano_arrays, upright
 from data.axes.mesh_shape import DIRECTIONS, directions_round, propose_splay
 from data.character.reading import read_mesh_character
-from model.hands import ManoHand
+from model.mano import ManoHand
 from model.topology import N_FINGERS, SIDES
 from tests.golden_form import estimated_characters
 

@@ -10,7 +10,8 @@ from data.character.reading import read_annotated
 from data.features.row import compute_features, split
 from data.formats.bvh import read_bvh
 from data.rig import find_hand
-from model.hands import ManoHand, offset_hand
+from model.hands import offset_hand
+from model.mano import ManoHand
 from tests.golden_form import mano_clips, mixamo_clips
 
 RELATIVE, ABSOLUTE = 1e-5, 3e-6

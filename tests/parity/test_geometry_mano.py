@@ -16,7 +16,7 @@ from pytorch3d.transforms import (
 )
 from smplx.lbs import batch_rodrigues
 
-from model.hands import ManoHand
+from model.mano import ManoHand
 from model.semantics import palm_anchors, semantic_matrix
 from model.topology import SIDES
 from tests.helpers import tensor

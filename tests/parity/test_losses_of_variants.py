@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.retargeting import Source
+from model.batch import Source
 from model.topology import DOMAINS
 from tests.helpers import collect_logs, loss_features, pair, relative_error
 from tests.parity.loss_variants import build, variant_names

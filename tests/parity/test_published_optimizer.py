@@ -9,7 +9,8 @@ import torch
 from pytorch3d.transforms import quaternion_to_matrix
 
 from data.character.reading import read_annotated
-from model.hands import ManoHand, offset_hand
+from model.hands import offset_hand
+from model.mano import ManoHand
 from model.optimizer.published import optimise_frame
 from tests.helpers import relative_error, tensor
 

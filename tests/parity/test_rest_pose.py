@@ -5,10 +5,10 @@ import pytest
 import torch
 from pytorch3d.transforms import quaternion_to_matrix
 
-from model.hands import ManoHand
-from model.kinematics import finger_part, fingers_of, forward_kinematics, rest_pose, with_wrist_and_tips
+from model.kinematics import finger_part, fingers_of, rest_pose, with_wrist_and_tips
+from model.mano import ManoHand
 from model.topology import SIDES
-from tests.helpers import tensor
+from tests.helpers import tensor, walk_the_tree
 
 PRECISIONS = [("f64", torch.float64, 1e-9), ("f32", torch.float32, 1e-5)]
 
@@ -25,7 +25,7 @@ def test_offset_hands(reference, agree, side, suffix, dtype, tolerance):
     rest = with_wrist_and_tips(rest_pose(offsets))
     expected = quaternion_to_matrix(tensor(reference[f"{side}_rest_pose_{suffix}"]))
     agree(rest[:, None], expected, tolerance, f"rest pose, rotations {suffix}")
-    _, positions = forward_kinematics(rest, offsets)
+    _, positions = walk_the_tree(rest, offsets)
     expected = reference[f"{side}_rest_positions_{suffix}"]
     agree(positions[:, None], expected, tolerance, f"rest pose, positions {suffix}")
 

@@ -17,7 +17,7 @@ from PIL import Image
 from data.axes.estimate import estimate_axes
 from data.axes.files import read_finger_axes
 from data.character.reading import read_annotated
-from model.hands import ManoHand
+from model.mano import ManoHand
 from model.topology import FINGERS
 from run import calculate_mano_axis, calculate_mixamo_axis
 from utils.errors import InputError

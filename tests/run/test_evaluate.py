@@ -17,7 +17,7 @@ from PIL import Image
 from data.splits import each_with_the_others
 from model.asrn import ASRN
 from model.methods import available
-from run.evaluation.line_up import load_network
+from run.training.trained import load_network
 from tests.run import published
 from tests.run.conftest import only
 from utils.errors import InputError

@@ -352,7 +352,7 @@ def test_what_was_written_can_be_trained_with(folder):
     )  # fmt: skip
     data.setup("fit")
     batch = next(iter(data.train_dataloader()))
-    assert batch.mixamo.offsets.shape == (2, 2, 21, 3) and batch.mano.shape.shape == (2, 2, 10)
+    assert batch.first.offsets.shape == (2, 2, 21, 3) and batch.second.shape.shape == (2, 2, 10)
     description = json.loads((folder / "Aj.json").read_text())
     assert description["channels"] == 2127 and description["frames"] == 60
 

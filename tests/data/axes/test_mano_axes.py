@@ -13,7 +13,7 @@ from data.axes.evidence import degrees_between
 from data.axes.hand import mano_hand
 from data.axes.mano import LEAST_RISE, mano_arrays, upright
 from data.open_hands.library import OpenHands
-from model.hands import ManoHand
+from model.mano import ManoHand
 from model.topology import SIDES, THUMB
 from utils.errors import InputError
 

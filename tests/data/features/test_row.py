@@ -6,8 +6,9 @@ import torch
 from pytorch3d.transforms import axis_angle_to_matrix, quaternion_to_matrix
 
 from data.features.row import CHUNK, HandFeatures, channels, compute_features, domain_of, pack, split
-from model.hands import ManoHand, offset_hand
+from model.hands import offset_hand
 from model.kinematics import tbs_angles
+from model.mano import ManoHand
 from utils.errors import InputError
 
 PARTS = ("axes_t", "local_rotations", "tbs", "finger_coords", "palm_coords")

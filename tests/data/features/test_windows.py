@@ -123,29 +123,21 @@ def test_the_shorter_group_sets_the_length():
 
 def test_a_batch_pairs_windows_by_number():
     batch = pairs().batch(BatchRequest(0, np.array([7, 2])))
-    assert row_numbers(batch.mixamo.rows) == row_numbers(batch.mano.rows) == [[14, 15, 16, 17], [4, 5, 6, 7]]
-    assert (batch.mixamo.domain, batch.mano.domain) == ("mixamo", "mano")
-    assert batch.mixamo.tbs.shape == (2, 4, 5, 3, 4)
-    assert batch.mano.shape.shape == (2, 4, 10)
+    assert row_numbers(batch.first.rows) == row_numbers(batch.second.rows) == [[14, 15, 16, 17], [4, 5, 6, 7]]
+    assert (batch.first.domain, batch.second.domain) == ("mixamo", "mano")
+    assert batch.first.tbs.shape == (2, 4, 5, 3, 4)
+    assert batch.second.shape.shape == (2, 4, 10)
     assert batch.index.tolist() == [7, 2]
     assert batch.positions.tolist() == [[0, 0], [0, 0]]
     assert len(batch) == 2
 
 
-def test_sides_of_a_batch_have_the_names_of_its_protocol():
-    group = WindowGroup([a_file()], 4)
-    within = PairedWindows(group, group).batch(BatchRequest(0, np.array([0])))
-    assert within.target is within.first and within.source is within.second
-    with pytest.raises(AttributeError, match="target and source"):
-        _ = within.mixamo
-
-
 def test_batches_are_cast_copied_and_pickled():
     batch = pairs().batch(BatchRequest(0, np.arange(3)))
     copy = pickle.loads(pickle.dumps(batch))
-    assert torch.equal(copy.mano.rows, batch.mano.rows)
+    assert torch.equal(copy.second.rows, batch.second.rows)
     moved = batch.to("meta")
-    assert moved.mixamo.rows.device.type == moved.index.device.type == "meta"
+    assert moved.first.rows.device.type == moved.index.device.type == "meta"
 
 
 def test_a_single_item():
@@ -241,7 +233,7 @@ def test_normalised_windows_have_mean_0_and_deviation_1():
     groups = [WindowGroup([aj, kaya], 4), WindowGroup([mano], 4)]
     statistics = [[window_statistics(file, 4) for file in group.files] for group in groups]
     windows = PairedWindows(*groups, statistics=statistics)
-    rows = windows.batch(BatchRequest(0, np.arange(len(windows)))).mixamo.rows
+    rows = windows.batch(BatchRequest(0, np.arange(len(windows)))).first.rows
     for of_one in (rows[:14], rows[14:]):
         assert of_one.mean().abs() < 1e-6
         assert (of_one.flatten(0, 1).std(dim=0) - 1).abs().max() < 1e-5

@@ -24,7 +24,7 @@ from data.motion.mano_file import read_mano_motion
 from data.motion.reading import Motion, read_motions
 from data.motion.writing import Job, check_target, output_paths, write_motion
 from data.rig.rotations import file_rotations
-from model.hands import ManoHand
+from model.mano import ManoHand
 from tests.data.rig.rigs import character, skeleton
 from tests.helpers import rotations
 from utils.errors import InputError

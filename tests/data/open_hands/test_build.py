@@ -13,8 +13,9 @@ from data.formats.bvh import read_bvh
 from data.open_hands.build import Plan, build
 from data.open_hands.library import SPLITS, OpenHands
 from data.rig import find_hand
-from model.hands import ManoHand, offset_hand
+from model.hands import offset_hand
 from model.kinematics import finger_part, fingers_of, tbs_angles
+from model.mano import ManoHand
 from model.topology import TIPS
 from run import build_open_hands
 from utils.errors import InputError

@@ -20,7 +20,7 @@ from data.rig import find_hand
 from data.rig.rest import rest_hand
 from data.rig.rotations import file_rotations, hand_rotations
 from model.asrn import ASRN
-from model.kinematics import unit
+from model.rotations import unit
 from model.topology import TIPS
 from run.preprocess_mixhand import preprocess
 from tests.data.rig.rigs import skeleton
@@ -226,8 +226,8 @@ def test_and_to_training(golden_motion, golden, mano_models, mano_axes, tmp_path
     )  # fmt: skip
     data.setup("fit")
     batch = next(iter(data.train_dataloader()))
-    assert batch.mixamo.present.shape == (3, 4, 21) and batch.mano.present is None
-    assert (~batch.mixamo.present).nonzero()[:, -1].unique().tolist() == [9, 10, 11, 12]
+    assert batch.first.present.shape == (3, 4, 21) and batch.second.present is None
+    assert (~batch.first.present).nonzero()[:, -1].unique().tolist() == [9, 10, 11, 12]
     model = ASRN(**SMALL, smplx_model_path=str(mano_models), mano_axis_path=str(mano_axes))
     set_weights(model, 1)
     totals, _ = model._step(batch, semi=True)

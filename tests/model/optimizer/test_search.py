@@ -4,10 +4,11 @@ import torch
 
 from data.open_hands.anatomy import finger_axes
 from model.asrn import ASRN
-from model.hands import ManoHand, offset_hand
+from model.hands import offset_hand
 from model.kinematics import tbs_from_angles
 from model.limits import JointLimits
-from model.metrics import semantic_similarity
+from model.mano import ManoHand
+from model.measures import measure
 from model.optimizer.curvature import linearised, objective
 from model.optimizer.search import OptimizerSettings, _Part, optimise, wanted_pairs
 from model.semantics import SourceDirections
@@ -60,7 +61,8 @@ def motion(*batch, seed=0, dtype=torch.float64):
 
 def cosines(coords, posed):
     """S_finger and S_palm of every sequence."""
-    return semantic_similarity(SourceDirections(coords), posed.joints, posed.frames)
+    found = measure(SourceDirections(coords), posed)
+    return found.s_finger.flatten(1).mean(1), found.s_palm.flatten(1).mean(1)
 
 
 def part_of(hand, angles, coords, settings):

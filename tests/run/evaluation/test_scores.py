@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from data.features.windows import BatchRequest
-from model.metrics import TIP_PAIRS, pinch_error, semantic_similarity
-from model.retargeting import HandModels, Source
+from model.batch import HandModels, Source
+from model.measures import TIP_PAIRS, Measures
 from model.topology import INDEX, MIDDLE, PINKY, RING, THUMB
 from run.evaluate import Group, Settings, module_of
 from run.evaluation.line_up import LineUp
-from run.evaluation.scores import FrameScores, merged, name_gestures, score
+from run.evaluation.scores import merged, name_gestures, score
 
 
 def contacts(*pairs) -> torch.Tensor:
@@ -50,12 +50,12 @@ def test_records_of_some_frames():
     touching[0, 0, 3] = touching[0, 1, 4] = True
     gaps = torch.zeros(2, 2, 10)
     gaps[0, 0, 3], gaps[0, 1, 4], gaps[1, 0, 0] = 0.2, 0.4, 9.0
-    scores = FrameScores(finger, torch.ones(2, 2), gaps)
-    every = scores.records(touching)
+    scores = Measures(finger, torch.ones(2, 2, 20), torch.full((2, 2), 0.95), touching, gaps)
+    every = scores.by_window()
     assert every["S_finger"].tolist() == pytest.approx([0.7, 0.7]) and every["frames"].tolist() == [2, 2]
     assert every["pinch_error"][0] == pytest.approx(0.3) and math.isnan(every["pinch_error"][1])
     assert every["pinch_pairs"].tolist() == [2, 0] and "mixamo_MSE" not in every
-    some = scores.records(touching, torch.tensor([[True, False], [False, False]]))
+    some = scores.by_window(torch.tensor([[True, False], [False, False]]))
     assert some["S_finger"][0] == pytest.approx(0.9) and math.isnan(some["S_finger"][1])
     assert some["pinch_error"][0] == pytest.approx(0.2) and some["frames"].tolist() == [1, 0]
 
@@ -70,13 +70,10 @@ def test_scores_are_those_of_the_metrics(world):
     names = (np.full(5, "a"), np.full(5, "b"))
     found, posed = score(line_up, batch.second, batch.first, names)
     assert found.name == "mano2mixamo"
-    records, hand = found.methods["tbs_copy"].records(found.contacts), posed["tbs_copy"]
-    expected = semantic_similarity(Source(batch.second).directions, hand.joints, hand.frames)
-    for name, values in zip(("S_finger", "S_palm"), expected, strict=True):
-        torch.testing.assert_close(records[name], values, rtol=1e-6, atol=1e-6)
-    error, pairs = pinch_error(batch.second.semantic_matrix.finger, hand.joints)
-    torch.testing.assert_close(records["pinch_error"], error, equal_nan=True)
-    torch.testing.assert_close(records["pinch_pairs"], pairs)
+    records, hand = found.methods["tbs_copy"].by_window(), posed["tbs_copy"]
+    cosines = Source(batch.second).directions.cosines(hand.joints, hand.frames)
+    for name, values in zip(("S_finger", "S_palm"), cosines, strict=True):
+        torch.testing.assert_close(records[name], values.flatten(1).mean(1), rtol=1e-6, atol=1e-6)
     parts = [score(line_up, batch.second[part], batch.first[part], tuple(n[part] for n in names))[0]
              for part in (slice(0, 2), slice(2, 5))]  # fmt: skip
     together = merged(parts)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.metrics import pinch_error, semantic_similarity
+from model.measures import measure
 from model.semantics import SourceDirections
 from model.topology import TIPS
 from run.viewing.take import PIECE, RATE, SOURCE, SourceTake, Take
@@ -40,15 +40,13 @@ def test_pieces_are_the_whole(take, column):
 def test_figures_are_those_of_the_metrics(take):
     coords = take.source.shown.semantic_matrix
     posed = take.methods.pose("tbs_copy", take.target, take.source.shown, take.present)
-    directions = SourceDirections(coords.at(None))
-    s_finger, s_palm = semantic_similarity(directions, posed.joints[None], posed.frames[None])
-    gap, pairs = pinch_error(coords[0][None], posed.joints[None])
-    assert int(pairs) > 0
+    found = measure(SourceDirections(coords.at(None)), posed[None]).by_window()
+    assert int(found["pinch_pairs"]) > 0
     means = take.means("tbs_copy")
-    assert means[:2] == pytest.approx((float(s_finger), float(s_palm)), abs=1e-5)
+    assert means[:2] == pytest.approx((float(found["S_finger"]), float(found["S_palm"])), abs=1e-5)
     touching = take.source.contacts.sum(-1)
     weighted = (joined(take, "tbs_copy", "gap").nan_to_num() * touching).sum() / touching.sum()
-    assert float(weighted) == pytest.approx(float(gap), abs=1e-5)
+    assert float(weighted) == pytest.approx(float(found["pinch_error"]), abs=1e-5)
     assert take.means(SOURCE)[0] == pytest.approx(0.95, abs=1e-4)
 
 

@@ -51,7 +51,7 @@ class SourceMotion:
 
 
 @dataclass(frozen=True)
-class Transfer:
+class MotionRetargeting:
     """A method, ready to give motions to a hand.
 
     Attributes:
