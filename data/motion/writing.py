@@ -155,7 +155,7 @@ def _write_fbx(job: Job, output: Output, bvh: Bvh) -> None:
     flat = any(hand.map.made_parents for hand in job.target.hands.values())
     if flat and own.suffix.lower() in (".fbx", *GLTF_SUFFIXES):
         raise InputError(
-            f"{own}: expected joints that hang below each other, which FBX needs, found the hand's side by side; give "
+            f"{own}: expected joints that hang below each other for `format` fbx, found the hand's side by side; give "
             "`format` glb or bvh"
         )
     bvh = resized(bvh, 1 / job.scale)

@@ -111,7 +111,7 @@ def test_advice_where_there_is_no_blender(tmp_path, capsys):
     ("options", "reason"),
     [
         (["nowhere"], "nowhere: expected a file or folder, found nothing"),
-        (["in"], "found none; --recursive looks deeper"),
+        (["in"], "found none; `recursive` looks deeper"),
     ],
 )
 def test_inputs_that_cannot_be_used(folder, tmp_path, monkeypatch, options, reason):

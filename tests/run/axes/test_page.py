@@ -185,7 +185,7 @@ def test_a_failed_save_is_shown_and_nothing_is_accepted(page, monkeypatch):
 
 
 def test_ports(page, mesh, tmp_path):
-    for host, port, option in (("127.0.0.1", 99999, "--port"), ("192.0.2.1", 8080, "--host")):
+    for host, port, option in (("127.0.0.1", 99999, "`port`"), ("192.0.2.1", 8080, "`host`")):
         with pytest.raises(InputError, match=option):
             AnnotationPage(page.session, "Aj", host, port)
     other = AnnotationPage(page.session, "Aj", "127.0.0.1", page.port)
