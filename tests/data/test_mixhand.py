@@ -214,8 +214,8 @@ def test_normalization(folder, tmp_path):
     for file in data._files.values():
         write_statistics(tmp_path, file.character, window_statistics(file, 4))
     data = module(tmp_path, normalization=True)
-    rows = next(iter(data.val_dataloader())).mano.rows
-    raw = next(iter(module(tmp_path).val_dataloader())).mano.rows
+    rows = next(iter(data.val_dataloader())).second.rows
+    raw = next(iter(module(tmp_path).val_dataloader())).second.rows
     mean, deviation = window_statistics(data._files["Mano1"], 4)
     torch.testing.assert_close(rows, (raw - torch.from_numpy(mean)) / torch.from_numpy(deviation))
 
