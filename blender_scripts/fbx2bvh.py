@@ -51,15 +51,15 @@ def main() -> None:
                 f"{source}: expected one animation, found {', '.join(scene.clips)}; "
                 f"name one with --animation or give a folder to --output_bvh"
             )
-        told = []
+        said = []
         for number in chosen:
             bvh = scene.motion(number, options.fps)
             path = target
             if number != chosen[0]:  # the first has the plain name, by which a finished file is known
                 path = target.with_name(f"{target.stem}_{file_name(scene.clips[number])}{target.suffix}")
             write_bvh(path, bvh)
-            told.append(f"{len(bvh.values)} frames, {1 / bvh.frame_time:g} a second")
-        return "; ".join(told + scene.notes)
+            said.append(f"{len(bvh.values)} frames, {1 / bvh.frame_time:g} a second")
+        return "; ".join(said + scene.notes)
 
     convert_all(files_of(options.input_fbx, options.output_bvh, ".bvh"), convert, options.force)
 

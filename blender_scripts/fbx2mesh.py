@@ -47,8 +47,8 @@ def main() -> None:
         skeleton = centred(scene.skeleton, scene.skin) if options.adjust_bone else scene.skeleton
         target = target if target.suffix == ".npz" else target.with_name(target.name + ".npz")
         write_mesh(target, skeleton, scene.skin)
-        told = [f"{len(scene.skin.vertices)} vertices, {len(skeleton.names)} bones"] + scene.notes
-        return "; ".join(told + [text for text in [size_warning(skeleton, scene.skin)] if text])
+        said = [f"{len(scene.skin.vertices)} vertices, {len(skeleton.names)} bones"] + scene.notes
+        return "; ".join(said + [text for text in [size_warning(skeleton, scene.skin)] if text])
 
     convert_all(files_of(options.input, options.output, MESH_END), convert, options.force)
 

@@ -40,7 +40,7 @@ class CharacterHand:
     """That it hangs on: the same one for both hands of a character."""
     skin: Skin | None = None
     """Of the whole character."""
-    told_axes: np.ndarray | None = None
+    given_axes: np.ndarray | None = None
     """(5, 4, 3, 3) rows twist, bend, splay in the character's frame, as its file has them; None: to be estimated."""
     model: ManoHand | None = None
     """Of a parametric hand."""
@@ -103,7 +103,7 @@ class CharacterHand:
     @cached_property
     def axes(self) -> np.ndarray:
         """(5, 4, 3, 3) float64 anatomical axes in the frame of features: those of its file, or estimated."""
-        axes = estimate_axes(self.bare).axes if self.told_axes is None else self.told_axes
+        axes = estimate_axes(self.bare).axes if self.given_axes is None else self.given_axes
         return turned(axes, self.rest.turn)
 
     @cached_property

@@ -202,7 +202,7 @@ def read_annotated(path: Path, axes_path: Path, rig_map: RigMap | None = None) -
         InputError: as of `read_mesh_character`, or the two files have no hand in common.
     """
     character = read_mesh_character(path, axes_path, rig_map)
-    hands = {side: hand for side, hand in character.hands.items() if hand.told_axes is not None}
+    hands = {side: hand for side, hand in character.hands.items() if hand.given_axes is not None}
     if not hands:
         found = " and ".join(read_finger_axes(axes_path))
         raise InputError(

@@ -105,11 +105,11 @@ def read_mano_motions(
     rate = frame_rate(path, arrays)
     try:
         hands = captured_hands(arrays, "left" if "left" in path.stem.lower() else None, models)
-        told = named_side(arrays)
+        named = named_side(arrays)
         motions = {}
         for side, hand in hands.items():
             shape, varying = _shape(arrays, side, len(hand.local))
-            known = side if len(hands) > 1 or "is_right" in arrays else told
+            known = side if len(hands) > 1 or "is_right" in arrays else named
             motions[side] = ManoMotion(hand.local, hand.wrist, shape, rate, known, varying)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None

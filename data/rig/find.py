@@ -73,7 +73,7 @@ def find_hands(
     if not sides:
         raise _not_found(rig, None, str(source), list(attempts.values()), rig_map)
     if not rig.sided and not given:
-        sides = [_told_side(attempts[SIDES[0]], heads, source, side)]
+        sides = [_side_of_sideless(attempts[SIDES[0]], heads, source, side)]
     hands = {each: hand_map(rig, attempts[each]) for each in sides}
     for hand in hands.values():
         _check_unique(joint_names, hand, str(source))
@@ -109,11 +109,11 @@ def hand_sides(
     given = () if rig_map is None else tuple(side for side in SIDES if rig_map.names_occur(rig.names, side))
     recognised = sides_of(rig)
     if heads is not None and recognised and not rig.sided and not given:
-        return (_told_side(rig.hand(SIDES[0]), heads, source, side),)
+        return (_side_of_sideless(rig.hand(SIDES[0]), heads, source, side),)
     return tuple(side for side in SIDES if side in given or side in recognised)
 
 
-def _told_side(hand: Found, heads: np.ndarray, source: str | os.PathLike, side: str | None) -> str:
+def _side_of_sideless(hand: Found, heads: np.ndarray, source: str | os.PathLike, side: str | None) -> str:
     """The side of the only hand of a rig whose names do not tell it."""
     by_name, by_joints = parse(Path(source).stem).side, side_of(heads, hand.indices)
     if by_name is not None and by_joints is not None and by_name != by_joints:

@@ -253,5 +253,5 @@ def _stretched(name: str, own: CharacterHand, proportions: Proportions) -> Chara
         rest=replace(rest, positions=positions),
         skeleton=replace(skeleton, heads=heads, tails=tails),
         skin=mesh,
-        told_axes=own.axes @ rest.turn,
+        given_axes=own.axes @ rest.turn,
     )

@@ -141,7 +141,7 @@ def test_one_handed_character(tmp_path, aj_arrays):
         np.savez(tmp_path / "Aj_finger_axis.npz", rhand=data["rhand"])
     with pytest.raises(InputError, match="expected axes of the left hand.*found axes of the right hand"):
         read_annotated(*character_files(tmp_path, "Aj"))
-    assert read_mesh_character(path).hand("left").told_axes is None
+    assert read_mesh_character(path).hand("left").given_axes is None
 
 
 def test_axes_of_a_pickle_are_repeated_over_the_joints(tmp_path):
