@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from jaxtyping import Float
 from torch import Tensor
 
 from model import presence
@@ -59,7 +60,7 @@ class ASRN(Retargeting):
             ("rp_dir", True): lambda_semi_rp,
         }
 
-    def semantic_terms(self, source: Source, posed: PosedHand) -> dict[str, Tensor]:
+    def semantic_terms(self, source: Source, posed: PosedHand) -> dict[str, Float[Tensor, ""]]:
         """Negative weighted cosines of the directions to finger joints and to palm anchors."""
         finger, palm = source.directions.cosines(posed.joints, posed.frames)
         weights = source.finger_weights(self.distance_weighted, self.lambda_rf_unweighted)

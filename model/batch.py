@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, cast, runtime_checkable
 
 import torch
+from jaxtyping import Bool, Float
 from pytorch3d.transforms import quaternion_to_matrix
 from torch import Tensor
 
@@ -24,19 +25,30 @@ from model.topology import MIDDLE, ROOTS
 from utils.cached import cached_property
 
 
+@runtime_checkable
 class Hands(Protocol):
     """Features ``(batch, time, …)`` of posed hands of one domain, as a data module delivers them."""
 
     domain: str
     side: str
-    offsets: Tensor
-    shape: Tensor
-    axes: Tensor
-    axes_t: Tensor
-    local_rotations: Tensor
-    tbs: Tensor
+    axes_t: Float[Tensor, "batch time 5 4 3 3"]
+    local_rotations: Float[Tensor, "batch time 21 4"]
+    tbs: Float[Tensor, "batch time 5 3 4"]
     semantic_matrix: SemanticMatrix
-    present: Tensor | None
+    present: Bool[Tensor, "batch time 21"] | None
+
+
+class CharacterHands(Hands, Protocol):
+    """Hands of the domain "mixamo"."""
+
+    offsets: Float[Tensor, "batch time 21 3"]
+    axes: Float[Tensor, "batch time 5 4 3 3"]
+
+
+class ManoHands(Hands, Protocol):
+    """Hands of the domain "mano"."""
+
+    shape: Float[Tensor, "batch time 10"]
 
 
 class Source:
@@ -47,7 +59,7 @@ class Source:
         present: ``(batch, time or 1, 21)`` bool, joints that count; None: those that it has.
     """
 
-    def __init__(self, hands: Hands, present: Tensor | None = None) -> None:
+    def __init__(self, hands: Hands, present: Bool[Tensor, " batch #time 21"] | None = None) -> None:
         self.hands = hands
         self.present = hands.present if present is None else present
         self.semantic_matrix = hands.semantic_matrix.masked(self.present)
@@ -61,12 +73,12 @@ class Source:
         return Source(self.hands, presence.both(self.present, target.present))
 
     @cached_property
-    def present_fingers(self) -> Tensor | None:
+    def present_fingers(self) -> Bool[Tensor, " batch #time 20"] | None:
         """``(batch, time or 1, 20)`` finger joints that count; None: all."""
         return None if self.present is None else presence.finger_joints(self.present)
 
     @cached_property
-    def present_palm(self) -> Tensor | None:
+    def present_palm(self) -> Bool[Tensor, " batch #time 20 9"] | None:
         """``(batch, time or 1, 20, 9)`` pairs of finger joint and palm anchor that count; None: all."""
         return None if self.present is None else presence.pairs(self.present_fingers, presence.anchors(self.present))
 
@@ -76,34 +88,36 @@ class Source:
         return SourceDirections(self.semantic_matrix)
 
     @cached_property
-    def distances(self) -> Tensor:
+    def distances(self) -> Float[Tensor, "batch time 20 20"]:
         """``(batch, time, 20, 20)`` distances between finger joints, in palm lengths."""
         return self.semantic_matrix.finger.square().sum(-1).sqrt()
 
     @cached_property
-    def distance_rows(self) -> Tensor:
+    def distance_rows(self) -> Float[Tensor, "batch time 20 20"]:
         """The same with each row scaled to unit length."""
         return unit_rows(self.distances, self.present_fingers)
 
-    def network_input(self, compute: Callable[[Source], Tensor]) -> Tensor:
+    def network_input(
+        self, compute: Callable[[Source], Float[Tensor, "batch time channels"]]
+    ) -> Float[Tensor, "batch channels time"]:
         """What ``compute`` makes of it, ``(batch, time, channels)``, as contiguous ``(batch, channels, time)``."""
         if self._input is None:
             self._input = compute(self).transpose(1, 2).contiguous()
         return self._input
 
-    def finger_weights(self, weighted: bool, unweighted_share: float) -> Tensor:
+    def finger_weights(self, weighted: bool, unweighted_share: float) -> Float[Tensor, "batch time 20 20"]:
         """``(batch, time, 20, 20)``, see :func:`model.losses.finger_weights`."""
         if self._weights is None:
             self._weights = finger_weights(self.directions.distance, weighted, unweighted_share, self.present_fingers)
         return self._weights
 
     @cached_property
-    def tbs(self) -> Tensor:
+    def tbs(self) -> Float[Tensor, "batch time 5 3 3 3"]:
         """``(batch, time, 5, 3, 3, 3)`` twist-bend-splay rotations."""
         return quaternion_to_matrix(self.hands.tbs)
 
     @cached_property
-    def local(self) -> Tensor:
+    def local(self) -> Float[Tensor, "batch time 5 3 3 3"]:
         """``(batch, time, 5, 3, 3, 3)`` local rotations."""
         return finger_part(quaternion_to_matrix(self.hands.local_rotations))
 
@@ -136,9 +150,11 @@ class HandModels:
     def shaped_hand(self, hands: Hands) -> ShapedHand:
         """The proportions of hands ``(batch, time, …)``, without their poses."""
         if hands.domain == "mano":
-            shaped = self.mano_hand(hands.shape).with_shape(hands.shape)
+            betas = cast(ManoHands, hands).shape
+            shaped = self.mano_hand(betas).with_shape(betas)
             return shaped if hands.present is None else replace(shaped, present=hands.present)
         # A character keeps its bones: the first frame of a window stands for all.
+        hands = cast(CharacterHands, hands)
         present = None if hands.present is None else hands.present[:, :1]
         return offset_hand(hands.offsets[:, :1], hands.axes[:, :1], hands.side, present)
 
@@ -148,7 +164,7 @@ def own_pose(shaped: ShapedHand, hands: Hands) -> PosedHand:
     return shaped.with_local_rotations(finger_part(quaternion_to_matrix(hands.local_rotations)))
 
 
-def static_features(target: Hands) -> Tensor:
+def static_features(target: Hands) -> Float[Tensor, "batch channels"]:
     """What a network knows of the hand it poses, ``(batch, channels)``, from the window's first frame.
 
     A Mixamo hand's offsets, in lengths of its middle finger's root bone, and the transposed axes of either domain;
@@ -161,7 +177,7 @@ def static_features(target: Hands) -> Tensor:
     axes = axes.flatten(1)
     if target.domain == "mano":
         return axes
-    offsets = bones = target.offsets[:, 0]
+    offsets = bones = cast(CharacterHands, target).offsets[:, 0]
     if present is not None:
         offsets, bones = offsets * present.unsqueeze(-1), presence.with_stand_ins(offsets, present)
     palm = bones[:, ROOTS[MIDDLE]].norm(dim=-1)[:, None, None]

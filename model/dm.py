@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from jaxtyping import Float
 from torch import Tensor
 
 from model.batch import Source
@@ -28,7 +29,7 @@ class DM(Retargeting):
         super().__init__(DistanceInput(), **kwargs)
         self.lambdas = {False: lambda_dm, True: lambda_semi_dm}
 
-    def semantic_terms(self, source: Source, posed: PosedHand) -> dict[str, Tensor]:
+    def semantic_terms(self, source: Source, posed: PosedHand) -> dict[str, Float[Tensor, ""]]:
         """Difference of the distance matrices, rows scaled to unit length."""
         return {"dm": distance_term(posed.joints[..., 1:, :], source.distance_rows, source.present_fingers)}
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from model import kinematics, presence
@@ -27,19 +28,24 @@ Pick = Callable[[Tensor, int], Tensor]
 """Chooses among the leading dimensions of a tensor with that many dimensions of its own."""
 
 
+@runtime_checkable
 class Surface(Protocol):
     """The surface of a hand of one shape, whose joints follow from it."""
 
-    def axes(self, offsets: Tensor) -> Tensor:
+    def axes(self, offsets: Float[Tensor, "... 21 3"]) -> Float[Tensor, "... 5 4 3 3"]:
         """Anatomical axes ``(..., 5, 4, 3, 3)`` of the shape, whose rest offsets are ``offsets (..., 21, 3)``."""
         ...
 
-    def joints(self, local: Tensor, fingers: Tensor) -> Tensor:
+    def joints(
+        self, local: Float[Tensor, "... 5 3 3 3"], fingers: Float[Tensor, "... 5 3 3 3"]
+    ) -> Float[Tensor, "... 21 3"]:
         """Joints ``(..., 21, 3)`` of the posed surface, wrist at the origin, from local and global rotations
         ``(..., 5, 3, 3, 3)``."""
         ...
 
-    def vertices(self, local: Tensor, joints: Tensor) -> Tensor:
+    def vertices(
+        self, local: Float[Tensor, "... 5 3 3 3"], joints: Float[Tensor, "... 21 3"]
+    ) -> Float[Tensor, "... vertices 3"]:
         """Posed vertices ``(..., V, 3)``, wrist at the origin, from local rotations and the joints of that pose."""
         ...
 
@@ -53,18 +59,18 @@ class PosedHand:
     """A hand in a pose; see :class:`ShapedHand`."""
 
     shaped: ShapedHand
-    local: Tensor  # (..., 5, 3, 3, 3) local rotations of the rotating joints
-    fingers: Tensor  # (..., 5, 3, 3, 3) their global rotations
-    joints: Tensor  # (..., 21, 3) positions, wrist at the origin
+    local: Float[Tensor, "... 5 3 3 3"]  # local rotations of the rotating joints
+    fingers: Float[Tensor, "... 5 3 3 3"]  # their global rotations
+    joints: Float[Tensor, "... 21 3"]  # positions, wrist at the origin
 
     @cached_property
-    def frames(self) -> Tensor:
+    def frames(self) -> Float[Tensor, "... 20 3 3"]:
         """Twist-bend-splay frames ``(..., 20, 3, 3)`` in the wrist's frame; columns twist, bend, splay."""
         frames = kinematics.with_tips(self.fingers) @ self.shaped.axes.transpose(-1, -2)
         return frames.flatten(-4, -3)
 
     @cached_property
-    def tbs(self) -> Tensor:
+    def tbs(self) -> Float[Tensor, "... 5 3 3 3"]:
         """Twist-bend-splay rotations ``(..., 5, 3, 3, 3)``."""
         tbs = kinematics.tbs_from_local(self.local, self.shaped.axes, self.shaped.rest)
         return presence.unturned(tbs, self.shaped.present)
@@ -74,17 +80,17 @@ class PosedHand:
         return replace(self, local=self.local[index], fingers=self.fingers[index], joints=self.joints[index])
 
     @property
-    def local_all(self) -> Tensor:
+    def local_all(self) -> Float[Tensor, "... 21 3 3"]:
         """Local rotations ``(..., 21, 3, 3)`` of all joints; wrist and tips the identity."""
         return kinematics.with_wrist_and_tips(self.local)
 
     @cached_property
-    def global_rotations(self) -> Tensor:
+    def global_rotations(self) -> Float[Tensor, "... 21 3 3"]:
         """Global rotations of all joints ``(..., 21, 3, 3)``: wrist the identity, tips as their parents."""
         return kinematics.with_wrist(self.fingers)
 
     @cached_property
-    def palm_length(self) -> Tensor:
+    def palm_length(self) -> Float[Tensor, "..."]:
         """Distance ``(...,)`` from the wrist to the root of the middle finger."""
         return palm_length(self.joints)
 
@@ -92,7 +98,7 @@ class PosedHand:
         """What the pose means (mathematics §4); zero where a joint is missing."""
         return semantic_matrix(self.joints, self.frames, normalise).masked(self.shaped.present)
 
-    def vertices(self) -> Tensor:
+    def vertices(self) -> Float[Tensor, "... vertices 3"]:
         """Posed surface ``(..., V, 3)`` of a MANO hand, wrist at the origin, in metres.
 
         Raises:
@@ -108,22 +114,22 @@ class ShapedHand:
     """A hand of known proportions, at rest; takes poses."""
 
     side: str
-    offsets: Tensor  # (..., 21, 3) bone vectors at rest; the wrist's is unused
-    given_axes: Tensor | None  # (..., 5, 4, 3, 3); None: they follow from the surface
+    offsets: Float[Tensor, "... 21 3"]  # bone vectors at rest; the wrist's is unused
+    given_axes: Float[Tensor, "... 5 4 3 3"] | None  # None: they follow from the surface
     surface: Surface | None = None
-    present: Tensor | None = None  # (..., 21) bool, which joints exist; None: all
+    present: Bool[Tensor, "... 21"] | None = None  # which joints exist; None: all
 
     @cached_property
-    def axes(self) -> Tensor:
+    def axes(self) -> Float[Tensor, "... 5 4 3 3"]:
         """Anatomical axes ``(..., 5, 4, 3, 3)``, rows twist, bend, splay."""
         return self.surface.axes(self.offsets) if self.given_axes is None else self.given_axes
 
     @cached_property
-    def rest(self) -> Tensor:
+    def rest(self) -> Float[Tensor, "... 5 3 3 3"]:
         """Local rotations ``(..., 5, 3, 3, 3)`` of the canonical rest pose."""
         return kinematics.rest_pose(self.offsets)
 
-    def of_frames(self, batch: torch.Size, frames: Tensor) -> ShapedHand:
+    def of_frames(self, batch: torch.Size, frames: Int[Tensor, " frames"]) -> ShapedHand:
         """The hands of some frames, ``(n, …)``, of poses whose leading dimensions are ``batch``.
 
         Args:
@@ -141,7 +147,7 @@ class ShapedHand:
 
         return self._picked(pick)
 
-    def of_items(self, items: Tensor) -> ShapedHand:
+    def of_items(self, items: Int[Tensor, " items"]) -> ShapedHand:
         """The hands ``(n, …)`` of some items, by their numbers ``(n,)`` in the first dimension.
 
         Hands that are the same for all items stay one.
@@ -164,11 +170,11 @@ class ShapedHand:
         hand.__dict__["rest"] = pick(self.rest, 4)  # known already: fill the cache
         return hand
 
-    def with_tbs(self, tbs: Tensor) -> PosedHand:
+    def with_tbs(self, tbs: Float[Tensor, "... 5 3 3 3"]) -> PosedHand:
         """Pose by twist-bend-splay rotations ``(..., 5, 3, 3, 3)``."""
         return self.with_local_rotations(kinematics.local_from_tbs(tbs, self.axes, self.rest))
 
-    def with_local_rotations(self, local: Tensor) -> PosedHand:
+    def with_local_rotations(self, local: Float[Tensor, "... 5 3 3 3"]) -> PosedHand:
         """Pose by local rotations ``(..., 5, 3, 3, 3)`` of the rotating joints."""
         local = presence.unturned(local, self.present)
         fingers = kinematics.finger_chain(local)
@@ -184,7 +190,12 @@ class ShapedHand:
         return self.with_local_rotations(eye.expand(*self.offsets.shape[:-2], N_FINGERS, BONES_PER_FINGER, 3, 3))
 
 
-def offset_hand(offsets: Tensor, axes: Tensor, side: str, present: Tensor | None = None) -> ShapedHand:
+def offset_hand(
+    offsets: Float[Tensor, "... 21 3"],
+    axes: Float[Tensor, "... 5 4 3 3"],
+    side: str,
+    present: Bool[Tensor, "... 21"] | None = None,
+) -> ShapedHand:
     """The hand of a character: forward kinematics over its bone offsets.
 
     Args:

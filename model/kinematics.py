@@ -10,6 +10,7 @@ rest: twist points down the bone, splay out of the back of the hand, and a posit
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from model.rotations import align, unit
@@ -24,17 +25,17 @@ from model.topology import (
 )
 
 
-def fingers_of(joints: Tensor) -> Tensor:
+def fingers_of(joints: Shaped[Tensor, "... 21 n"]) -> Shaped[Tensor, "... 5 4 n"]:
     """View the 20 finger joints of a per-joint vector ``(..., 21, 3)`` as ``(..., 5, 4, 3)``."""
     return joints[..., 1:, :].unflatten(-2, (N_FINGERS, JOINTS_PER_FINGER))
 
 
-def finger_part(local: Tensor) -> Tensor:
+def finger_part(local: Float[Tensor, "*batch 21 3 3"]) -> Float[Tensor, "*batch 5 3 3 3"]:
     """The 15 rotating joints ``(..., 5, 3, 3, 3)`` of rotations of all joints ``(..., 21, 3, 3)``."""
     return local[..., 1:, :, :].unflatten(-3, (N_FINGERS, JOINTS_PER_FINGER))[..., :BONES_PER_FINGER, :, :]
 
 
-def with_wrist_and_tips(local: Tensor) -> Tensor:
+def with_wrist_and_tips(local: Float[Tensor, "*batch 5 3 3 3"]) -> Float[Tensor, "*batch 21 3 3"]:
     """All 21 local rotations ``(..., 21, 3, 3)`` from those of the 15 rotating joints ``(..., 5, 3, 3, 3)``.
 
     The wrist and the tips get the identity.
@@ -45,19 +46,19 @@ def with_wrist_and_tips(local: Tensor) -> Tensor:
     return torch.cat([eye.expand(*batch, 1, 3, 3), tips.flatten(-4, -3)], dim=-3)
 
 
-def with_tips(fingers: Tensor) -> Tensor:
+def with_tips(fingers: Float[Tensor, "*batch 5 3 3 3"]) -> Float[Tensor, "*batch 5 4 3 3"]:
     """Global rotations ``(..., 5, 4, 3, 3)`` of the finger joints from those of the rotating ones; tips as parents."""
     return torch.cat([fingers, fingers[..., -1:, :, :]], dim=-3)
 
 
-def with_wrist(fingers: Tensor) -> Tensor:
+def with_wrist(fingers: Float[Tensor, "*batch 5 3 3 3"]) -> Float[Tensor, "*batch 21 3 3"]:
     """Global rotations ``(..., 21, 3, 3)`` of all joints from those of the rotating ones, wrist the identity."""
     all_joints = with_tips(fingers).flatten(-4, -3)
     eye = torch.eye(3, dtype=fingers.dtype, device=fingers.device)
     return torch.cat([eye.expand(*fingers.shape[:-4], 1, 3, 3), all_joints], dim=-3)
 
 
-def finger_chain(local: Tensor) -> Tensor:
+def finger_chain(local: Float[Tensor, "*batch 5 3 3 3"]) -> Float[Tensor, "*batch 5 3 3 3"]:
     """Global rotations of the rotating joints, ``G_k = G_{k-1} F_k`` below a wrist at rest.
 
     Args:
@@ -72,7 +73,9 @@ def finger_chain(local: Tensor) -> Tensor:
     return torch.stack([first, second, third], dim=-3)
 
 
-def finger_positions(rotations: Tensor, offsets: Tensor) -> Tensor:
+def finger_positions(
+    rotations: Float[Tensor, "... 5 3 3 3"], offsets: Float[Tensor, "... 21 3"]
+) -> Float[Tensor, "... 21 3"]:
     """Joint positions from the global rotations of the rotating joints, wrist at the origin and unturned.
 
     Args:
@@ -90,7 +93,7 @@ def finger_positions(rotations: Tensor, offsets: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(fingers[..., :1, :]), fingers], dim=-2)
 
 
-def rest_pose(offsets: Tensor) -> Tensor:
+def rest_pose(offsets: Float[Tensor, "*batch 21 3"]) -> Float[Tensor, "*batch 5 3 3 3"]:
     """Rotations R that bring a hand into its canonical rest pose: fingers straight, flat, parallel (mathematics §2).
 
     The palm plane goes through the wrist and the roots of index and pinky. Every bone is turned into it; all but
@@ -122,7 +125,9 @@ def rest_pose(offsets: Tensor) -> Tensor:
     return torch.stack(turns, dim=-3)
 
 
-def local_from_tbs(tbs: Tensor, axes: Tensor, rest: Tensor) -> Tensor:
+def local_from_tbs(
+    tbs: Float[Tensor, "... 5 3 3 3"], axes: Float[Tensor, "... 5 4 3 3"], rest: Float[Tensor, "... 5 3 3 3"]
+) -> Float[Tensor, "... 5 3 3 3"]:
     """Local rotations ``F = R Q S Qᵀ`` of twist-bend-splay rotations S (mathematics §2).
 
     Args:
@@ -134,14 +139,16 @@ def local_from_tbs(tbs: Tensor, axes: Tensor, rest: Tensor) -> Tensor:
     return (rest @ rows.transpose(-1, -2)) @ tbs @ rows
 
 
-def tbs_from_local(local: Tensor, axes: Tensor, rest: Tensor) -> Tensor:
+def tbs_from_local(
+    local: Float[Tensor, "... 5 3 3 3"], axes: Float[Tensor, "... 5 4 3 3"], rest: Float[Tensor, "... 5 3 3 3"]
+) -> Float[Tensor, "... 5 3 3 3"]:
     """Twist-bend-splay rotations ``S = Qᵀ Rᵀ F Q``; the inverse of :func:`local_from_tbs`."""
     rows = axes[..., :BONES_PER_FINGER, :, :]
     columns = rows.transpose(-1, -2)
     return (rest @ columns).transpose(-1, -2) @ local @ columns
 
 
-def tbs_angles(tbs: Tensor) -> Tensor:
+def tbs_angles(tbs: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:
     """Angles ``(..., 3)`` twist, bend, splay in radians of ``S = Rx(twist) Ry(bend) Rz(splay)``, ``(..., 3, 3)``.
 
     The bend lies in [−π/2, π/2]; at its ends twist and splay are not unique. Gradients are finite inside.
@@ -152,7 +159,7 @@ def tbs_angles(tbs: Tensor) -> Tensor:
     return torch.stack([twist, bend, splay], dim=-1)
 
 
-def tbs_from_angles(angles: Tensor) -> Tensor:
+def tbs_from_angles(angles: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
     """Rotations ``(..., 3, 3)`` from twist, bend, splay ``(..., 3)`` in radians: ``Rx(twist) Ry(bend) Rz(splay)``."""
     (ct, cb, cs), (st, sb, ss) = angles.cos().unbind(-1), angles.sin().unbind(-1)
     rows = [
@@ -163,5 +170,5 @@ def tbs_from_angles(angles: Tensor) -> Tensor:
     return torch.stack(rows, dim=-2)
 
 
-def _flatten_onto(vector: Tensor, normal: Tensor) -> Tensor:
+def _flatten_onto(vector: Float[Tensor, "... 3"], normal: Float[Tensor, "... 3"]) -> Float[Tensor, "... 3"]:
     return unit(vector - (vector * normal).sum(-1, keepdim=True) * normal)

@@ -7,6 +7,7 @@ fast on a processor to bring all frames side by side in memory first.
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -22,6 +23,8 @@ def frames_first(tensor: Tensor, batch: torch.Size) -> Tensor:
     return moved.reshape(*batch, *moved.shape[1:])
 
 
-def turn(rotations: Tensor, vectors: Tensor) -> Tensor:
+def turn(
+    rotations: Float[Tensor, "n 3 3 frames"], vectors: Float[Tensor, "n 3 frames"]
+) -> Float[Tensor, "n 3 frames"]:
     """``rotations (n, 3, 3, frames)`` times ``vectors (n, 3, frames)``."""
     return (rotations * vectors.unsqueeze(1)).sum(2)

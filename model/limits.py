@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import pi, radians
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from model.kinematics import tbs_angles, tbs_from_angles
@@ -50,14 +51,14 @@ class JointLimits:
                 raise ValueError(f"`{name}` must be three ranges (low, high) of radians within ±π; got {ranges}")
 
     @cached_property
-    def bounds(self) -> Tensor:
+    def bounds(self) -> Float[Tensor, "2 5 3 3"]:
         """``(2, 5, 3, 3)`` float64: lowest and highest; fingers, joints, and twist, bend, splay."""
         finger = torch.tensor([self.finger_twist, self.finger_bend, self.finger_splay], dtype=torch.float64)
         thumb = torch.tensor([self.thumb_twist, self.thumb_bend, self.thumb_splay], dtype=torch.float64)
         rows = torch.stack([thumb if number == THUMB else finger for number in range(N_FINGERS)])
         return rows.permute(3, 0, 2, 1).contiguous()
 
-    def like(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
+    def like(self, tensor: Tensor) -> tuple[Float[Tensor, "5 3 3"], Float[Tensor, "5 3 3"]]:
         """Lowest and highest angles ``(5, 3, 3)`` on the device and in the type of ``tensor``.
 
         Rounded inwards, so that an angle in single precision keeps the limits in double precision too.
@@ -66,12 +67,12 @@ class JointLimits:
         tiny = torch.finfo(tensor.dtype).eps
         return low + low.abs() * tiny, high - high.abs() * tiny
 
-    def excess(self, angles: Tensor) -> Tensor:
+    def excess(self, angles: Float[Tensor, "*batch 5 3 3"]) -> Float[Tensor, "*batch 5 3 3"]:
         """How far ``angles (..., 5, 3, 3)`` are beyond the limits, radians; zero within."""
         low, high = self.bounds.to(angles)
         return torch.relu(angles - high) + torch.relu(low - angles)
 
-    def nearest_angles(self, tbs: Tensor) -> Tensor:
+    def nearest_angles(self, tbs: Float[Tensor, "*batch 5 3 3 3"]) -> Float[Tensor, "*batch 5 3 3"]:
         """The angles within the limits that turn most nearly as ``tbs (..., 5, 3, 3, 3)`` does.
 
         Returns:
@@ -86,11 +87,13 @@ class JointLimits:
             angles[outside] = _search(tbs[outside], angles[outside], *bounds)
         return angles
 
-    def angles(self, tbs: Tensor) -> Tensor:
+    def angles(self, tbs: Float[Tensor, "*batch 5 3 3 3"]) -> Float[Tensor, "*batch 5 3 3"]:
         """The angles ``(..., 5, 3, 3)`` of ``tbs (..., 5, 3, 3, 3)``; of two readings the one nearer the limits."""
         return self._read(tbs)[0]
 
-    def _read(self, tbs: Tensor) -> tuple[Tensor, Tensor]:
+    def _read(
+        self, tbs: Float[Tensor, "*batch 5 3 3 3"]
+    ) -> tuple[Float[Tensor, "*batch 5 3 3"], Float[Tensor, "*batch 5 3 1"]]:
         """Angles, and how far ``(..., 5, 3, 1)`` a joint's are beyond the limits."""
         low, high = self.like(tbs)
         first = tbs_angles(tbs)
@@ -103,7 +106,9 @@ class JointLimits:
         return torch.where(beyond[1] < beyond[0], second, first), torch.minimum(*beyond)
 
 
-def _search(goal: Tensor, angles: Tensor, low: Tensor, high: Tensor) -> Tensor:
+def _search(
+    goal: Float[Tensor, "n 3 3"], angles: Float[Tensor, "n 3"], low: Float[Tensor, "n 3"], high: Float[Tensor, "n 3"]
+) -> Float[Tensor, "n 3"]:
     """Angles ``(n, 3)`` within bounds whose rotation is nearest to ``goal (n, 3, 3)``: a few Gauss–Newton steps.
 
     Where twist and splay cannot be told apart, the smaller ones are taken.
@@ -123,7 +128,7 @@ def _search(goal: Tensor, angles: Tensor, low: Tensor, high: Tensor) -> Tensor:
     return angles
 
 
-def turning_axes(frames: Tensor, angles: Tensor) -> Tensor:
+def turning_axes(frames: Float[Tensor, "... 3 3"], angles: Float[Tensor, "... 3"]) -> Float[Tensor, "... 3 3"]:
     """Axes about which twist, bend and splay turn a joint, as columns.
 
     Args:

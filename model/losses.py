@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import pi, radians, sin
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from model import presence
@@ -26,7 +27,12 @@ _TINY = 1e-24
 # Direction of the semantic matrix
 
 
-def finger_weights(distance: Tensor, weighted: bool, unweighted_share: float, present: Tensor | None = None) -> Tensor:
+def finger_weights(
+    distance: Float[Tensor, "... 20 points"],
+    weighted: bool,
+    unweighted_share: float,
+    present: Bool[Tensor, "... 20"] | None = None,
+) -> Float[Tensor, "... 20 20"]:
     """Weights ``w_ij (..., 20, 20)`` of the finger direction term: near joints count more.
 
     Args:
@@ -53,8 +59,10 @@ def finger_weights(distance: Tensor, weighted: bool, unweighted_share: float, pr
 # Distances
 
 
-def unit_rows(distances: Tensor, present: Tensor | None = None) -> Tensor:
-    """Distance matrices ``(..., 20, 20)`` with each row scaled to unit length; with ``present (..., 20)`` bool, as if
+def unit_rows(
+    distances: Float[Tensor, "... n n"], present: Bool[Tensor, "... n"] | None = None
+) -> Float[Tensor, "... n n"]:
+    """Distance matrices ``(..., n, n)`` with each row scaled to unit length; with ``present (..., n)`` bool, as if
     other joints were not there (their entries are zero)."""
     if present is not None:
         distances = distances * presence.pairs(present, present)
@@ -62,13 +70,17 @@ def unit_rows(distances: Tensor, present: Tensor | None = None) -> Tensor:
     return distances / distances.square().sum(-1, keepdim=True).sqrt()
 
 
-def distance_term(joints: Tensor, source_rows: Tensor, present: Tensor | None = None) -> Tensor:
+def distance_term(
+    joints: Float[Tensor, "... n 3"],
+    source_rows: Float[Tensor, "... n n"],
+    present: Bool[Tensor, "... n"] | None = None,
+) -> Float[Tensor, ""]:
     """Mean squared difference of two distance matrices whose rows are scaled to unit length (mathematics §6, DM).
 
     Args:
-        joints: ``(..., 20, 3)`` finger joints of the result; their scale does not matter.
-        source_rows: ``(..., 20, 20)`` :func:`unit_rows` of the source.
-        present: ``(..., 20)`` bool, finger joints that both hands have; None: all.
+        joints: ``(..., n, 3)`` finger joints of the result; their scale does not matter.
+        source_rows: ``(..., n, n)`` :func:`unit_rows` of the source.
+        present: ``(..., n)`` bool, finger joints that both hands have; None: all.
     """
     difference = (unit_rows(pairwise_distances(joints), present) - source_rows).square()
     return presence.mean(difference, None if present is None else presence.pairs(present, present))
@@ -100,15 +112,21 @@ class AnatomicalLoss:
         if self.method not in PUBLISHED_LIMITS:
             raise ValueError(f"`method` must be one of {PUBLISHED_LIMITS}; got {self.method!r}")
 
-    def __call__(self, tbs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def __call__(
+        self, tbs: Float[Tensor, "... 5 3 3 3"]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, ""]]:
         """Twist, splay and bend penalty (scalars, rad² or unitless) of ``tbs (..., 5, 3, 3, 3)``."""
         return tuple(term.mean() for term in self.per_frame(tbs))
 
-    def per_frame(self, tbs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def per_frame(
+        self, tbs: Float[Tensor, "*batch 5 3 3 3"]
+    ) -> tuple[Float[Tensor, " *batch"], Float[Tensor, " *batch"], Float[Tensor, " *batch"]]:
         """The same for every frame, ``(...,)`` each."""
         return self._euler(tbs) if self.kind == "euler" else self._axis(tbs)
 
-    def _euler(self, tbs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _euler(
+        self, tbs: Float[Tensor, "*batch 5 3 3 3"]
+    ) -> tuple[Float[Tensor, " *batch"], Float[Tensor, " *batch"], Float[Tensor, " *batch"]]:
         if self.corrected:
             twist, bend, splay = _unfolded_angles(tbs).unbind(-1)
         else:
@@ -129,13 +147,15 @@ class AnatomicalLoss:
             low = _per_frame(_above(-bend, 0))
         return _per_frame(twist.square()), splay_terms, low + _per_frame(_above(bend, pi / 2))
 
-    def _axis(self, tbs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _axis(
+        self, tbs: Float[Tensor, "*batch 5 3 3 3"]
+    ) -> tuple[Float[Tensor, " *batch"], Float[Tensor, " *batch"], Float[Tensor, " *batch"]]:
         axis, angle = axis_angle(tbs)
         turned = (angle > 0).to(axis.dtype)  # an unturned joint has no axis, hence no penalty
         x, y, z = axis.unbind(-1)
         wide, narrow = sin(radians(60)), {"x": sin(radians(5)), "z": sin(radians(10)), "y": sin(radians(20))}
 
-        def limited(values: Tensor, limit: float) -> Tensor:
+        def limited(values: Float[Tensor, "*batch 5 3"], limit: float) -> Float[Tensor, " *batch"]:
             """Excess over the limits of the roots (and over DM's limits on all joints)."""
             if self.method == "dm" and not self.corrected:
                 small = _per_frame(_above(values, limit))
@@ -154,11 +174,13 @@ def _above(values: Tensor, limit: float) -> Tensor:
     return torch.relu(values - limit).square()
 
 
-def _per_frame(values: Tensor) -> Tensor:
+def _per_frame(values: Float[Tensor, "*batch fingers joints"]) -> Float[Tensor, " *batch"]:
     return values.flatten(-2).sum(-1)
 
 
-def _saturating_angles(tbs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _saturating_angles(
+    tbs: Float[Tensor, "*batch 5 3 3 3"],
+) -> tuple[Float[Tensor, "*batch 5 3"], Float[Tensor, "*batch 5 3"], Float[Tensor, "*batch 5 3"]]:
     """Twist, bend and splay as the published penalty reads them: the bend stops at asin(2/π) = 39.54°.
 
     Where an angle is not determined (gimbal lock), or its slope is infinite (a bend of −90°), the gradient is zero.
@@ -170,7 +192,7 @@ def _saturating_angles(tbs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return twist, bend, splay
 
 
-def _unfolded_angles(tbs: Tensor) -> Tensor:
+def _unfolded_angles(tbs: Float[Tensor, "*batch 5 3 3 3"]) -> Float[Tensor, "*batch 5 3 3"]:
     """Twist, bend, splay ``(..., 3)``; a bend of 120° reads as 120°, not as 60° with twist and splay turned over.
 
     Every rotation has two such readings. The one with a bend beyond 90° is taken where the hand is closed and the

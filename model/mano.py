@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from model import kinematics
@@ -33,7 +34,9 @@ class ManoHand:
     model: ManoBody
     skin: FoldedSkin
     axes: ManoAxes | None
-    bend: Tensor | None  # (11, 5, 3) from one side of a finger to the other, along its bend axis: map of the shape
+    bend: (
+        Float[Tensor, "11 5 3"] | None
+    )  # from one side of a finger to the other, along its bend axis: map of the shape
 
     @staticmethod
     def load(path: str | Path, axes: str | Path | Mapping | None, side: str, dtype=torch.float32) -> ManoHand:
@@ -88,13 +91,15 @@ class ManoHand:
         """Triangles ``(F, 3)`` of the surface."""
         return self.model.faces
 
-    def with_shape(self, betas: Tensor) -> ShapedHand:
+    def with_shape(self, betas: Float[Tensor, "... 10"]) -> ShapedHand:
         """The hand with shape components ``betas (..., 10)``; lengths in metres."""
         if betas.shape[-1] != N_SHAPE:
             raise ValueError(f"`betas` must end with ({N_SHAPE},); got {tuple(betas.shape)}")
         return ShapedHand(self.side, _of_shape(self.skin.offsets, betas), None, ManoSurface.of(self, betas))
 
-    def axes_of(self, betas: Tensor, offsets: Tensor) -> Tensor:
+    def axes_of(
+        self, betas: Float[Tensor, "... 10"], offsets: Float[Tensor, "... 21 3"]
+    ) -> Float[Tensor, "... 5 4 3 3"]:
         """Anatomical axes ``(..., 5, 4, 3, 3)`` of a shape ``betas (..., 10)``, rest ``offsets`` (mathematics §7).
 
         Raises:
@@ -124,15 +129,17 @@ class FoldedSkin:
     ``Σ_pairs G_bone (anchored(x)) + mass · P_bone``, where G and P are the bone's global rotation and position.
     """
 
-    joint: Tensor  # (P,) hand joint of the share
-    bone: Tensor  # (P,) bone of the share, 0 … 15
-    mass: Tensor  # (P,) Σ_v regressor × weight
-    pose_directions: Tensor  # (135, P * 3); features F − I of the 15 rotating joints in hand order, row by row
-    incidence: Tensor  # (21, P) 1 where a share belongs to a joint
+    joint: Int[Tensor, " shares"]  # hand joint of the share
+    bone: Int[Tensor, " shares"]  # bone of the share, 0 … 15
+    mass: Float[Tensor, " shares"]  # Σ_v regressor × weight
+    pose_directions: Float[
+        Tensor, "135 shares*3"
+    ]  # features F − I of the 15 rotating joints in hand order, row by row
+    incidence: Float[Tensor, "21 shares"]  # 1 where a share belongs to a joint
     # Maps of the shape: the mean shape's value, then what each of the ten components adds.
-    offsets: Tensor  # (11, 21, 3) from the parent joint, at rest, on the skinned surface; zero at the wrist
-    bone_offsets: Tensor  # (11, 21, 3) from the parent bone's beginning, before skinning
-    anchored: Tensor  # (11, P, 3) Σ_v regressor × weight × vertex − mass × beginning of the bone
+    offsets: Float[Tensor, "11 21 3"]  # from the parent joint, at rest, on the skinned surface; zero at the wrist
+    bone_offsets: Float[Tensor, "11 21 3"]  # from the parent bone's beginning, before skinning
+    anchored: Float[Tensor, "11 shares 3"]  # Σ_v regressor × weight × vertex − mass × beginning of the bone
 
     @staticmethod
     def of(model: ManoBody, tip_vertices: np.ndarray) -> FoldedSkin:
@@ -180,12 +187,14 @@ class ManoSurface:
     """What a MANO hand of one shape needs to regress its joints from its posed surface, and to draw it."""
 
     hand: ManoHand
-    betas: Tensor  # (..., 10)
-    anchored: Tensor  # (..., P, 3) shaped shares, relative to their bone's joint
-    bone_offsets: Tensor  # (..., 21, 3) bone vectors of the skeleton that carries the skin, from the model's origin
+    betas: Float[Tensor, "... 10"]
+    anchored: Float[Tensor, "... shares 3"]  # shaped shares, relative to their bone's joint
+    bone_offsets: Float[
+        Tensor, "... 21 3"
+    ]  # bone vectors of the skeleton that carries the skin, from the model's origin
 
     @staticmethod
-    def of(hand: ManoHand, betas: Tensor) -> ManoSurface:
+    def of(hand: ManoHand, betas: Float[Tensor, "... 10"]) -> ManoSurface:
         """Prepare the surface of ``hand`` with ``betas (..., 10)``."""
         skin = hand.skin
         return ManoSurface(hand, betas, _of_shape(skin.anchored, betas), _of_shape(skin.bone_offsets, betas))
@@ -195,11 +204,13 @@ class ManoSurface:
         anchored, bone_offsets = pick(self.anchored, 2), pick(self.bone_offsets, 2)
         return replace(self, betas=pick(self.betas, 1), anchored=anchored, bone_offsets=bone_offsets)
 
-    def axes(self, offsets: Tensor) -> Tensor:
+    def axes(self, offsets: Float[Tensor, "... 21 3"]) -> Float[Tensor, "... 5 4 3 3"]:
         """Anatomical axes ``(..., 5, 4, 3, 3)`` of this shape, whose rest offsets are ``offsets (..., 21, 3)``."""
         return self.hand.axes_of(self.betas, offsets)
 
-    def joints(self, local: Tensor, fingers: Tensor) -> Tensor:
+    def joints(
+        self, local: Float[Tensor, "... 5 3 3 3"], fingers: Float[Tensor, "... 5 3 3 3"]
+    ) -> Float[Tensor, "... 21 3"]:
         """Joints regressed from the posed surface (mathematics §3).
 
         Args:
@@ -221,7 +232,9 @@ class ManoSurface:
         joints = (skin.incidence @ placed.flatten(1)).unflatten(-1, (3, -1))
         return frames_first(joints - joints[:1], batch)
 
-    def _bone_positions(self, fingers: Tensor, batch: torch.Size) -> Tensor:
+    def _bone_positions(
+        self, fingers: Float[Tensor, "15 3 3 frames"], batch: torch.Size
+    ) -> Float[Tensor, "16 3 frames"]:
         """Where the 16 bones begin, ``(16, 3, F)``, by forward kinematics; ``fingers (15, 3, 3, F)``."""
         offsets = _spread(kinematics.fingers_of(self.bone_offsets), batch, 3)  # (5, 4, 3, F)
         first = offsets[:, 0]
@@ -231,7 +244,9 @@ class ManoSurface:
         bones = torch.stack([first, second, second + steps[:, 1]], dim=1).flatten(0, 1)
         return torch.cat([torch.zeros_like(bones[:1]), bones])
 
-    def vertices(self, local: Tensor, joints: Tensor) -> Tensor:
+    def vertices(
+        self, local: Float[Tensor, "... 5 3 3 3"], joints: Float[Tensor, "... 21 3"]
+    ) -> Float[Tensor, "... vertices 3"]:
         """Posed surface ``(..., V, 3)`` by linear blend skinning, wrist at the origin.
 
         Args:
@@ -254,6 +269,6 @@ def _spread(tensor: Tensor, batch: torch.Size, own_dims: int) -> Tensor:
     return frames_last(tensor.expand(*batch, *tensor.shape[tensor.ndim - own_dims :]), own_dims)
 
 
-def _of_shape(shape_map: Tensor, betas: Tensor) -> Tensor:
+def _of_shape(shape_map: Float[Tensor, "11 n 3"], betas: Float[Tensor, "*batch 10"]) -> Float[Tensor, "*batch n 3"]:
     """``(..., n, 3)`` of shapes ``betas (..., 10)``, from the mean shape and ten directions ``(11, n, 3)``."""
     return shape_map[0] + (betas @ shape_map[1:].flatten(1)).unflatten(-1, shape_map.shape[1:])

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from model.skinning import linear_blend_skinning
@@ -20,13 +21,13 @@ from model.skinning import linear_blend_skinning
 class ManoBody:
     """The arrays of a MANO model of one side; lengths in metres, bones in MANO's own order, V vertices."""
 
-    v_template: Tensor  # (V, 3) the mean shape
-    shapedirs: Tensor  # (V, 3, 10) what each shape component adds
-    posedirs: Tensor  # (135, V * 3) what each of the nine numbers of the 15 turned bones' R − I adds
-    J_regressor: Tensor  # (16, V) where bones begin, from the shaped surface
-    lbs_weights: Tensor  # (V, 16)
-    parents: Tensor  # (16,) bone above; −1 above the wrist
-    faces_tensor: Tensor  # (F, 3) triangles
+    v_template: Float[Tensor, "vertices 3"]  # the mean shape
+    shapedirs: Float[Tensor, "vertices 3 10"]  # what each shape component adds
+    posedirs: Float[Tensor, "135 vertices*3"]  # what each of the nine numbers of the 15 turned bones' R − I adds
+    J_regressor: Float[Tensor, "16 vertices"]  # where bones begin, from the shaped surface
+    lbs_weights: Float[Tensor, "vertices 16"]
+    parents: Int[Tensor, "16"]  # bone above; −1 above the wrist
+    faces_tensor: Int[Tensor, "faces 3"]  # triangles
 
     @staticmethod
     def of(arrays: Mapping[str, np.ndarray], dtype: torch.dtype = torch.float64) -> ManoBody:
@@ -64,11 +65,13 @@ class ManoBody:
             for name, value in moved.items()
         })  # fmt: skip
 
-    def shaped(self, betas: Tensor) -> Tensor:
+    def shaped(self, betas: Float[Tensor, "*batch 10"]) -> Float[Tensor, "*batch vertices 3"]:
         """The surface at rest ``(..., V, 3)`` of shape components ``betas (..., 10)``."""
         return self.v_template + torch.einsum("...s,vcs->...vc", betas, self.shapedirs)
 
-    def vertices(self, betas: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:
+    def vertices(
+        self, betas: Float[Tensor, "*batch 10"], rotations: Float[Tensor, "*batch 16 3 3"]
+    ) -> tuple[Float[Tensor, "*batch vertices 3"], Float[Tensor, "*batch 16 3"]]:
         """The surface in a pose, the first bone's beginning where the shape has it.
 
         Args:
@@ -87,7 +90,9 @@ class ManoBody:
         above, places = self._along_the_bones(rotations, rest)
         return linear_blend_skinning(posed, self.lbs_weights, rest, above, places), places
 
-    def _along_the_bones(self, rotations: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
+    def _along_the_bones(
+        self, rotations: Float[Tensor, "*batch 16 3 3"], rest: Float[Tensor, "*batch 16 3"]
+    ) -> tuple[Float[Tensor, "*batch 16 3 3"], Float[Tensor, "*batch 16 3"]]:
         """Global rotations ``(..., 16, 3, 3)`` and beginnings ``(..., 16, 3)`` of the bones, one level at a time."""
         turns, places = rotations.clone(), rest.clone()
         level = torch.zeros_like(self.parents[:1])  # the wrist, then all bones below those of the last level

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from model.mano_body import ManoBody
@@ -128,9 +129,9 @@ def load_mano(path: str | Path, side: str) -> tuple[ManoBody, np.ndarray]:
 class ManoAxes:
     """The annotated axes of a MANO hand (mathematics §7): a finger's twist, bend, splay, and what bend is tied to."""
 
-    rows: Tensor  # (5, 3, 3)
-    bend_triangles: Tensor | None = None  # (5, 2) faces hit along −bend and +bend
-    bend_barycentric: Tensor | None = None  # (5, 2, 3) where in them
+    rows: Float[Tensor, "5 3 3"]
+    bend_triangles: Int[Tensor, "5 2"] | None = None  # faces hit along −bend and +bend
+    bend_barycentric: Float[Tensor, "5 2 3"] | None = None  # where in them
 
     @staticmethod
     def read(source: str | Path | Mapping, side: str) -> ManoAxes:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from model import presence
@@ -37,31 +38,31 @@ _CHUNK = 2048
 class Measures:
     """What one result reached in each frame, ``(...,)``. Joints that only one of the hands has do not count."""
 
-    finger: Tensor
+    finger: Float[Tensor, "*batch queries"]
     """``(..., 20)`` mean cosine that each query joint has towards the finger joints; NaN where it does not count."""
-    palm: Tensor
+    palm: Float[Tensor, "*batch 20"]
     """``(..., 20)`` the same towards the palm anchors."""
-    ceiling: Tensor
+    ceiling: Float[Tensor, " *batch"]
     """Best possible S_finger: 1 − 1/n with n finger joints that both hands have, since the zero diagonal counts."""
-    touching: Tensor
+    touching: Bool[Tensor, "*batch 10"]
     """``(..., 10)`` bool, which pairs of fingertips (`TIP_PAIRS`) touch in the source."""
-    gaps: Tensor
+    gaps: Float[Tensor, "*batch 10"]
     """``(..., 10)`` how far they are apart in the result, in its palm lengths."""
-    squared_error: Tensor | None = None
+    squared_error: Float[Tensor, " *batch"] | None = None
     """Mean squared distance of the 21 joints from a recorded pose, in the hand's unit squared; None without one."""
 
     @property
-    def s_finger(self) -> Tensor:
+    def s_finger(self) -> Float[Tensor, "..."]:
         """Mean cosine between the directions to finger joints, as published."""
         return self.finger.nanmean(-1)
 
     @property
-    def s_palm(self) -> Tensor:
+    def s_palm(self) -> Float[Tensor, "..."]:
         """Mean cosine between the directions to palm anchors."""
         return self.palm.nanmean(-1)
 
     @property
-    def pinch(self) -> Tensor:
+    def pinch(self) -> Float[Tensor, "..."]:
         """Mean gap of the fingertips that touch in the source; NaN without touch."""
         return (self.gaps * self.touching).sum(-1) / self.touching.sum(-1)
 
@@ -75,7 +76,7 @@ class Measures:
         columns = zip(*(part._parts() for part in parts), strict=True)
         return Measures(*(None if column[0] is None else torch.cat(column) for column in columns))
 
-    def by_window(self, keep: Tensor | None = None) -> dict[str, Tensor]:
+    def by_window(self, keep: Bool[Tensor, "windows time"] | None = None) -> dict[str, Shaped[Tensor, " windows"]]:
         """Values ``(N,)`` of windows ``(N, T)`` by metric: means over their frames, of pinches over touching pairs.
 
         Args:
@@ -101,8 +102,8 @@ class Measures:
 def measure(
     source: SourceDirections,
     result: PosedHand,
-    present: Tensor | None = None,
-    recorded: Tensor | None = None,
+    present: Bool[Tensor, "... 21"] | None = None,
+    recorded: Float[Tensor, "... 21 3"] | None = None,
     queries: list[int] | None = None,
     anchors: list[int] | None = None,
 ) -> Measures:
@@ -141,7 +142,9 @@ def measure(
     )
 
 
-def fingertip_contacts(distance: Tensor, present: Tensor | None = None) -> Tensor:
+def fingertip_contacts(
+    distance: Float[Tensor, "... 20 points"], present: Bool[Tensor, "... 21"] | None = None
+) -> Bool[Tensor, "... 10"]:
     """Which of the ten pairs `TIP_PAIRS` of fingertips touch, ``(..., 10)`` bool.
 
     Args:
@@ -154,7 +157,7 @@ def fingertip_contacts(distance: Tensor, present: Tensor | None = None) -> Tenso
     return touching if present is None else touching & present[..., first] & present[..., second]
 
 
-def fingertip_gaps(joints: Tensor) -> Tensor:
+def fingertip_gaps(joints: Float[Tensor, "*batch 21 3"]) -> Float[Tensor, "*batch 10"]:
     """Distances ``(..., 10)`` of the pairs `TIP_PAIRS` of fingertips of ``joints (..., 21, 3)``, in palm lengths."""
     tips = torch.tensor(TIPS, device=joints.device)
     gaps = (joints[..., tips[_FIRST], :] - joints[..., tips[_SECOND], :]).norm(dim=-1)
@@ -172,7 +175,7 @@ def gap_closed(method: float, copy: float, optimum: float, least: float) -> floa
     return (method - copy) / room if room >= least else None
 
 
-def beyond_limits(tbs: Tensor, present: Tensor) -> Tensor:
+def beyond_limits(tbs: Float[Tensor, "frames 5 3 3 3"], present: Bool[Tensor, "21"]) -> Float[Tensor, "frames 5 3"]:
     """Degrees ``(F, 5, 3)`` from rotations ``(F, 5, 3, 3, 3)`` to the nearest ones within the limits of their joints;
     0 for joints that do not count, ``present (21,)``."""
     limits, parts = JointLimits(), []
@@ -184,7 +187,7 @@ def beyond_limits(tbs: Tensor, present: Tensor) -> Tensor:
     return torch.cat(parts) * presence.turning(present)
 
 
-def jerk(local: Tensor, present: Tensor) -> float:
+def jerk(local: Float[Tensor, "frames 5 3 3 3"], present: Bool[Tensor, "21"]) -> float:
     """Mean size of the third difference over time of local rotations ``(F, 5, 3, 3, 3)``; 0 for fewer than 4 frames.
 
     Of rotations, not of positions: longer fingers do not count as more jerk. Only joints ``present (21,)`` count.

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from model.hands import PosedHand, ShapedHand
@@ -16,15 +17,16 @@ from model.optimizer import CONTACT_WEIGHT, SMOOTHNESS, OptimizerSettings, optim
 from model.semantics import SemanticMatrix
 
 
+@runtime_checkable
 class Motion(Protocol):
     """What a method is given of the hand that moves, in any number of poses ``(...)``."""
 
     @property
-    def local(self) -> Tensor:
+    def local(self) -> Float[Tensor, "... 5 3 3 3"]:
         """``(..., 5, 3, 3, 3)`` local rotations."""
 
     @property
-    def tbs(self) -> Tensor:
+    def tbs(self) -> Float[Tensor, "... 5 3 3 3"]:
         """``(..., 5, 3, 3, 3)`` twist-bend-splay rotations."""
 
     @property
@@ -39,7 +41,7 @@ class Task:
     target: ShapedHand
     """The hand that shall mean the same; its leading dimensions fit those of the motion."""
     source: Motion
-    present: Tensor | None = None
+    present: Bool[Tensor, "... 21"] | None = None
     """``(21,)`` or ``(batch, time or 1, 21)`` bool, joints that both hands have; None: all."""
     frame_rate: float | None = None
     """Of frames ``(F,)`` that follow each other: the result is to be as smooth, and soon there. None: the windows of a
@@ -89,7 +91,7 @@ class Method:
         return getattr(import_module(module), name)
 
 
-def optimised(task: Task, contact_weight: float = 0.0, start: Tensor | None = None) -> PosedHand:
+def optimised(task: Task, contact_weight: float = 0.0, start: Float[Tensor, "... 5 3 3 3"] | None = None) -> PosedHand:
     """The optimiser's poses, from a copy of the source's twist-bend-splay rotations or from others."""
     begin = task.source.tbs if start is None else start
     if task.frame_rate is None:

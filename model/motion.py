@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from model.hands import PosedHand, ShapedHand
@@ -21,7 +22,7 @@ class SourceMotion:
 
     hand: ShapedHand
     """Without leading dimensions."""
-    local: Tensor
+    local: Float[Tensor, "frames 5 3 3 3"]
     """``(F, 5, 3, 3, 3)`` local rotations."""
     frame_rate: float
 
@@ -31,7 +32,7 @@ class SourceMotion:
         return self.hand.with_local_rotations(self.local)
 
     @property
-    def tbs(self) -> Tensor:
+    def tbs(self) -> Float[Tensor, "frames 5 3 3 3"]:
         """``(F, 5, 3, 3, 3)`` twist-bend-splay rotations."""
         return self.posed.tbs
 
@@ -45,7 +46,7 @@ class SourceMotion:
         """Directions of the semantic matrix."""
         return SourceDirections(self.semantic_matrix)
 
-    def at(self, frames: Tensor) -> SourceMotion:
+    def at(self, frames: Int[Tensor, " some"]) -> SourceMotion:
         """Some frames alone."""
         return replace(self, local=self.local[frames])
 
@@ -66,7 +67,7 @@ class MotionRetargeting:
 
     method: str
     target: ShapedHand
-    present: Tensor
+    present: Bool[Tensor, "21"]
     network: StreamingNetwork | None = None
     refine: int = 0
     iterations: int = OptimizerSettings.iterations
@@ -85,7 +86,7 @@ class MotionRetargeting:
         return optimised(task, CONTACT_WEIGHT if self.contacts else 0.0, tbs)
 
 
-def optimum(target: ShapedHand, source: SourceMotion, present: Tensor) -> PosedHand:
+def optimum(target: ShapedHand, source: SourceMotion, present: Bool[Tensor, "21"]) -> PosedHand:
     """The best that the target can do in each frame on its own by the semantic matrix: the optimiser run to the end,
     without contacts and smoothness."""
     mask = None if bool(present.all()) else present

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, cast, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from pytorch3d.transforms import quaternion_to_matrix
 from torch import Tensor, nn
 
-from model.batch import HandModels, Hands, Source, static_features
+from model.batch import HandModels, Hands, ManoHands, Source, static_features
 from model.hands import PosedHand, ShapedHand
 from model.mano import ManoHand
 from model.reconstruction import ReconstructionNet
@@ -25,6 +26,7 @@ REPRESENTATIONS = {"ortho6d": 6, "quaternion": 4}
 STATIC_CHANNELS = {"mixamo": 3 * N_JOINTS + 180, "mano": 180}
 
 
+@runtime_checkable
 class NetworkInput(Protocol):
     """What networks see of a source."""
 
@@ -33,7 +35,7 @@ class NetworkInput(Protocol):
         """How many numbers a frame has."""
         ...
 
-    def __call__(self, source: Source) -> Tensor:
+    def __call__(self, source: Source) -> Float[Tensor, "batch time channels"]:
         """These numbers, ``(batch, time, channels)``."""
         ...
 
@@ -49,7 +51,7 @@ class SemanticInput:
     channels: ClassVar[int] = 3 * N_FINGER_JOINTS * (N_FINGER_JOINTS + N_ANCHORS)
     tbs_input_normalization: bool = True
 
-    def __call__(self, source: Source) -> Tensor:
+    def __call__(self, source: Source) -> Float[Tensor, "batch time 1740"]:
         """``(batch, time, 1740)``: finger coordinates, then palm coordinates."""
         matrix = source.semantic_matrix
         if self.tbs_input_normalization:
@@ -63,7 +65,7 @@ class DistanceInput:
 
     channels: ClassVar[int] = N_FINGER_JOINTS**2
 
-    def __call__(self, source: Source) -> Tensor:
+    def __call__(self, source: Source) -> Float[Tensor, "batch time 400"]:
         """The distance matrix ``(batch, time, 400)``."""
         return source.distances.flatten(2)
 
@@ -130,11 +132,11 @@ class RetargetingNetwork(nn.Module):
         """The proportions of the hands of one group, without their poses."""
         return self.hand_models.shaped_hand(hands)
 
-    def decode(self, output: Tensor) -> Tensor:
+    def decode(self, output: Float[Tensor, "*batch numbers"]) -> Float[Tensor, "*batch 3 3"]:
         """Rotations ``(..., 5, 3, 3, 3)`` from network outputs ``(..., 5, 3, 6 | 4)``."""
         return rotation_from_rows(output) if self.pose_repr == "ortho6d" else quaternion_to_matrix(output)
 
-    def forward(self, target: Hands, *sources: Source) -> list[Tensor]:
+    def forward(self, target: Hands, *sources: Source) -> list[Float[Tensor, "batch time 5 3 numbers"]]:
         """Poses that give the meaning of ``sources`` to the hands of ``target``, as raw network outputs.
 
         All sources go through the target's network at once.
@@ -146,7 +148,8 @@ class RetargetingNetwork(nn.Module):
         net = self.recon_nets[DOMAINS.index(target.domain)]
         inputs = torch.cat([source.network_input(self.network_input) for source in sources])
         if target.domain == "mano":
-            inputs = torch.cat([inputs, target.shape.transpose(1, 2).repeat(len(sources), 1, 1)], dim=1)
+            betas = cast(ManoHands, target).shape.transpose(1, 2)
+            inputs = torch.cat([inputs, betas.repeat(len(sources), 1, 1)], dim=1)
         output = net(inputs.transpose(1, 2), static_features(target).repeat(len(sources), 1))
         return list(output.unflatten(-1, (N_FINGERS, 3, -1)).chunk(len(sources)))
 

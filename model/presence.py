@@ -14,6 +14,7 @@ from itertools import product
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from model.topology import BONES_PER_FINGER, INDEX, JOINTS_PER_FINGER, MIDDLE, N_FINGERS, PINKY, RING, THUMB
@@ -30,36 +31,38 @@ _NEXT_BONE = 0.8
 """Length of a bone that is not known, in lengths of the one before."""
 
 
-def both(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+def both(first: Bool[Tensor, "... 21"] | None, second: Bool[Tensor, "... 21"] | None) -> Bool[Tensor, "... 21"] | None:
     """The joints that two hands share; None if both are complete. Leading dimensions broadcast."""
     if first is None or second is None:
         return second if first is None else first
     return first & second
 
 
-def finger_joints(present: Tensor) -> Tensor:
+def finger_joints(present: Bool[Tensor, "*batch 21"]) -> Bool[Tensor, "*batch 20"]:
     """``(..., 20)`` the finger joints of ``present (..., 21)``."""
     return present[..., 1:]
 
 
-def turning(present: Tensor) -> Tensor:
+def turning(present: Bool[Tensor, "*batch 21"]) -> Bool[Tensor, "*batch 5 3"]:
     """``(..., 5, 3)`` the joints that rotate."""
     return present[..., 1:].unflatten(-1, (N_FINGERS, JOINTS_PER_FINGER))[..., :BONES_PER_FINGER]
 
 
-def anchors(present: Tensor) -> Tensor:
+def anchors(present: Bool[Tensor, "*batch 21"]) -> Bool[Tensor, "*batch 9"]:
     """``(..., 9)`` the palm anchors (:data:`model.topology.PALM_ANCHORS`): one exists if its finger does."""
     roots = present[..., 1::JOINTS_PER_FINGER]
     fingers, thumb = roots[..., :THUMB], roots[..., THUMB:]
     return torch.cat([fingers, fingers, thumb], dim=-1)
 
 
-def pairs(first: Tensor, second: Tensor) -> Tensor:
+def pairs(first: Bool[Tensor, "*batch n"], second: Bool[Tensor, "*batch m"]) -> Bool[Tensor, "*batch n m"]:
     """``(..., n, m)`` which entries of a table count, from its rows ``(..., n)`` and columns ``(..., m)``."""
     return first.unsqueeze(-1) & second.unsqueeze(-2)
 
 
-def item_means(values: Tensor, present: Tensor | None = None) -> Tensor:
+def item_means(
+    values: Shaped[Tensor, "batch ..."], present: Bool[Tensor, "..."] | None = None
+) -> Float[Tensor, " batch"]:
     """Mean ``(batch,)`` over all but the first dimension.
 
     Args:
@@ -76,7 +79,7 @@ def item_means(values: Tensor, present: Tensor | None = None) -> Tensor:
     return total / present.flatten(1).sum(1)
 
 
-def mean(values: Tensor, present: Tensor | None = None) -> Tensor:
+def mean(values: Float[Tensor, "batch ..."], present: Bool[Tensor, "..."] | None = None) -> Float[Tensor, ""]:
     """Mean over everything; with a mask, each item's own mean, averaged over the items in which anything counts."""
     if present is None:
         return values.mean()
@@ -85,7 +88,9 @@ def mean(values: Tensor, present: Tensor | None = None) -> Tensor:
     return torch.where(known, means, 0).sum() / known.sum().clamp_min(1)
 
 
-def unturned(rotations: Tensor, present: Tensor | None) -> Tensor:
+def unturned(
+    rotations: Float[Tensor, "... 5 3 3 3"], present: Bool[Tensor, "... 21"] | None
+) -> Float[Tensor, "... 5 3 3 3"]:
     """Rotations ``(..., 5, 3, 3, 3)`` with the identity at joints that do not exist, ``present (..., 21)``."""
     if present is None:
         return rotations
@@ -93,7 +98,7 @@ def unturned(rotations: Tensor, present: Tensor | None) -> Tensor:
     return torch.where(turning(present)[..., None, None], rotations, eye)
 
 
-def with_stand_ins(offsets: Tensor, present: Tensor) -> Tensor:
+def with_stand_ins(offsets: Float[Tensor, "... 21 3"], present: Bool[Tensor, "... 21"]) -> Float[Tensor, "... 21 3"]:
     """Bone vectors ``(..., 21, 3)`` of whole hands from those of the joints that exist.
 
     A joint that exists has its vector from the nearest joint above it that exists. A missing finger gets its
@@ -108,7 +113,9 @@ def with_stand_ins(offsets: Tensor, present: Tensor) -> Tensor:
     return _with_wrist(completed.gather(-3, index))
 
 
-def without_stand_ins(offsets: Tensor, present: Tensor) -> Tensor:
+def without_stand_ins(
+    offsets: Float[Tensor, "... 21 3"], present: Bool[Tensor, "... 21"]
+) -> Float[Tensor, "... 21 3"]:
     """The inverse of :func:`with_stand_ins`: zero at missing joints, and vectors that lead over them."""
     return _with_wrist(_by_fingers(offsets, present, _LEADING_OVER))
 
@@ -117,19 +124,21 @@ def without_stand_ins(offsets: Tensor, present: Tensor) -> Tensor:
 # mask is ever read on the way (a GPU would be waited for).
 
 
-def _by_fingers(offsets: Tensor, present: Tensor, table: Tensor) -> Tensor:
+def _by_fingers(
+    offsets: Float[Tensor, "... 21 3"], present: Bool[Tensor, "... 21"], table: Float[Tensor, "16 4 4"]
+) -> Float[Tensor, "... 5 4 3"]:
     """Each finger's ``(4, 4)`` table of weights, by its joints that exist, times its vectors: ``(..., 5, 4, 3)``."""
     fingers = present[..., 1:].unflatten(-1, (N_FINGERS, JOINTS_PER_FINGER))
     weights = table.to(offsets, non_blocking=True)[_number(fingers)]
     return weights @ offsets[..., 1:, :].unflatten(-2, (N_FINGERS, JOINTS_PER_FINGER))
 
 
-def _with_wrist(fingers: Tensor) -> Tensor:
+def _with_wrist(fingers: Float[Tensor, "*batch 5 4 3"]) -> Float[Tensor, "*batch 21 3"]:
     joints = fingers.flatten(-3, -2)
     return torch.cat([torch.zeros_like(joints[..., :1, :]), joints], dim=-2)
 
 
-def _number(flags: Tensor) -> Tensor:
+def _number(flags: Bool[Tensor, "*batch n"]) -> Int[Tensor, " *batch"]:
     """The binary number that bools ``(..., n)`` write, the first one counting most."""
     number = flags[..., 0].long()
     for each in range(1, flags.shape[-1]):

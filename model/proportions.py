@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from model.rotations import unit
@@ -34,7 +35,7 @@ class Proportions:
             raise ValueError(f"proportions must be {N_FINGERS} fingers' and three more factors above 0; got {self}")
 
 
-def stretch_offsets(offsets: Tensor, proportions: Proportions) -> Tensor:
+def stretch_offsets(offsets: Float[Tensor, "*batch 21 3"], proportions: Proportions) -> Float[Tensor, "*batch 21 3"]:
     """Bone vectors ``(..., 21, 3)`` of the changed hand from those at rest, any unit."""
     stretched = offsets.clone()
     factors = _finger_factors(offsets, proportions)
@@ -46,8 +47,11 @@ def stretch_offsets(offsets: Tensor, proportions: Proportions) -> Tensor:
 
 
 def stretch_surface(
-    vertices: Tensor, weights: Tensor, joints: Tensor, proportions: Proportions
-) -> tuple[Tensor, Tensor]:
+    vertices: Float[Tensor, "vertices 3"],
+    weights: Float[Tensor, "vertices 21"],
+    joints: Float[Tensor, "21 3"],
+    proportions: Proportions,
+) -> tuple[Float[Tensor, "vertices 3"], Float[Tensor, "21 3"]]:
     """A hand's surface at rest that fits the stretched bones.
 
     Each vertex goes along with its joints, as in skinning, but by linear maps: along a finger's bone the surface gets
@@ -71,11 +75,11 @@ def stretch_surface(
     return (blended[..., :3] @ vertices.unsqueeze(-1)).squeeze(-1) + blended[..., 3], moved
 
 
-def _finger_factors(like: Tensor, proportions: Proportions) -> Tensor:
+def _finger_factors(like: Tensor, proportions: Proportions) -> Float[Tensor, "5"]:
     return proportions.finger_length * like.new_tensor(proportions.fingers)
 
 
-def _palm_map(offsets: Tensor, proportions: Proportions) -> Tensor:
+def _palm_map(offsets: Float[Tensor, "*batch 21 3"], proportions: Proportions) -> Float[Tensor, "*batch 3 3"]:
     """``(..., 3, 3)``: longer along the palm, wider across it, as thick as it was."""
     index, pinky, middle = (offsets[..., ROOTS[finger], :] for finger in (INDEX, PINKY, MIDDLE))
     along = unit(middle)
@@ -84,7 +88,7 @@ def _palm_map(offsets: Tensor, proportions: Proportions) -> Tensor:
     return eye + _along(along, proportions.palm_length) + _along(across, proportions.palm_width)
 
 
-def _joint_maps(offsets: Tensor, proportions: Proportions) -> Tensor:
+def _joint_maps(offsets: Float[Tensor, "*batch 21 3"], proportions: Proportions) -> Float[Tensor, "*batch 21 3 3"]:
     """What happens to the surface around each joint, ``(..., 21, 3, 3)``; at tips the same as at the bone before."""
     bones = unit(offsets[..., 1:, :]).unflatten(-2, (N_FINGERS, JOINTS_PER_FINGER))[..., 1:, :]
     bones = torch.cat([bones, bones[..., -1:, :]], dim=-2)
@@ -94,5 +98,5 @@ def _joint_maps(offsets: Tensor, proportions: Proportions) -> Tensor:
     return torch.cat([_palm_map(offsets, proportions).unsqueeze(-3), fingers.flatten(-4, -3)], dim=-3)
 
 
-def _along(direction: Tensor, factor: float) -> Tensor:
+def _along(direction: Float[Tensor, "*batch 3"], factor: float) -> Float[Tensor, "*batch 3 3"]:
     return (factor - 1) * direction[..., :, None] * direction[..., None, :]

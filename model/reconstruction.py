@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -40,7 +41,7 @@ class StaticBlock(nn.Module):
             layers += [conv, norm, nn.LeakyReLU(SLOPE), nn.Identity()]
         self.net = nn.Sequential(*layers)
 
-    def forward(self, static: Tensor) -> Tensor:
+    def forward(self, static: Float[Tensor, "batch in_channels"]) -> Float[Tensor, "batch channels"]:
         """Code ``(B, channels)`` of static features ``(B, in_channels)``."""
         return self.net(static.unsqueeze(-1)).squeeze(-1)
 
@@ -66,19 +67,25 @@ class ResidualBlock(nn.Module):
         )
         self.resample = nn.Conv1d(moving + static, channels, 1) if moving + static != channels else None
 
-    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+    def forward(
+        self, x: Float[Tensor, "batch moving time"], code: Float[Tensor, "batch static"]
+    ) -> Float[Tensor, "batch channels time"]:
         """``x (B, moving, T)`` and ``code (B, static)`` to ``(B, channels, T)``."""
         first, shortcut = self._folded(x, code) if self.fold else self._plain(x, code)
         for layer in self.net[1:]:
             first = layer(first)
         return first + shortcut
 
-    def _plain(self, x: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+    def _plain(
+        self, x: Float[Tensor, "batch moving time"], code: Float[Tensor, "batch static"]
+    ) -> tuple[Float[Tensor, "batch channels time"], Float[Tensor, "batch channels time"]]:
         """``conv1`` and the shortcut of x and the code repeated over time."""
         both = torch.cat([x, code.unsqueeze(-1).expand(-1, -1, x.shape[-1])], dim=1)
         return self.conv1(both), both if self.resample is None else self.resample(both)
 
-    def _folded(self, x: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+    def _folded(
+        self, x: Float[Tensor, "batch moving time"], code: Float[Tensor, "batch static"]
+    ) -> tuple[Float[Tensor, "batch channels time"], Float[Tensor, "batch channels time"]]:
         """The same without repeating the code.
 
         It is the same in every frame, so its share of a convolution is one product per kernel tap; only at the ends of
@@ -144,11 +151,15 @@ class ReconstructionNet(nn.Module):
             StaticBlock(static_channels, static_hidden_channel, n_static_layers, norm_type) for _ in range(n_layers)
         )
 
-    def forward(self, x: Tensor, static: Tensor) -> Tensor:
+    def forward(
+        self, x: Float[Tensor, "batch time in_channels"], static: Float[Tensor, "batch static_channels"]
+    ) -> Float[Tensor, "batch time out_channels"]:
         """``x (B, T, in_channels)`` and ``static (B, static_channels)`` to ``(B, T, out_channels)``."""
         return self.with_codes(x, [block(static) for block in self.static_blocks])
 
-    def with_codes(self, x: Tensor, codes: Sequence[Tensor]) -> Tensor:
+    def with_codes(
+        self, x: Float[Tensor, "batch time in_channels"], codes: Sequence[Float[Tensor, "batch code"]]
+    ) -> Float[Tensor, "batch time out_channels"]:
         """The same for static features that are coded already: ``codes`` are the results of `static_blocks`."""
         x = x.transpose(1, 2)
         for block, code in zip(self.res_blocks, codes, strict=True):
@@ -168,10 +179,10 @@ class OneWindow:
         time: frames of the window.
     """
 
-    def __init__(self, net: ReconstructionNet, codes: Sequence[Tensor], time: int) -> None:
+    def __init__(self, net: ReconstructionNet, codes: Sequence[Float[Tensor, "1 code"]], time: int) -> None:
         self._layers = [_LaidOut(block, code, time) for block, code in zip(net.res_blocks, codes, strict=True)]
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Float[Tensor, "time in_channels"]) -> Float[Tensor, "time out_channels"]:
         """``x (T, in_channels)`` to ``(T, out_channels)``."""
         for layer in self._layers:
             x = layer(x)
@@ -181,7 +192,7 @@ class OneWindow:
 class _LaidOut:
     """One block of :class:`OneWindow`."""
 
-    def __init__(self, block: ResidualBlock, code: Tensor, time: int) -> None:
+    def __init__(self, block: ResidualBlock, code: Float[Tensor, "1 static"], time: int) -> None:
         moving, kernel = block.moving, block.kernel_size
         self.padding, self.kernel = kernel // 2, kernel
         first, second = block.conv1.weight, block.conv2
@@ -198,17 +209,17 @@ class _LaidOut:
             bias = still[0].T @ weight[:, moving:].T + block.resample.bias
         self.shortcut_constant = bias.contiguous()
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Float[Tensor, "time moving"]) -> Float[Tensor, "time channels"]:
         y = F.leaky_relu(F.linear(self._neighbours(x), self.first) + self.constant, SLOPE)
         y = F.leaky_relu(F.linear(self._neighbours(y), self.second, self.second_bias), SLOPE)
         return F.leaky_relu(y + F.linear(x, self.shortcut) + self.shortcut_constant, SLOPE)
 
-    def _neighbours(self, x: Tensor) -> Tensor:
+    def _neighbours(self, x: Float[Tensor, "time channels"]) -> Float[Tensor, "time wide"]:
         """Each frame with those around it, ``(T, kernel * channels)``; zero beyond the ends."""
         padded = F.pad(x, (0, 0, self.padding, self.padding))
         return torch.cat([padded[tap : tap + len(x)] for tap in range(self.kernel)], dim=-1)
 
 
-def _rows(weight: Tensor) -> Tensor:
+def _rows(weight: Float[Tensor, "out channels kernel"]) -> Float[Tensor, "out kernel*channels"]:
     """``(out, in, kernel)`` as ``(out, kernel * in)``."""
     return weight.permute(0, 2, 1).flatten(1).contiguous()

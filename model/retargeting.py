@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float, Shaped
 from jsonargparse import Namespace
 from pytorch3d.transforms import matrix_to_quaternion, standardize_quaternion
 from pytorch_lightning import LightningModule
@@ -85,7 +86,7 @@ class Retargeting(RetargetingNetwork, LightningModule):
     # -- what a method is ------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def semantic_terms(self, source: Source, posed: PosedHand) -> dict[str, Tensor]:
+    def semantic_terms(self, source: Source, posed: PosedHand) -> dict[str, Float[Tensor, ""]]:
         """Scalar losses by logged name that compare a result with its source."""
 
     @abstractmethod
@@ -97,7 +98,9 @@ class Retargeting(RetargetingNetwork, LightningModule):
 
     # -- losses ----------------------------------------------------------------------------------------------------
 
-    def losses(self, target: Hands, own: Source, other: Source | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def losses(
+        self, target: Hands, own: Source, other: Source | None
+    ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """Total loss of the network of ``target``'s domain, and its terms by name (``semi_…`` for ``other``)."""
         sources = [own] if other is None else [own, other]
         outputs = torch.stack(self(target, *sources))
@@ -117,14 +120,14 @@ class Retargeting(RetargetingNetwork, LightningModule):
             terms.update({("semi_" if semi else "") + name: value for name, value in {**semantic, **limits}.items()})
         return total, terms
 
-    def reconstruction_loss(self, output: Tensor, own: Source) -> Tensor:
+    def reconstruction_loss(self, output: Float[Tensor, "batch time 5 3 numbers"], own: Source) -> Float[Tensor, ""]:
         """Mean squared error of raw outputs against the source's own twist-bend-splay rotations."""
         present = None if own.hands.present is None else presence.turning(own.hands.present).unsqueeze(-1)
         if self.pose_repr == "ortho6d":
             return presence.mean((output - own.tbs[..., :2, :].flatten(-2)).square(), present)
         return presence.mean((output - standardize_quaternion(own.hands.tbs)).square(), present)
 
-    def _step(self, batch, semi: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def _step(self, batch, semi: bool) -> tuple[dict[str, Float[Tensor, ""]], dict[str, Float[Tensor, ""]]]:
         """Totals by domain, and all terms by logged name."""
         sources = {hands.domain: Source(hands) for hands in (batch.first, batch.second)}
         totals, logged = {}, {}
@@ -134,7 +137,7 @@ class Retargeting(RetargetingNetwork, LightningModule):
             logged.update({f"{domain}_{name}": value for name, value in terms.items()})
         return totals, logged
 
-    def training_step(self, batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch, batch_idx: int) -> Float[Tensor, ""]:
         """Both networks' losses in one step; they share no parameter, so each gets the gradient of its own."""
         totals, terms = self._step(batch, self.semi_supervised)
         size = len(batch.first.tbs) if batch.share else 0
@@ -147,7 +150,7 @@ class Retargeting(RetargetingNetwork, LightningModule):
         _, terms = self._step(batch, semi=True)
         self._log_means(_named("val", terms, "err"), len(batch.first.tbs))
 
-    def _log_means(self, values: Mapping[str, Tensor], size: int) -> None:
+    def _log_means(self, values: Mapping[str, Shaped[Tensor, ""]], size: int) -> None:
         """Log means over ``size`` windows, to become those over all windows of all processes at the epoch's end."""
         # A float: whole numbers Lightning would round where the processes' shares differ.
         self.log_dict(values, on_step=False, on_epoch=True, sync_dist=True, batch_size=float(size))
@@ -213,14 +216,14 @@ class Retargeting(RetargetingNetwork, LightningModule):
             if method == self.method:
                 self._log_published(direction, metrics)
 
-    def _log_published(self, direction: str, metrics: Mapping[str, Tensor]) -> None:
+    def _log_published(self, direction: str, metrics: Mapping[str, Shaped[Tensor, " batch"]]) -> None:
         names = {"mixamo_MSE": "test/mixamo_MSE"} if direction == "intra" else {
             name: f"test/{direction}_{name}" for name in ("S_finger", "S_palm")
         }  # fmt: skip
         values = {logged: metrics[name].mean() for name, logged in names.items()}
         self._log_means(values, len(metrics["S_finger"]))
 
-    def _record(self, method: str, direction: str, metrics: Mapping[str, Tensor]) -> None:
+    def _record(self, method: str, direction: str, metrics: Mapping[str, Shaped[Tensor, " batch"]]) -> None:
         held = self.test_records.setdefault(method, {}).setdefault(direction, {})
         for name, value in metrics.items():
             value = value.detach().cpu()
@@ -243,5 +246,5 @@ class Retargeting(RetargetingNetwork, LightningModule):
         return predicted
 
 
-def _named(stage: str, values: Mapping[str, Tensor], ending: str) -> dict[str, Tensor]:
+def _named(stage: str, values: Mapping[str, Float[Tensor, ""]], ending: str) -> dict[str, Float[Tensor, ""]]:
     return {f"{stage}/{name}_{ending}": value.detach() for name, value in values.items()}

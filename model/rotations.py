@@ -6,23 +6,26 @@ Vectors are ``(..., 3)``, rotations ``(..., 3, 3)`` acting on columns, angles ra
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from pytorch3d.transforms import matrix_to_quaternion, quaternion_to_matrix, standardize_quaternion
 from torch import Tensor
 
 _TINY = 1e-24
 
 
-def unit(vector: Tensor) -> Tensor:
+def unit(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
     """``vector (..., 3)`` scaled to length 1; zero stays zero, and has a finite gradient."""
     return vector / vector.square().sum(-1, keepdim=True).clamp_min(_TINY).sqrt()
 
 
-def unit_or_zero(vectors: Tensor, eps: float = 1e-12) -> Tensor:
+def unit_or_zero(vectors: Float[Tensor, "*batch 3"], eps: float = 1e-12) -> Float[Tensor, "*batch 3"]:
     """``vectors (..., 3)`` scaled to length 1 as the published networks are shown them; zero stays zero."""
     return vectors / vectors.norm(dim=-1, keepdim=True).clamp_min(eps)
 
 
-def align(source: Tensor, target: Tensor, half_turn_axis: Tensor) -> Tensor:
+def align(
+    source: Float[Tensor, "... 3"], target: Float[Tensor, "... 3"], half_turn_axis: Float[Tensor, "... 3"]
+) -> Float[Tensor, "... 3 3"]:
     """The smallest rotation that turns unit vectors ``source`` onto ``target``, ``(..., 3)`` to ``(..., 3, 3)``.
 
     Parallel vectors give exactly the identity. The angle is taken over its whole range, so bones more than 90° off
@@ -40,7 +43,7 @@ def align(source: Tensor, target: Tensor, half_turn_axis: Tensor) -> Tensor:
     return torch.where(opposite, half_turn, turn)
 
 
-def rotation_from_rows(rows: Tensor) -> Tensor:
+def rotation_from_rows(rows: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:
     """Rotations ``(..., 3, 3)`` from two rows ``(..., 6)``, not yet orthonormal (Gram–Schmidt, mathematics §6).
 
     What ``pytorch3d.transforms.rotation_6d_to_matrix`` computes, without its norms over three numbers, which take ten
@@ -51,7 +54,7 @@ def rotation_from_rows(rows: Tensor) -> Tensor:
     return torch.stack([first, second, torch.linalg.cross(first, second, dim=-1)], dim=-2)
 
 
-def orthonormal(matrices: Tensor) -> Tensor:
+def orthonormal(matrices: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]:
     """Rotations ``(..., 3, 3)`` nearest to averages of rotations.
 
     A step of Newton's iteration for the polar factor comes first: Gram–Schmidt alone favours the first rows.
@@ -60,7 +63,7 @@ def orthonormal(matrices: Tensor) -> Tensor:
     return rotation_from_rows(matrices[..., :2, :].flatten(-2))
 
 
-def rotation_vector(rotation: Tensor) -> Tensor:
+def rotation_vector(rotation: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n 3"]:
     """Axis times sine of the angle up to 90°, and on to the full angle beyond; ``(n, 3, 3)`` to ``(n, 3)``."""
     skew = rotation - rotation.mT
     vector = torch.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], dim=-1) / 2
@@ -69,7 +72,7 @@ def rotation_vector(rotation: Tensor) -> Tensor:
     return vector * torch.where(sine > 1e-6, torch.atan2(sine, cosine) / sine.clamp_min(1e-6), 1.0)
 
 
-def axis_angle(rotation: Tensor) -> tuple[Tensor, Tensor]:
+def axis_angle(rotation: Float[Tensor, "*batch 3 3"]) -> tuple[Float[Tensor, "*batch 3"], Float[Tensor, " *batch"]]:
     """Unit axis ``(..., 3)`` and angle in [0, π]; both zero, with zero gradient, at an exact identity."""
     quaternion = standardize_quaternion(matrix_to_quaternion(rotation))
     real, imaginary = quaternion[..., 0], quaternion[..., 1:]
@@ -82,7 +85,9 @@ def axis_angle(rotation: Tensor) -> tuple[Tensor, Tensor]:
     return axis, angle
 
 
-def safe_atan2(y: Tensor, x: Tensor, eps: float = 1e-4) -> tuple[Tensor, Tensor]:
+def safe_atan2(
+    y: Float[Tensor, " *batch"], x: Float[Tensor, " *batch"], eps: float = 1e-4
+) -> tuple[Float[Tensor, " *batch"], Float[Tensor, " *batch"]]:
     """``atan2(y, x)`` and the radius, both with zero gradient where the radius is under ``eps``."""
     safe = x.square() + y.square() > eps**2
     y_in, x_in = torch.where(safe, y, y.detach()), torch.where(safe, x, x.detach())
@@ -91,7 +96,9 @@ def safe_atan2(y: Tensor, x: Tensor, eps: float = 1e-4) -> tuple[Tensor, Tensor]
     return torch.atan2(y_in, x_in), (x_in.square() + y_in.square()).sqrt()
 
 
-def slerp(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+def slerp(
+    first: Float[Tensor, "*batch 3 3"], second: Float[Tensor, "*batch 3 3"], share: Float[Tensor, "*#batch 1"]
+) -> Float[Tensor, "*batch 3 3"]:
     """Rotations ``(..., 3, 3)`` at ``share (..., 1)`` of the way from ``first`` to ``second``, the shorter way."""
     a, b = matrix_to_quaternion(first), matrix_to_quaternion(second)
     cos = (a * b).sum(-1, keepdim=True)
@@ -104,7 +111,7 @@ def slerp(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
     return quaternion_to_matrix(torch.nn.functional.normalize(weights[0] * a + weights[1] * b, dim=-1))
 
 
-def _skew(vector: Tensor) -> Tensor:
+def _skew(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
     x, y, z = vector.unbind(-1)
     zero = torch.zeros_like(x)
     return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from model import presence
@@ -20,9 +21,9 @@ from model.topology import JOINTS_PER_FINGER, N_ANCHORS, N_FINGER_JOINTS, ROOTS,
 class SemanticMatrix(NamedTuple):
     """What a pose means: where finger joints and palm anchors lie, seen from every finger joint (mathematics §4)."""
 
-    finger: Tensor
+    finger: Float[Tensor, "... 20 20 3"]
     """``(..., 20, 20, 3)`` finger joints, in palm lengths; the diagonal is zero."""
-    palm: Tensor
+    palm: Float[Tensor, "... 20 9 3"]
     """``(..., 20, 9, 3)`` palm anchors."""
 
     def map(self, change: Callable[[Tensor], Tensor]) -> SemanticMatrix:
@@ -37,7 +38,7 @@ class SemanticMatrix(NamedTuple):
         """With one leading dimension."""
         return self.map(lambda part: part.flatten(0, -4) if part.ndim > 3 else part.unsqueeze(0))
 
-    def masked(self, present: Tensor | None) -> SemanticMatrix:
+    def masked(self, present: Bool[Tensor, "... 21"] | None) -> SemanticMatrix:
         """Zero at the joints that are missing, ``present (..., 21)``; whatever stood there, NaN too."""
         if present is None:
             return self
@@ -46,7 +47,7 @@ class SemanticMatrix(NamedTuple):
         return SemanticMatrix(*(part.where(mask[..., None], 0) for part, mask in zip(self, seen, strict=True)))
 
 
-def palm_anchors(joints: Tensor) -> Tensor:
+def palm_anchors(joints: Float[Tensor, "*batch 21 3"]) -> Float[Tensor, "*batch 9 3"]:
     """The nine palm anchors ``(..., 9, 3)`` between the wrist and the finger roots of ``joints (..., 21, 3)``."""
     wrist, roots = joints[..., WRIST : WRIST + 1, :], joints[..., 1::JOINTS_PER_FINGER, :]
     fingers, thumb = roots[..., :THUMB, :], roots[..., THUMB:, :]
@@ -57,12 +58,14 @@ def palm_anchors(joints: Tensor) -> Tensor:
     return torch.cat(anchors, dim=-2)
 
 
-def palm_length(joints: Tensor) -> Tensor:
+def palm_length(joints: Float[Tensor, "*batch 21 3"]) -> Float[Tensor, " *batch"]:
     """Distance ``(...,)`` from the wrist to the root of the middle finger, the scale of a hand."""
     return (joints[..., ROOTS[0], :] - joints[..., WRIST, :]).norm(dim=-1)
 
 
-def semantic_matrix(joints: Tensor, frames: Tensor, normalise: bool = True) -> SemanticMatrix:
+def semantic_matrix(
+    joints: Float[Tensor, "... 21 3"], frames: Float[Tensor, "... 20 3 3"], normalise: bool = True
+) -> SemanticMatrix:
     """The semantic matrix of posed hands.
 
     Args:
@@ -97,7 +100,9 @@ class SourceDirections:
         self.unit = coords / distance.clamp_min(_TINY)
         """``(3, 20, 29, frames)`` unit directions, zero where two points coincide."""
 
-    def cosines(self, joints: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+    def cosines(
+        self, joints: Float[Tensor, "... 21 3"], frames: Float[Tensor, "... 20 3 3"]
+    ) -> tuple[Float[Tensor, "... 20 20"], Float[Tensor, "... 20 9"]]:
         """Cosines between the source's directions and those of a result.
 
         Args:
@@ -113,20 +118,20 @@ class SourceDirections:
         return tuple(frames_first(part, self._batch) for part in cosines)
 
 
-def pairwise_distances(joints: Tensor) -> Tensor:
-    """Distances ``(..., 20, 20)`` between finger joints ``(..., 20, 3)``, with zero gradient where they are zero."""
+def pairwise_distances(joints: Float[Tensor, "*batch n 3"]) -> Float[Tensor, "*batch n n"]:
+    """Distances ``(..., n, n)`` between points ``(..., n, 3)``, with zero gradient where they are zero."""
     return frames_first(_PairwiseDistances.apply(frames_last(joints, 2)), joints.shape[:-2])
 
 
 _TINY = 1e-12
 
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
+def _dot(a: Float[Tensor, "3 ..."], b: Float[Tensor, "3 ..."] | list[Tensor]) -> Float[Tensor, "..."]:
     """Products of three-vectors along the first dimension."""
     return (a[0] * b[0]).addcmul_(a[1], b[1]).addcmul_(a[2], b[2])
 
 
-def _length(vectors: Tensor) -> Tensor:
+def _length(vectors: Float[Tensor, " 3 *any"]) -> Float[Tensor, " *any"]:
     return _dot(vectors, vectors).sqrt_()
 
 
@@ -138,7 +143,9 @@ class _SeenFromJoints(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, seen: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx, seen: Float[Tensor, "29 3 frames"], frames: Float[Tensor, "20 3 3 frames"]
+    ) -> tuple[Float[Tensor, "20 20 3 frames"], Float[Tensor, "20 9 3 frames"]]:
         n_frames = seen.shape[-1]
         differences = seen.new_empty(3, N_FINGER_JOINTS, len(seen), n_frames)
         for d in range(3):
@@ -153,7 +160,7 @@ class _SeenFromJoints(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_finger: Tensor, grad_palm: Tensor):
+    def backward(ctx, grad_finger: Float[Tensor, "20 20 3 frames"], grad_palm: Float[Tensor, "20 9 3 frames"]):
         seen, frames = ctx.saved_tensors
         # One plane for each coordinate; transposed as a whole first, which is much faster than in parts.
         grad_finger, grad_palm = grad_finger.contiguous(), grad_palm.contiguous()
@@ -168,7 +175,7 @@ class _SeenFromJoints(torch.autograd.Function):
         return grad_seen, grad_frames
 
 
-def _gathered_pull(pull: Tensor) -> Tensor:
+def _gathered_pull(pull: Float[Tensor, "20 29 frames"]) -> Float[Tensor, "29 frames"]:
     """The gradient of points, ``(29, F)``, put together from that of their differences, ``(20, 29, F)``."""
     gathered = pull.sum(0)
     gathered[:N_FINGER_JOINTS] -= pull.sum(1)
@@ -184,7 +191,12 @@ class _DirectionCosines(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, seen: Tensor, frames: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx,
+        seen: Float[Tensor, "29 3 frames"],
+        frames: Float[Tensor, "20 3 3 frames"],
+        unit: Float[Tensor, "3 20 29 frames"],
+    ) -> tuple[Float[Tensor, "20 20 frames"], Float[Tensor, "20 9 frames"]]:
         squared, cosines = torch.zeros_like(unit[0]), torch.zeros_like(unit[0])
         difference = torch.empty_like(squared)
         for c, row in enumerate(_rows(frames)):
@@ -198,7 +210,7 @@ class _DirectionCosines(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_finger: Tensor, grad_palm: Tensor):
+    def backward(ctx, grad_finger: Float[Tensor, "20 20 frames"], grad_palm: Float[Tensor, "20 9 frames"]):
         seen, frames, unit, inverse, cosines = ctx.saved_tensors
         grad = torch.cat([grad_finger, grad_palm], dim=1)
         scaled = grad * inverse
@@ -215,13 +227,15 @@ class _DirectionCosines(torch.autograd.Function):
         return grad_seen, grad_frames, None
 
 
-def _difference(seen: Tensor, coordinate: int, out: Tensor) -> Tensor:
+def _difference(
+    seen: Float[Tensor, "29 3 frames"], coordinate: int, out: Float[Tensor, "20 29 frames"]
+) -> Float[Tensor, "20 29 frames"]:
     """One coordinate of ``p_j − p_i``, ``(20, 29, F)``, of points ``seen (29, 3, F)``."""
     points = seen[:, coordinate]
     return torch.sub(points.unsqueeze(0), points[:N_FINGER_JOINTS].unsqueeze(1), out=out)
 
 
-def _rows(frames: Tensor) -> Tensor:
+def _rows(frames: Float[Tensor, "20 3 3 frames"]) -> Float[Tensor, "3 3 20 1 frames"]:
     """Rows ``(3, 3, 20, 1, F)`` of ``frames (20, 3, 3, F)``."""
     return frames.movedim(0, 2).unsqueeze(3)
 
@@ -230,7 +244,7 @@ class _PairwiseDistances(torch.autograd.Function):
     """Distances ``(n, n, F)`` between points ``(n, 3, F)``; the gradient is zero where a distance is."""
 
     @staticmethod
-    def forward(ctx, points: Tensor) -> Tensor:
+    def forward(ctx, points: Float[Tensor, "n 3 frames"]) -> Float[Tensor, "n n frames"]:
         points = points.movedim(1, 0)
         difference = points.unsqueeze(2) - points.unsqueeze(1)  # p_i − p_j, (3, n, n, F)
         distance = _length(difference)
@@ -239,7 +253,7 @@ class _PairwiseDistances(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor):
+    def backward(ctx, grad: Float[Tensor, "n n frames"]):
         difference, distance = ctx.saved_tensors
         pull = difference * (grad.contiguous() / distance.clamp_min(_TINY))
         return (pull.sum(2) - pull.sum(1)).movedim(0, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -12,8 +13,12 @@ if TYPE_CHECKING:
 
 
 def linear_blend_skinning(
-    vertices: Tensor, weights: Tensor, rest_joints: Tensor, rotations: Tensor, joints: Tensor
-) -> Tensor:
+    vertices: Float[Tensor, "... vertices 3"],
+    weights: Float[Tensor, "... vertices joints"],
+    rest_joints: Float[Tensor, "... joints 3"],
+    rotations: Float[Tensor, "... joints 3 3"],
+    joints: Float[Tensor, "... joints 3"],
+) -> Float[Tensor, "... vertices 3"]:
     """Vertices carried along by their joints: ``Σ_j w_vj (G_j (v − rest_j) + p_j)``.
 
     Args:
@@ -33,7 +38,12 @@ def linear_blend_skinning(
     return (blended[..., :3] @ vertices.unsqueeze(-1)).squeeze(-1) + blended[..., 3]
 
 
-def skin_hand(posed: PosedHand, vertices: Tensor, weights: Tensor, rest_joints: Tensor) -> Tensor:
+def skin_hand(
+    posed: PosedHand,
+    vertices: Float[Tensor, "vertices 3"],
+    weights: Float[Tensor, "vertices 21"],
+    rest_joints: Float[Tensor, "21 3"],
+) -> Float[Tensor, "... vertices 3"]:
     """The surface ``(..., V, 3)`` of a character's hand in a pose, wrist at the origin.
 
     Args:

@@ -12,11 +12,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, pi
+from types import SimpleNamespace
+from typing import cast
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from model.batch import Source, static_features
+from model.batch import Hands, Source, static_features
 from model.hands import PosedHand, ShapedHand
 from model.mirror import mirror_axes, mirror_matrix, mirror_points, mirror_tbs
 from model.network import RetargetingNetwork
@@ -87,7 +90,7 @@ class TimeGrid:
         """Every frame is a grid time, and every grid time a frame."""
         return abs(self.frame_rate - self.rate) < 1e-6 * self.rate
 
-    def frames_at(self) -> tuple[Tensor, Tensor, Tensor]:
+    def frames_at(self) -> tuple[Int[Tensor, " count"], Int[Tensor, " count"], Float[Tensor, " count"]]:
         """For each grid time the frames before and after it, ``(count,)`` numbers, and the share of the later one."""
         place = torch.arange(self.count, dtype=torch.float64) * (self.frame_rate / self.rate)
         place = place.clamp(max=self.frames - 1)
@@ -95,7 +98,7 @@ class TimeGrid:
         share = (place - before).clamp(min=0)
         return before, (before + 1).clamp(max=self.frames - 1), torch.where(share < 1e-6, 0.0, share)
 
-    def sample(self, rotations: Tensor) -> Tensor:
+    def sample(self, rotations: Float[Tensor, "frames *any 3 3"]) -> Float[Tensor, "count *any 3 3"]:
         """Rotations ``(frames, ..., 3, 3)`` at the grid times, ``(count, ..., 3, 3)``."""
         before, after, share = self.frames_at()
         earlier = rotations[before]
@@ -104,7 +107,7 @@ class TimeGrid:
         share = share.to(rotations).view(-1, *[1] * (rotations.ndim - 1))
         return orthonormal(torch.lerp(earlier, rotations[after], share))
 
-    def spread(self, values: Tensor) -> Tensor:
+    def spread(self, values: Float[Tensor, " count *any"]) -> Float[Tensor, " frames *any"]:
         """Values ``(count, ...)`` at the grid times, filtered, at the times of the frames, ``(frames, ...)``."""
         if self.frames == 1:
             return values
@@ -127,13 +130,13 @@ class TimeGrid:
 class Windows:
     """Windows over a time grid, and where each grid time lies in them."""
 
-    times: Tensor
+    times: Int[Tensor, "windows 8"]
     """``(n, 8)`` grid times of the windows; beyond the ends the first and the last one are held."""
-    first: Tensor
+    first: Int[Tensor, "count 2"]
     """``(count, 2)`` window and place of each grid time in the window that it lies in the second half of."""
-    second: Tensor
+    second: Int[Tensor, "count 2"]
     """``(count, 2)`` the same in the window that it lies in the first half of."""
-    weight: Tensor
+    weight: Float[Tensor, " count"]
     """``(count,)`` share of `first` in the blend."""
 
     @staticmethod
@@ -160,23 +163,20 @@ class Windows:
             angle.sin().square(),
         )
 
-    def blend(self, rotations: Tensor) -> Tensor:
+    def blend(self, rotations: Float[Tensor, "windows 8 *any 3 3"]) -> Float[Tensor, "count *any 3 3"]:
         """Predictions ``(n, 8, ..., 3, 3)`` of the windows blended into one a grid time, ``(count, ..., 3, 3)``."""
         first, second = (rotations[place[:, 0], place[:, 1]] for place in (self.first, self.second))
         weight = self.weight.to(rotations).view(-1, *[1] * (first.ndim - 1))
         return orthonormal(torch.lerp(second, first, weight))
 
 
-@dataclass(frozen=True)
-class _Window:
-    """What the networks are shown, as :class:`model.batch.Hands` names it: a source, or a target at rest."""
+def _window(domain: str, **parts: Tensor | SemanticMatrix | None) -> Hands:
+    """What the networks are shown, and nothing else of :class:`model.batch.Hands`: a source, or a target at rest.
 
-    domain: str
-    axes_t: Tensor | None = None
-    offsets: Tensor | None = None
-    shape: Tensor | None = None
-    semantic_matrix: SemanticMatrix | None = None
-    present: None = None  # complete: what a hand lacks is filled in, because networks learn from complete hands
+    All joints are present: what a hand lacks is filled in, because networks learn from complete hands.
+    """
+    nothing = dict.fromkeys(("side", "axes_t", "local_rotations", "tbs", "semantic_matrix", "present"))
+    return cast(Hands, SimpleNamespace(domain=domain, **{**nothing, **parts}))
 
 
 class StreamingNetwork:
@@ -192,21 +192,21 @@ class StreamingNetwork:
     """
 
     def __init__(
-        self, network: RetargetingNetwork, target: ShapedHand, shape: Tensor | None = None, phases: int = PHASES
+        self,
+        network: RetargetingNetwork,
+        target: ShapedHand,
+        shape: Float[Tensor, "10"] | None = None,
+        phases: int = PHASES,
     ) -> None:
         self.network, self.target, self.phases = network.eval(), target, phases
         self.mirrored = target.side != network.side
         offsets, axes = target.offsets, target.axes
         if self.mirrored:
             offsets, axes = mirror_points(offsets), mirror_axes(axes)
-        rest = _Window(
-            "mixamo" if shape is None else "mano",
-            axes_t=axes.transpose(-1, -2)[None, None],
-            offsets=offsets[None, None],
-            shape=None if shape is None else shape[None, None],
-        )
-        self._shape = rest.shape
-        self._net = network.recon_nets[DOMAINS.index(rest.domain)]
+        domain = "mixamo" if shape is None else "mano"
+        rest = _window(domain, axes_t=axes.transpose(-1, -2)[None, None], offsets=offsets[None, None])
+        self._shape = None if shape is None else shape[None, None]
+        self._net = network.recon_nets[DOMAINS.index(domain)]
         with torch.inference_mode():
             # What the network knows of the hand stays the same for all its motions.
             self._codes = [block(static_features(rest)) for block in self._net.static_blocks]
@@ -214,7 +214,9 @@ class StreamingNetwork:
             self._one = OneWindow(self._net, self._codes, WINDOW) if plain else None
 
     @torch.inference_mode()
-    def tbs(self, source: ShapedHand, local: Tensor, frame_rate: float) -> Tensor:
+    def tbs(
+        self, source: ShapedHand, local: Float[Tensor, "frames 5 3 3 3"], frame_rate: float
+    ) -> Float[Tensor, "frames 5 3 3 3"]:
         """Poses of the target that mean what the source does.
 
         Args:
@@ -234,7 +236,7 @@ class StreamingNetwork:
         own = looked_at.tbs if grid.on_frames else source.with_local_rotations(local).tbs
         return own @ rotation_from_rows(rows)
 
-    def _predicted(self, posed: PosedHand, grid: TimeGrid) -> Tensor:
+    def _predicted(self, posed: PosedHand, grid: TimeGrid) -> Float[Tensor, "count 5 3 3 3"]:
         """The network's own rotations ``(count, 5, 3, 3, 3)`` at the grid times."""
         matrix = posed.semantic_matrix()
         if self.mirrored:
@@ -247,9 +249,9 @@ class StreamingNetwork:
             tbs = windows.blend(torch.cat(parts))
         return mirror_tbs(tbs) if self.mirrored else tbs
 
-    def _network(self, matrix: SemanticMatrix) -> Tensor:
+    def _network(self, matrix: SemanticMatrix) -> Float[Tensor, "windows 8 5 3 3 3"]:
         """Rotations ``(n, 8, 5, 3, 3, 3)`` for windows ``(n, 8, …)`` of the semantic matrix."""
-        source = Source(_Window("source", semantic_matrix=matrix))
+        source = Source(_window("source", semantic_matrix=matrix))
         inputs = self.network.network_input(source)
         if self._shape is not None:
             inputs = torch.cat([inputs, self._shape.expand(*inputs.shape[:2], -1)], dim=-1)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, N_FINGER_JOINTS, N_FINGERS
@@ -41,21 +42,27 @@ class Pairs:
     direction between two points loses its meaning: ``e = v / √(|v|² + softening²)``.
     """
 
-    unit: Tensor
-    weight: Tensor
-    coords: Tensor | None
-    contact: Tensor | None
+    unit: Float[Tensor, "3 20 29 frames"]
+    weight: Float[Tensor, "20 29 #frames"]
+    coords: Float[Tensor, "3 5 5 frames"] | None
+    contact: Float[Tensor, "5 5 frames"] | None
     softening: float
 
 
-def objective(seen: Tensor, frames: Tensor, pairs: Pairs) -> Tensor:
+def objective(
+    seen: Float[Tensor, "29 3 frames"], frames: Float[Tensor, "20 3 3 frames"], pairs: Pairs
+) -> Float[Tensor, " frames"]:
     """Value ``(F,)``; see :func:`linearised`."""
     return _PairTerms(seen, frames, pairs).value()
 
 
 def linearised(
-    seen: Tensor, frames: Tensor, axes: Tensor, per_joint: tuple[int, ...], pairs: Pairs
-) -> tuple[Tensor, Tensor, Tensor]:
+    seen: Float[Tensor, "29 3 frames"],
+    frames: Float[Tensor, "20 3 3 frames"],
+    axes: Float[Tensor, "angles 3 frames"],
+    per_joint: tuple[int, ...],
+    pairs: Pairs,
+) -> tuple[Float[Tensor, " frames"], Float[Tensor, "angles frames"], Float[Tensor, "angles angles frames"]]:
     """Value ``(F,)``, gradient ``(U, F)`` and Gauss–Newton matrix ``(U, U, F)`` by U joint angles.
 
     Args:
@@ -79,7 +86,9 @@ def linearised(
 class _PairTerms:
     """Residuals of all pairs."""
 
-    def __init__(self, seen: Tensor, frames: Tensor, pairs: Pairs) -> None:
+    def __init__(
+        self, seen: Float[Tensor, "29 3 frames"], frames: Float[Tensor, "20 3 3 frames"], pairs: Pairs
+    ) -> None:
         self.pairs = pairs
         points = seen.movedim(1, 0)  # (3, 29, F)
         self.apart = points.unsqueeze(1) - points[:, :N_FINGER_JOINTS].unsqueeze(2)  # (3, 20, 29, F)
@@ -98,7 +107,7 @@ class _PairTerms:
             wanted = (wanted * pairs.coords.unsqueeze(0)).sum(1)
             self.contact_gap = self.apart[:, _TIPS, _TIP_POINTS] - wanted  # (3, 5, 5, F)
 
-    def value(self) -> Tensor:
+    def value(self) -> Float[Tensor, " frames"]:
         """``(F,)``."""
         pairs = self.pairs
         # |e|² is not quite one where points nearly meet; nor is |u|², but that does not change.
@@ -108,7 +117,7 @@ class _PairTerms:
             value = value + 0.5 * (pairs.contact * _dot(self.contact_gap, self.contact_gap)).flatten(0, 1).sum(0)
         return value
 
-    def by_direction(self) -> Tensor:
+    def by_direction(self) -> Float[Tensor, "4 3 20 29 frames"]:
         """What a change of ``v_ij`` does: ``(4, 3, 20, 29, F)``.
 
         Three columns of ``Pᵀ P``, the 3×3 Gauss–Newton matrix with ``P = (I − e eᵀ) / |v|``, and the gradient.
@@ -137,7 +146,9 @@ class _PairTerms:
 _ANGULAR, _MIXED, _TORQUE, _LINEAR, _FORCE, _COLUMNS = slice(0, 3), slice(3, 6), 6, slice(7, 10), 10, 11
 
 
-def _on_screws(by_direction: Tensor, seen: Tensor) -> Tensor:
+def _on_screws(
+    by_direction: Float[Tensor, "4 3 20 29 frames"], seen: Float[Tensor, "29 3 frames"]
+) -> Float[Tensor, "11 3 15 29 frames"]:
     """The same by screws, which move point j by ``angular × p_j + linear``, summed over observers that move together.
 
     ``(4, 3, 20, 29, F)`` to ``(11, 3, 15, 29, F)``.
@@ -156,7 +167,9 @@ def _on_screws(by_direction: Tensor, seen: Tensor) -> Tensor:
     return columns
 
 
-def _between_moving_sets(columns: Tensor) -> tuple[Tensor, Tensor]:
+def _between_moving_sets(
+    columns: Float[Tensor, "11 3 15 29 frames"],
+) -> tuple[Float[Tensor, "6 6 15 15 frames"], Float[Tensor, "6 15 frames"]]:
     """Sums over pairs of which joint a moves one point and joint b one point, from ``(11, 3, 15, 29, F)``.
 
     If ``T[a, b]`` is the sum over observers that a moves and points that b moves, a pair's sign ``(B_j − B_i)`` for a
@@ -185,7 +198,9 @@ def _between_moving_sets(columns: Tensor) -> tuple[Tensor, Tensor]:
     return matrix.flatten(2, 3).flatten(0, 1), wrench
 
 
-def _by_angles(matrix: Tensor, screws: Tensor, per_joint: tuple[int, ...]) -> Tensor:
+def _by_angles(
+    matrix: Float[Tensor, "6 6 15 15 frames"], screws: Float[Tensor, "6 5 angles frames"], per_joint: tuple[int, ...]
+) -> Float[Tensor, "unknowns unknowns frames"]:
     """``(U, U, F)`` from minus the forms ``(6, 6, 15, 15, F)`` and the angles' ``screws (6, 5, angles, F)``."""
     n_frames, angles = screws.shape[-1], screws.shape[2]
     pushed = screws.new_empty(6, N_BODIES, N_FINGERS, angles, n_frames)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import pi
 
 import torch
+from jaxtyping import Float, Int
 from pytorch3d.transforms import (
     axis_angle_to_matrix,
     matrix_to_quaternion,
@@ -61,11 +62,11 @@ class Progress:
 def optimise_frame(
     hand: ShapedHand,
     matrix: SemanticMatrix,
-    start: Tensor,
+    start: Float[Tensor, "1 1 5 3 4"],
     lr: float,
     iterations: int,
     report: Callable[[Progress], None] = lambda progress: None,
-) -> Tensor:
+) -> Float[Tensor, "1 1 5 3 4"]:
     """Pose one hand by the published search.
 
     Args:
@@ -98,7 +99,7 @@ def optimise_frame(
     return quaternions.detach()
 
 
-def nearest_neighbours(distance: Tensor) -> Tensor:
+def nearest_neighbours(distance: Float[Tensor, "*batch 20 20"]) -> Int[Tensor, "*batch 20 2"]:
     """For each finger joint the two nearest joints of adjacent fingers, ``(..., 20, 2)``.
 
     Args:
@@ -111,7 +112,9 @@ def nearest_neighbours(distance: Tensor) -> Tensor:
     return distance.masked_fill(~allowed, float("inf")).topk(N_NEIGHBOURS, largest=False).indices
 
 
-def joint_penalties(quaternions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def joint_penalties(
+    quaternions: Float[Tensor, "... 5 3 4"],
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, ""]]:
     """Sums over the joints of squared twists, splays and bends that a hand cannot make; bends are not clamped."""
     angles = kinematics.tbs_angles(quaternion_to_matrix(quaternions))
     twist, bend, splay = angles.unbind(-1)
@@ -122,7 +125,9 @@ def joint_penalties(quaternions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return twist.square().flatten(-2).sum(-1).mean(), splay.mean(), bend.flatten(-2).sum(-1).mean()
 
 
-def _joints_and_frames(hand: ShapedHand, quaternions: Tensor) -> tuple[Tensor, Tensor]:
+def _joints_and_frames(
+    hand: ShapedHand, quaternions: Float[Tensor, "... 5 3 4"]
+) -> tuple[Float[Tensor, "... 21 3"], Float[Tensor, "... 20 3 3"]]:
     """Joints and frames of the pose that quaternions of any length stand for.
 
     On the way to a MANO model the published program turns quaternions into rotation vectors as if they were of unit
@@ -134,6 +139,6 @@ def _joints_and_frames(hand: ShapedHand, quaternions: Tensor) -> tuple[Tensor, T
     return _bent_by_length(posed, quaternions.norm(dim=-1, keepdim=True)).joints, posed.frames
 
 
-def _bent_by_length(posed: PosedHand, length: Tensor) -> PosedHand:
+def _bent_by_length(posed: PosedHand, length: Float[Tensor, "... 5 3 1"]) -> PosedHand:
     vectors = quaternion_to_axis_angle(standardize_quaternion(matrix_to_quaternion(posed.local)))
     return posed.shaped.with_local_rotations(axis_angle_to_matrix(vectors * length))

@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from model.hands import PosedHand, ShapedHand
@@ -52,9 +53,9 @@ CHUNK = 128
 def optimise(
     hand: ShapedHand,
     matrix: SemanticMatrix,
-    start: Tensor,
+    start: Float[Tensor, "*batch 5 3 3 3"],
     settings: OptimizerSettings | None = None,
-    present: Tensor | None = None,
+    present: Bool[Tensor, "... 21"] | None = None,
 ) -> PosedHand:
     """Pose ``hand`` so that its semantic matrix points where a source's does.
 
@@ -106,7 +107,11 @@ def optimise(
 
 
 def _optimise_items(
-    hand: ShapedHand, matrix: SemanticMatrix, start: Tensor, settings: OptimizerSettings, present: Tensor
+    hand: ShapedHand,
+    matrix: SemanticMatrix,
+    start: Float[Tensor, "batch time 5 3 3 3"],
+    settings: OptimizerSettings,
+    present: Bool[Tensor, " batch #time 21"],
 ) -> PosedHand:
     """The same for items of different masks, those of one mask at once."""
     tbs = start.clone()
@@ -117,7 +122,9 @@ def _optimise_items(
     return hand.with_tbs(tbs)
 
 
-def _check_shapes(matrix: SemanticMatrix, start: Tensor, present: Tensor | None) -> None:
+def _check_shapes(
+    matrix: SemanticMatrix, start: Float[Tensor, "*batch 5 3 3 3"], present: Bool[Tensor, "21"] | None
+) -> None:
     batch = start.shape[:-4]
     if present is not None and present.shape == (N_JOINTS,) and matrix.finger.shape[-3:-1] == (N_FINGER_JOINTS,) * 2:
         matrix = matrix.masked(present)  # what is missing may be anything
@@ -147,18 +154,24 @@ class _Problem:
     hand: ShapedHand
     batch: torch.Size
     matrix: SemanticMatrix  # (F, …)
-    start: Tensor  # (F, 5, 3, 3)
+    start: Float[Tensor, "frames 5 3 3"]
     settings: OptimizerSettings
-    present: Tensor | None
+    present: Bool[Tensor, "21"] | None
 
-    def part(self, frames: Tensor, angles: Tensor) -> _Part:
+    def part(self, frames: Int[Tensor, " some"], angles: Float[Tensor, "frames 5 3 3"]) -> _Part:
         """The frames with these numbers; their angles are read from, and written to, ``angles (F, 5, 3, 3)``."""
         pairs = wanted_pairs(self.matrix.at(frames), self.settings, self.present)
         hand = self.hand.of_frames(self.batch, frames)
         return _Part(hand, pairs, self.start, angles, frames, self.settings)
 
 
-def _step_together(parts: list[_Part], angles: Tensor, begin: Tensor, time: int, settings: OptimizerSettings) -> None:
+def _step_together(
+    parts: list[_Part],
+    angles: Float[Tensor, "frames 5 3 3"],
+    begin: Float[Tensor, "frames 5 3 3"],
+    time: int,
+    settings: OptimizerSettings,
+) -> None:
     """One Gauss–Newton step of all frames with their accelerations; ``angles (F, 5, 3, 3)`` are changed in place."""
     gradients, matrices, held = zip(*(part.quadratic() for part in parts), strict=True)
     unknowns = parts[0].unknowns
@@ -176,7 +189,9 @@ def _step_together(parts: list[_Part], angles: Tensor, begin: Tensor, time: int,
     flat[:, unknowns] = (flat[:, unknowns] + step).clamp(low, high)
 
 
-def wanted_pairs(matrix: SemanticMatrix, settings: OptimizerSettings, present: Tensor | None = None) -> Pairs:
+def wanted_pairs(
+    matrix: SemanticMatrix, settings: OptimizerSettings, present: Bool[Tensor, "21"] | None = None
+) -> Pairs:
     """What is wanted of the pairs of joints and anchors, from a source's semantic matrix ``(F, …)``.
 
     Weights are those of the metrics, times the 400 cosines of S_finger.
@@ -215,13 +230,13 @@ def wanted_pairs(matrix: SemanticMatrix, settings: OptimizerSettings, present: T
     return Pairs(unit, weight, coords, contact, settings.softening)
 
 
-def _pair_mask(present: Tensor) -> Tensor:
+def _pair_mask(present: Bool[Tensor, "21"]) -> Bool[Tensor, "20 29"]:
     """``(20, 29)`` pairs of which both ends exist; an anchor exists if its finger's root does."""
     seen = torch.cat([present[1:], present[[root for root, _ in PALM_ANCHORS]]])
     return present[1:, None] & seen
 
 
-def _ramp(distance: Tensor, near: float, far: float) -> Tensor:
+def _ramp(distance: Float[Tensor, " *any"], near: float, far: float) -> Float[Tensor, " *any"]:
     """One up to ``near``, zero from ``far`` on, with two continuous derivatives."""
     share = ((far - distance) / (far - near)).clamp(0, 1)
     return share**3 * (10 - 15 * share + 6 * share**2)
@@ -234,9 +249,9 @@ class _Part:
         self,
         hand: ShapedHand,
         pairs: Pairs,
-        start: Tensor,
-        angles: Tensor,
-        frames: Tensor,
+        start: Float[Tensor, "frames 5 3 3"],
+        angles: Float[Tensor, "frames 5 3 3"],
+        frames: Int[Tensor, " some"],
         settings: OptimizerSettings,
     ) -> None:
         self.hand, self.pairs, self.settings, self.frames = hand, pairs, settings, frames
@@ -282,7 +297,9 @@ class _Part:
                 break
         self.all_angles[self.frames] = self.angles
 
-    def quadratic(self) -> tuple[Tensor, Tensor, Tensor]:
+    def quadratic(
+        self,
+    ) -> tuple[Float[Tensor, "some unknowns"], Float[Tensor, "some unknowns unknowns"], Bool[Tensor, "some unknowns"]]:
         """Gradient ``(n, U)`` and matrix ``(n, U, U)`` at the angles as they are, and which ``(n, U)`` are held."""
         self.angles = self.all_angles[self.frames]
         self.state = self._evaluate(self.angles)
@@ -291,11 +308,13 @@ class _Part:
         matrix.diagonal(dim1=-2, dim2=-1).add_(self.stay)
         return gradient, matrix, held
 
-    def _total(self, value: Tensor, angles: Tensor) -> Tensor:
+    def _total(self, value: Float[Tensor, " some"], angles: Float[Tensor, "some 5 3 3"]) -> Float[Tensor, " some"]:
         away = angles.flatten(1)[:, self.unknowns] - self.begin
         return value + 0.5 * (self.stay * away.square()).sum(-1)
 
-    def _pulled(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _pulled(
+        self,
+    ) -> tuple[Float[Tensor, "some unknowns"], Bool[Tensor, "some unknowns"], Float[Tensor, "some unknowns"]]:
         """The gradient ``(n, U)`` with the pull to the start, which angles their limits hold, and the angles."""
         unknown = self.angles.flatten(1)[:, self.unknowns]
         gradient = self.state[1] + self.stay * (unknown - self.begin)
@@ -303,7 +322,7 @@ class _Part:
         held = ((unknown <= self.low) & (gradient > 0)) | ((unknown >= self.high) & (gradient < 0))
         return gradient, held, unknown
 
-    def _step(self) -> tuple[Tensor, Tensor]:
+    def _step(self) -> tuple[Float[Tensor, "some unknowns"], Float[Tensor, "some unknowns"]]:
         """The damped Gauss–Newton step ``(n, U)``, and the angles ``(n, U)`` it starts from."""
         gradient, held, unknown = self._pulled()
         matrix = self.state[2]
@@ -318,13 +337,17 @@ class _Part:
         longest = step.abs().amax(-1, keepdim=True).clamp_min(_LONGEST_STEP)
         return step * (_LONGEST_STEP / longest), unknown
 
-    def _evaluate(self, angles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _evaluate(
+        self, angles: Float[Tensor, "some 5 3 3"]
+    ) -> tuple[Float[Tensor, " some"], Float[Tensor, "some unknowns"], Float[Tensor, "some unknowns unknowns"]]:
         """Value ``(n,)``, gradient ``(n, U)`` and matrix ``(n, U, U)`` of the semantic objective."""
         seen, frames, axes = self._posed(angles)
         value, gradient, matrix = linearised(seen, frames, axes, self.per_joint, self.pairs)
         return value, gradient.mT.contiguous(), matrix.flatten(0, 1).mT.contiguous().unflatten(1, matrix.shape[:2])
 
-    def _posed(self, angles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _posed(
+        self, angles: Float[Tensor, "some 5 3 3"]
+    ) -> tuple[Float[Tensor, "29 3 some"], Float[Tensor, "20 3 3 some"], Float[Tensor, "unknowns 3 some"]]:
         """Points, frames and turning axes, frames last; see :func:`model.optimizer.curvature.linearised`."""
         posed = self.hand.with_tbs(tbs_from_angles(angles))
         joints = posed.joints / palm_length(posed.joints)[..., None, None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from model.limits import BEND, JointLimits
@@ -92,7 +93,7 @@ class OptimizerSettings:
         return OptimizerSettings(**{**settings, **changes})
 
     @property
-    def moving(self) -> Tensor:
+    def moving(self) -> Bool[Tensor, "3 3"]:
         """``(3, 3)`` which of twist, bend and splay of a finger's three joints move."""
         moving = torch.full((BONES_PER_FINGER, 3), self.all_angles)
         moving[0], moving[:, BEND] = True, True

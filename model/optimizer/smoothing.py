@@ -8,13 +8,20 @@ over time; each frame's own block is the preconditioner.
 from __future__ import annotations
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 _ITERATIONS = 20
 _ENOUGH = 1e-3  # of the first residual
 
 
-def smooth_step(matrix: Tensor, gradient: Tensor, change: Tensor, held: Tensor, weight: float) -> Tensor:
+def smooth_step(
+    matrix: Float[Tensor, "batch time unknowns unknowns"],
+    gradient: Float[Tensor, "batch time unknowns"],
+    change: Float[Tensor, "batch time unknowns"],
+    held: Bool[Tensor, "batch time unknowns"],
+    weight: float,
+) -> Float[Tensor, "batch time unknowns"]:
     """Step ``(B, T, U)`` that minimises the sum of the frames' quadratic models and of squared accelerations.
 
     Args:
@@ -31,7 +38,7 @@ def smooth_step(matrix: Tensor, gradient: Tensor, change: Tensor, held: Tensor, 
     block.diagonal(dim1=-2, dim2=-1).add_(free * weight * 6)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(block))
 
-    def system(x: Tensor) -> Tensor:
+    def system(x: Float[Tensor, "batch time unknowns"]) -> Float[Tensor, "batch time unknowns"]:
         return (own @ x.unsqueeze(-1)).squeeze(-1) + weight * free * _jolts(x)
 
     residual = -free * (gradient + weight * _jolts(change))
@@ -53,12 +60,14 @@ def smooth_step(matrix: Tensor, gradient: Tensor, change: Tensor, held: Tensor, 
     return step * free
 
 
-def _inner(a: Tensor, b: Tensor) -> Tensor:
+def _inner(
+    a: Float[Tensor, "batch time unknowns"], b: Float[Tensor, "batch time unknowns"]
+) -> Float[Tensor, "batch 1 1"]:
     """Inner products of sequences, ``(B, 1, 1)``."""
     return (a * b).sum((1, 2), keepdim=True)
 
 
-def _jolts(change: Tensor) -> Tensor:
+def _jolts(change: Float[Tensor, "batch time unknowns"]) -> Float[Tensor, "batch time unknowns"]:
     """Gradient ``Dᵀ D c`` of half the squared accelerations of ``change (B, T, U)``."""
     accelerations = change.diff(n=2, dim=1)
     padded = torch.nn.functional.pad(accelerations, (0, 0, 2, 2))
