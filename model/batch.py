@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -22,6 +21,7 @@ from model.losses import finger_weights, unit_rows
 from model.mano import ManoHand
 from model.semantics import SemanticMatrix, SourceDirections
 from model.topology import MIDDLE, ROOTS
+from utils.cached import cached_property
 
 
 class Hands(Protocol):

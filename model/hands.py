@@ -13,7 +13,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor
 from model import kinematics, presence
 from model.semantics import SemanticMatrix, palm_length, semantic_matrix
 from model.topology import BONES_PER_FINGER, N_FINGERS, check_side
+from utils.cached import cached_property
 
 Pick = Callable[[Tensor, int], Tensor]
 """Chooses among the leading dimensions of a tensor with that many dimensions of its own."""

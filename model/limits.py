@@ -7,7 +7,6 @@ the same axis and only their sum is seen; angles are therefore searched within t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from math import pi, radians
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 from model.kinematics import tbs_angles, tbs_from_angles
 from model.rotations import rotation_vector
 from model.topology import BONES_PER_FINGER, N_FINGERS, THUMB
+from utils.cached import cached_property
 
 TWIST, BEND, SPLAY = range(3)
 

@@ -14,9 +14,10 @@ from torch import Tensor
 from model import presence
 from model.rotations import axis_angle, safe_atan2
 from model.semantics import pairwise_distances
-from model.topology import INDEX, MIDDLE, N_FINGER_JOINTS, PINKY, RING, THUMB
+from model.topology import N_FINGER_JOINTS, THUMB
 
-FOUR_FINGERS = [MIDDLE, RING, PINKY, INDEX]
+FOUR_FINGERS = slice(THUMB)
+"""All but the thumb, which comes last."""
 PUBLISHED_LIMITS = ("asrn", "dm")
 _TINY = 1e-24
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from model.methods import Task, named, optimised
 from model.optimizer import CONTACT_WEIGHT, OptimizerSettings, optimise
 from model.semantics import SemanticMatrix, SourceDirections
 from model.streaming import StreamingNetwork
+from utils.cached import cached_property
 
 
 @dataclass(frozen=True)

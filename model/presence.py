@@ -9,25 +9,14 @@ neighbour (the palm then ends at the outermost finger that exists). No number th
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from model.topology import (
-    BONES_PER_FINGER,
-    INDEX,
-    JOINTS_PER_FINGER,
-    MIDDLE,
-    N_FINGERS,
-    N_JOINTS,
-    PALM_ANCHORS,
-    PARENTS,
-    PINKY,
-    RING,
-    ROOTS,
-    THUMB,
-)
+from model.topology import BONES_PER_FINGER, INDEX, JOINTS_PER_FINGER, MIDDLE, N_FINGERS, PINKY, RING, THUMB
 
 _NEIGHBOURS = {
     MIDDLE: (RING, INDEX, PINKY),
@@ -59,8 +48,10 @@ def turning(present: Tensor) -> Tensor:
 
 
 def anchors(present: Tensor) -> Tensor:
-    """``(..., 9)`` the palm anchors: one exists if its finger does."""
-    return present[..., [root for root, _ in PALM_ANCHORS]]
+    """``(..., 9)`` the palm anchors (:data:`model.topology.PALM_ANCHORS`): one exists if its finger does."""
+    roots = present[..., 1::JOINTS_PER_FINGER]
+    fingers, thumb = roots[..., :THUMB], roots[..., THUMB:]
+    return torch.cat([fingers, fingers, thumb], dim=-1)
 
 
 def pairs(first: Tensor, second: Tensor) -> Tensor:
@@ -108,60 +99,91 @@ def with_stand_ins(offsets: Tensor, present: Tensor) -> Tensor:
     A joint that exists has its vector from the nearest joint above it that exists. A missing finger gets its
     neighbour's bones; a missing joint lies evenly between those around it; a missing tip continues the finger.
     """
-    return _mapped(offsets, present, _stand_ins)
+    completed = _by_fingers(offsets, present, _COMPLETED)
+    roots = present[..., 1::JOINTS_PER_FINGER]
+    source = _WHOSE.to(present.device, non_blocking=True)[_number(roots)]  # (..., 5)
+    # A finger that does not exist comes last, for hands without any: it has no bones.
+    completed = torch.cat([completed, torch.zeros_like(completed[..., :1, :, :])], dim=-3)
+    index = source[..., None, None].expand(*completed.shape[:-3], N_FINGERS, JOINTS_PER_FINGER, 3)
+    return _with_wrist(completed.gather(-3, index))
 
 
 def without_stand_ins(offsets: Tensor, present: Tensor) -> Tensor:
     """The inverse of :func:`with_stand_ins`: zero at missing joints, and vectors that lead over them."""
-    return _mapped(offsets, present, _leading_over)
+    return _with_wrist(_by_fingers(offsets, present, _LEADING_OVER))
 
 
-def _mapped(offsets: Tensor, present: Tensor, table) -> Tensor:
-    """Each hand's ``(21, 21)`` table of weights, by its mask, times its vectors."""
-    masks, number = present.reshape(-1, N_JOINTS).unique(dim=0, return_inverse=True)
-    maps = torch.stack([table(tuple(mask)) for mask in masks.tolist()]).to(offsets)
-    return maps[number].reshape(*present.shape, N_JOINTS) @ offsets
+# What is to be done depends on which joints of a finger exist, sixteen cases: they are looked up in tables, so that no
+# mask is ever read on the way (a GPU would be waited for).
 
 
-@lru_cache(maxsize=256)
-def _stand_ins(present: tuple[bool, ...]) -> Tensor:
-    table = torch.zeros(N_JOINTS, N_JOINTS, dtype=torch.float64)
-    for root in ROOTS:
-        if present[root]:
-            _complete_finger(table, present, root)
-    for finger, root in enumerate(ROOTS):
-        if not present[root]:
-            neighbour = next((other for other in _NEIGHBOURS[finger] if present[ROOTS[other]]), None)
-            if neighbour is not None:
-                source = ROOTS[neighbour]
-                table[root : root + JOINTS_PER_FINGER] = table[source : source + JOINTS_PER_FINGER]
-    return table
+def _by_fingers(offsets: Tensor, present: Tensor, table: Tensor) -> Tensor:
+    """Each finger's ``(4, 4)`` table of weights, by its joints that exist, times its vectors: ``(..., 5, 4, 3)``."""
+    fingers = present[..., 1:].unflatten(-1, (N_FINGERS, JOINTS_PER_FINGER))
+    weights = table.to(offsets, non_blocking=True)[_number(fingers)]
+    return weights @ offsets[..., 1:, :].unflatten(-2, (N_FINGERS, JOINTS_PER_FINGER))
 
 
-def _complete_finger(table: Tensor, present: tuple[bool, ...], root: int) -> None:
-    """Fill the rows of a finger that has its first joint."""
-    table[root, root] = 1
-    joint, end = root, root + JOINTS_PER_FINGER
-    while joint + 1 < end:
-        following = next((j for j in range(joint + 1, end) if present[j]), None)
+def _with_wrist(fingers: Tensor) -> Tensor:
+    joints = fingers.flatten(-3, -2)
+    return torch.cat([torch.zeros_like(joints[..., :1, :]), joints], dim=-2)
+
+
+def _number(flags: Tensor) -> Tensor:
+    """The binary number that bools ``(..., n)`` write, the first one counting most."""
+    number = flags[..., 0].long()
+    for each in range(1, flags.shape[-1]):
+        number = 2 * number + flags[..., each]
+    return number
+
+
+def _neighbours(roots: Sequence[bool]) -> list[int]:
+    """Whose bones each finger has, by which fingers exist."""
+    return [
+        finger if roots[finger] else next((other for other in _NEIGHBOURS[finger] if roots[other]), N_FINGERS)
+        for finger in range(N_FINGERS)
+    ]
+
+
+def _completed_finger(present: Sequence[bool]) -> list[list[float]]:
+    """Weights of the vectors that there are in those of the whole finger; zero where its first joint is missing."""
+    table = [[0.0] * JOINTS_PER_FINGER for _ in range(JOINTS_PER_FINGER)]
+    if not present[0]:
+        return table
+    table[0][0] = 1.0
+    joint = 0
+    while joint + 1 < JOINTS_PER_FINGER:
+        following = next((j for j in range(joint + 1, JOINTS_PER_FINGER) if present[j]), None)
         if following is None:  # nothing is known of what lies beyond
-            for j in range(joint + 1, end):
+            for j in range(joint + 1, JOINTS_PER_FINGER):
                 # A finger's first bone lies in the palm: only beyond it, bones continue each other.
-                table[j] = _NEXT_BONE * table[j - 1] if j - 1 > root else 0.4 * table[j - 1]
-            return
-        table[joint + 1 : following + 1, following] = 1 / (following - joint)
+                share = _NEXT_BONE if j > 1 else 0.4
+                table[j] = [share * weight for weight in table[j - 1]]
+            break
+        for j in range(joint + 1, following + 1):
+            table[j][following] = 1 / (following - joint)
         joint = following
-
-
-@lru_cache(maxsize=256)
-def _leading_over(present: tuple[bool, ...]) -> Tensor:
-    table = torch.zeros(N_JOINTS, N_JOINTS, dtype=torch.float64)
-    for joint in range(1, N_JOINTS):
-        if present[joint]:
-            step = joint
-            while True:
-                table[joint, step] = 1
-                step = PARENTS[step]
-                if step <= 0 or present[step]:
-                    break
     return table
+
+
+def _leading_over(present: Sequence[bool]) -> list[list[float]]:
+    """Weights of the whole finger's vectors in those that lead from each joint that exists to the one before it."""
+    table = [[0.0] * JOINTS_PER_FINGER for _ in range(JOINTS_PER_FINGER)]
+    for joint, exists in enumerate(present):
+        step = joint
+        while exists and step >= 0:
+            table[joint][step] = 1.0
+            step -= 1
+            if step >= 0 and present[step]:
+                break
+    return table
+
+
+def _every(rows: Callable[[Sequence[bool]], Any], count: int, dtype: torch.dtype) -> Tensor:
+    """What ``rows`` makes of every combination of ``count`` bools, in the order of :func:`_number`."""
+    return torch.tensor([rows(flags) for flags in product((False, True), repeat=count)], dtype=dtype)
+
+
+_COMPLETED = _every(_completed_finger, JOINTS_PER_FINGER, torch.float64)
+_LEADING_OVER = _every(_leading_over, JOINTS_PER_FINGER, torch.float64)
+_WHOSE = _every(_neighbours, N_FINGERS, torch.long)

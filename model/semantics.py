@@ -14,7 +14,7 @@ from torch import Tensor
 
 from model import presence
 from model.layout import frames_first, frames_last
-from model.topology import N_ANCHORS, N_FINGER_JOINTS, PALM_ANCHORS, ROOTS, WRIST
+from model.topology import JOINTS_PER_FINGER, N_ANCHORS, N_FINGER_JOINTS, ROOTS, THUMB, WRIST
 
 
 class SemanticMatrix(NamedTuple):
@@ -48,9 +48,13 @@ class SemanticMatrix(NamedTuple):
 
 def palm_anchors(joints: Tensor) -> Tensor:
     """The nine palm anchors ``(..., 9, 3)`` between the wrist and the finger roots of ``joints (..., 21, 3)``."""
-    roots = joints[..., [root for root, _ in PALM_ANCHORS], :]
-    share = joints.new_tensor([share for _, share in PALM_ANCHORS]).unsqueeze(-1)
-    return share * roots + (1 - share) * joints[..., WRIST : WRIST + 1, :]
+    wrist, roots = joints[..., WRIST : WRIST + 1, :], joints[..., 1::JOINTS_PER_FINGER, :]
+    fingers, thumb = roots[..., :THUMB, :], roots[..., THUMB:, :]
+    # As in PALM_ANCHORS, without an index that would have to be copied to the tensors' device.
+    anchors = [
+        share * part + (1 - share) * wrist for part, share in ((fingers, 1 / 3), (fingers, 2 / 3), (thumb, 1 / 2))
+    ]
+    return torch.cat(anchors, dim=-2)
 
 
 def palm_length(joints: Tensor) -> Tensor:
@@ -157,17 +161,18 @@ class _SeenFromJoints(torch.autograd.Function):
         difference, product = torch.empty_like(grads[0]), torch.empty_like(grads[0])
         grad_seen, grad_frames = torch.empty_like(seen), torch.empty_like(frames)
         for d, row in enumerate(_rows(frames)):
-            _scatter_pull(_dot(row, grads), grad_seen[:, d])
+            grad_seen[:, d] = _gathered_pull(_dot(row, grads))
             _difference(seen, d, out=difference)
             for c in range(3):
                 grad_frames[:, d, c] = torch.mul(difference, grads[c], out=product).sum(1)
         return grad_seen, grad_frames
 
 
-def _scatter_pull(pull: Tensor, out: Tensor) -> None:
-    """Put the gradient of points, ``out (29, F)``, together from that of their differences, ``(20, 29, F)``."""
-    torch.sum(pull, 0, out=out)
-    out[:N_FINGER_JOINTS] -= pull.sum(1)
+def _gathered_pull(pull: Tensor) -> Tensor:
+    """The gradient of points, ``(29, F)``, put together from that of their differences, ``(20, 29, F)``."""
+    gathered = pull.sum(0)
+    gathered[:N_FINGER_JOINTS] -= pull.sum(1)
+    return gathered
 
 
 class _DirectionCosines(torch.autograd.Function):
@@ -203,7 +208,7 @@ class _DirectionCosines(torch.autograd.Function):
             _difference(seen, c, out=direction).mul_(inverse)
             # d cos / d direction is the part of the turned direction across the direction, over the length.
             pull = _dot(row, unit).addcmul_(direction, cosines, value=-1).mul_(scaled)
-            _scatter_pull(pull, grad_seen[:, c])
+            grad_seen[:, c] = _gathered_pull(pull)
             direction *= grad
             for d in range(3):
                 grad_frames[:, c, d] = torch.mul(direction, unit[d], out=product).sum(1)
