@@ -12,7 +12,7 @@ help:
 	@echo "make test-versions  the tests with the oldest and the newest supported Python and dependencies"
 	@echo "make setup-locked   set up exactly what the tests ran with: requirements.lock, with hashes"
 	@echo "make parity     the parity tests alone; GOLDEN=DIR for another folder of reference numbers"
-	@echo "make lint       check style"
+	@echo "make lint       check style and types"
 	@echo "make bench      measure speed"
 	@echo "make blender    set up Blender's Python module in .venv-blender, to read FBX files (Python 3.11, 1 to 1.6 GB)"
 	@echo "make setup      only set up the virtual environment $(VENV)"
@@ -68,6 +68,7 @@ parity: setup
 lint: setup
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m pyright --pythonpath $(BIN)/python
 
 format: setup
 	$(BIN)/python -m ruff check --fix .

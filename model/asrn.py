@@ -47,9 +47,9 @@ class ASRN(Retargeting):
         **kwargs: Any,
     ) -> None:
         super().__init__(SemanticInput(tbs_input_normalization), **kwargs)
-        self.metric_masks = tuple(
-            _checked_mask(name, mask, size)
-            for name, mask, size in (("rf_mask", rf_mask, N_FINGER_JOINTS), ("rp_mask", rp_mask, N_ANCHORS))
+        self.metric_masks = (
+            _checked_mask("rf_mask", rf_mask, N_FINGER_JOINTS),
+            _checked_mask("rp_mask", rp_mask, N_ANCHORS),
         )
         self.distance_weighted = distance_weighted
         self.lambda_rf_unweighted = lambda_rf_unweighted

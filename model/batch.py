@@ -80,7 +80,9 @@ class Source:
     @cached_property
     def present_palm(self) -> Bool[Tensor, " batch #time 20 9"] | None:
         """``(batch, time or 1, 20, 9)`` pairs of finger joint and palm anchor that count; None: all."""
-        return None if self.present is None else presence.pairs(self.present_fingers, presence.anchors(self.present))
+        if self.present is None:
+            return None
+        return presence.pairs(presence.finger_joints(self.present), presence.anchors(self.present))
 
     @cached_property
     def directions(self) -> SourceDirections:

@@ -122,7 +122,11 @@ class ShapedHand:
     @cached_property
     def axes(self) -> Float[Tensor, "... 5 4 3 3"]:
         """Anatomical axes ``(..., 5, 4, 3, 3)``, rows twist, bend, splay."""
-        return self.surface.axes(self.offsets) if self.given_axes is None else self.given_axes
+        if self.given_axes is not None:
+            return self.given_axes
+        if self.surface is None:
+            raise ValueError("this hand has neither axes nor a surface that they follow from")
+        return self.surface.axes(self.offsets)
 
     @cached_property
     def rest(self) -> Float[Tensor, "... 5 3 3 3"]:

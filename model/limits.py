@@ -26,7 +26,8 @@ Ranges = tuple[Range, Range, Range]
 
 
 def _degrees(*ranges: Range) -> Ranges:
-    return tuple((radians(low), radians(high)) for low, high in ranges)
+    first, second, third = ((radians(low), radians(high)) for low, high in ranges)
+    return first, second, third
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,8 @@ class AnatomicalLoss:
         self, tbs: Float[Tensor, "... 5 3 3 3"]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, ""]]:
         """Twist, splay and bend penalty (scalars, rad² or unitless) of ``tbs (..., 5, 3, 3, 3)``."""
-        return tuple(term.mean() for term in self.per_frame(tbs))
+        twist, splay, bend = self.per_frame(tbs)
+        return twist.mean(), splay.mean(), bend.mean()
 
     def per_frame(
         self, tbs: Float[Tensor, "*batch 5 3 3 3"]

@@ -54,19 +54,19 @@ class ManoHand:
         """
         model, tips = load_mano(path, side)
         skin = FoldedSkin.of(model, tips)
-        axes = None if axes is None else ManoAxes.read(axes, side)
+        read = None if axes is None else ManoAxes.read(axes, side)
         bend = None
-        if axes is not None and axes.bend_triangles is not None:
-            if int(axes.bend_triangles.max()) >= len(model.faces):
+        if read is not None and read.bend_triangles is not None and read.bend_barycentric is not None:
+            if int(read.bend_triangles.max()) >= len(model.faces):
                 raise InputError(
-                    f"MANO axes name face {int(axes.bend_triangles.max())}; the model has {len(model.faces)}."
+                    f"MANO axes name face {int(read.bend_triangles.max())}; the model has {len(model.faces)}."
                 )
-            corners = model.faces_tensor[axes.bend_triangles]  # (5, 2, 3)
-            weight = axes.bend_barycentric * axes.bend_barycentric.new_tensor([-1.0, 1.0])[:, None]
+            corners = model.faces_tensor[read.bend_triangles]  # (5, 2, 3)
+            weight = read.bend_barycentric * read.bend_barycentric.new_tensor([-1.0, 1.0])[:, None]
             weight = weight * model.lbs_weights.sum(-1)[corners]  # of the skinned surface, as all joints at rest
             vertices = torch.cat([model.v_template.unsqueeze(0), model.shapedirs.permute(2, 0, 1)])
             bend = torch.einsum("fec,sfecx->sfx", weight, vertices[:, corners])
-        return ManoHand(side, model, skin, axes, bend).to(dtype)
+        return ManoHand(side, model, skin, read, bend).to(dtype)
 
     def to(self, *args, **kwargs) -> ManoHand:
         """Move to a device or floating-point type, as :meth:`torch.Tensor.to` does."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -51,7 +52,7 @@ def read_mano_arrays(path: Path) -> dict[str, np.ndarray]:
     raw = read_npz(path) if path.suffix == ".npz" else read_pickle(path)
     if not isinstance(raw, Mapping):
         raise InputError(f"{path}: expected a MANO model (a dictionary of arrays), found {type(raw).__name__}.")
-    data = dict(raw)
+    data: dict[str, Any] = dict(raw)
     if "J_regressor" not in data and "J_regressor_data" in data:
         parts = tuple(np.asarray(data[f"J_regressor_{part}"]) for part in ("data", "indices", "indptr"))
         data["J_regressor"] = scipy.sparse.csc_matrix(parts, shape=tuple(np.asarray(data["J_regressor_shape"])))
@@ -64,7 +65,8 @@ def read_mano_arrays(path: Path) -> dict[str, np.ndarray]:
 
     # The published system keeps the model in single precision; so its numbers are these, whatever we compute in.
     with np.errstate(all="ignore"):  # whatever is too large becomes infinite, and is refused below
-        arrays = {key: np.asarray(data[key], dtype=np.float64).astype(np.float32).astype(np.float64) for key in needed}
+        single = {key: np.asarray(data[key], dtype=np.float64).astype(np.float32) for key in needed}
+    arrays: dict[str, np.ndarray] = {key: array.astype(np.float64) for key, array in single.items()}
     arrays["hands_mean"] = np.asarray(data.get("hands_mean", np.zeros(45)), dtype=np.float64)
     arrays["hands_components"] = np.asarray(data.get("hands_components", np.eye(45)), dtype=np.float64)
     arrays["f"] = arrays["f"].astype(np.int64)

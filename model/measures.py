@@ -6,7 +6,7 @@ Tables, reports, the viewer and `test` take their means from here; what they ave
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -68,13 +68,13 @@ class Measures:
 
     def at(self, index) -> Measures:
         """Some of the frames, by their leading dimensions."""
-        return Measures(*(None if part is None else part[index] for part in self._parts()))
+        return replace(self, **{name: part[index] for name, part in self._parts().items()})
 
     @staticmethod
     def joined(parts: Sequence[Measures]) -> Measures:
         """Of several batches, one after the other."""
-        columns = zip(*(part._parts() for part in parts), strict=True)
-        return Measures(*(None if column[0] is None else torch.cat(column) for column in columns))
+        first = parts[0]
+        return replace(first, **{name: torch.cat([getattr(part, name) for part in parts]) for name in first._parts()})
 
     def by_window(self, keep: Bool[Tensor, "windows time"] | None = None) -> dict[str, Shaped[Tensor, " windows"]]:
         """Values ``(N,)`` of windows ``(N, T)`` by metric: means over their frames, of pinches over touching pairs.
@@ -95,8 +95,9 @@ class Measures:
             "frames": frames,
         }
 
-    def _parts(self) -> list[Tensor | None]:
-        return [getattr(self, field.name) for field in fields(self)]
+    def _parts(self) -> dict[str, Tensor]:
+        """What there is, by name."""
+        return {name: part for name, part in vars(self).items() if part is not None}
 
 
 def measure(

@@ -24,14 +24,17 @@ class Motion(Protocol):
     @property
     def local(self) -> Float[Tensor, "... 5 3 3 3"]:
         """``(..., 5, 3, 3, 3)`` local rotations."""
+        ...
 
     @property
     def tbs(self) -> Float[Tensor, "... 5 3 3 3"]:
         """``(..., 5, 3, 3, 3)`` twist-bend-splay rotations."""
+        ...
 
     @property
     def semantic_matrix(self) -> SemanticMatrix:
         """``(..., 20, 20 | 9, 3)``."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,12 @@ class Method:
     short: str = ""
     reach: int = 0
     aliases: tuple[str, ...] = field(default=())
+
+    def posed(self, task: Task) -> PosedHand:
+        """What ``pose`` makes of a task. Raises ValueError for a network, which needs a checkpoint."""
+        if self.pose is None:
+            raise ValueError(f"{self.name} is a network; pose hands by a checkpoint of it")
+        return self.pose(task)
 
     @property
     def network_class(self) -> type:

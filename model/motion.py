@@ -79,7 +79,7 @@ class MotionRetargeting:
         present = None if bool(self.present.all()) else self.present
         task = Task(self.target, source, present, source.frame_rate, self.refine or self.iterations)
         if self.network is None:
-            return named(self.method).pose(task)
+            return named(self.method).posed(task)
         tbs = self.network.tbs(source.hand, source.local, source.frame_rate)
         if not self.refine:
             return self.target.with_tbs(tbs)

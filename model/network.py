@@ -30,10 +30,8 @@ STATIC_CHANNELS = {"mixamo": 3 * N_JOINTS + 180, "mano": 180}
 class NetworkInput(Protocol):
     """What networks see of a source."""
 
-    @property
-    def channels(self) -> int:
-        """How many numbers a frame has."""
-        ...
+    channels: ClassVar[int]
+    """How many numbers a frame has."""
 
     def __call__(self, source: Source) -> Float[Tensor, "batch time channels"]:
         """These numbers, ``(batch, time, channels)``."""
@@ -168,6 +166,8 @@ def network_of(network_input: Callable[..., NetworkInput], hyper_parameters: Map
     """
 
     def taken_by(maker: Callable[..., Any]) -> dict[str, Any]:
-        return {name: hyper_parameters[name] for name in init_parameters(maker) if name in hyper_parameters}
+        return {
+            name: hyper_parameters[name] for name in init_parameters(cast(type, maker)) if name in hyper_parameters
+        }
 
     return RetargetingNetwork(network_input(**taken_by(network_input)), **taken_by(RetargetingNetwork))

@@ -26,7 +26,7 @@ class Proportions:
     """Of the palm, from the wrist towards the root of the middle finger."""
     palm_width: float = 1.0
     """Of the palm, from the index to the pinky."""
-    fingers: tuple[float, float, float, float, float] = (1.0,) * N_FINGERS
+    fingers: tuple[float, float, float, float, float] = (1.0, 1.0, 1.0, 1.0, 1.0)
     """Of each finger in hand order (middle, ring, pinky, index, thumb), beside ``finger_length``."""
 
     def __post_init__(self) -> None:

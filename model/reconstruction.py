@@ -7,6 +7,7 @@ static features. Parameters carry the published names, both of them where two we
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -72,7 +73,7 @@ class ResidualBlock(nn.Module):
     ) -> Float[Tensor, "batch channels time"]:
         """``x (B, moving, T)`` and ``code (B, static)`` to ``(B, channels, T)``."""
         first, shortcut = self._folded(x, code) if self.fold else self._plain(x, code)
-        for layer in self.net[1:]:
+        for layer in list(self.net)[1:]:
             first = layer(first)
         return first + shortcut
 
@@ -180,7 +181,8 @@ class OneWindow:
     """
 
     def __init__(self, net: ReconstructionNet, codes: Sequence[Float[Tensor, "1 code"]], time: int) -> None:
-        self._layers = [_LaidOut(block, code, time) for block, code in zip(net.res_blocks, codes, strict=True)]
+        blocks = cast(Sequence[ResidualBlock], net.res_blocks)
+        self._layers = [_LaidOut(block, code, time) for block, code in zip(blocks, codes, strict=True)]
 
     def __call__(self, x: Float[Tensor, "time in_channels"]) -> Float[Tensor, "time out_channels"]:
         """``x (T, in_channels)`` to ``(T, out_channels)``."""
@@ -206,7 +208,7 @@ class _LaidOut:
         else:
             weight = block.resample.weight[..., 0]
             self.shortcut = weight[:, :moving].contiguous()
-            bias = still[0].T @ weight[:, moving:].T + block.resample.bias
+            bias = F.linear(still[0].T, weight[:, moving:], block.resample.bias)
         self.shortcut_constant = bias.contiguous()
 
     def __call__(self, x: Float[Tensor, "time moving"]) -> Float[Tensor, "time channels"]:

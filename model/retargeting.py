@@ -153,7 +153,8 @@ class Retargeting(RetargetingNetwork, LightningModule):
     def _log_means(self, values: Mapping[str, Shaped[Tensor, ""]], size: int) -> None:
         """Log means over ``size`` windows, to become those over all windows of all processes at the epoch's end."""
         # A float: whole numbers Lightning would round where the processes' shares differ.
-        self.log_dict(values, on_step=False, on_epoch=True, sync_dist=True, batch_size=float(size))
+        count: Any = float(size)
+        self.log_dict(values, on_step=False, on_epoch=True, sync_dist=True, batch_size=count)
 
     # -- optimisation ----------------------------------------------------------------------------------------------
 
@@ -206,7 +207,7 @@ class Retargeting(RetargetingNetwork, LightningModule):
         (output,) = self(target, prepared)
         shared = prepared.shared_with(target)
         task = Task(shaped, prepared, shared.present)
-        results = {name: copy.pose(task) for name, copy in of_kind("copy").items()}
+        results = {name: copy.posed(task) for name, copy in of_kind("copy").items()}
         results[self.method] = shaped.with_tbs(self.decode(output))
         recorded = own_pose(shaped, target).joints if truth else None
         for method, posed in results.items():

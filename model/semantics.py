@@ -114,8 +114,8 @@ class SourceDirections:
             The scale of the hands does not matter.
         """
         seen = torch.cat([joints[..., 1:, :], palm_anchors(joints)], dim=-2)
-        cosines = _DirectionCosines.apply(frames_last(seen, 2), frames_last(frames, 3), self.unit)
-        return tuple(frames_first(part, self._batch) for part in cosines)
+        finger, palm = _DirectionCosines.apply(frames_last(seen, 2), frames_last(frames, 3), self.unit)
+        return frames_first(finger, self._batch), frames_first(palm, self._batch)
 
 
 def pairwise_distances(joints: Float[Tensor, "*batch n 3"]) -> Float[Tensor, "*batch n n"]:

@@ -23,7 +23,7 @@ from model.batch import Hands, Source, static_features
 from model.hands import PosedHand, ShapedHand
 from model.mirror import mirror_axes, mirror_matrix, mirror_points, mirror_tbs
 from model.network import RetargetingNetwork
-from model.reconstruction import OneWindow
+from model.reconstruction import OneWindow, ReconstructionNet
 from model.rotations import orthonormal, rotation_from_rows
 from model.semantics import SemanticMatrix
 from model.topology import BONES_PER_FINGER, DOMAINS, N_FINGERS
@@ -115,7 +115,7 @@ class TimeGrid:
         sigma = SIGMA if self.on_frames else max(SIGMA, _WIDE * step)
         place = torch.arange(self.frames, dtype=torch.float64) * (self.rate / self.frame_rate)
         nearest = place.round().long()
-        total, weights = 0, 0
+        total = weights = values.new_zeros(())
         for shift in range(-ceil(_REACH * sigma / step), ceil(_REACH * sigma / step) + 1):
             neighbour = nearest + shift
             weight = torch.exp(-0.5 * ((place - neighbour) * step / sigma).square())
@@ -206,7 +206,7 @@ class StreamingNetwork:
         domain = "mixamo" if shape is None else "mano"
         rest = _window(domain, axes_t=axes.transpose(-1, -2)[None, None], offsets=offsets[None, None])
         self._shape = None if shape is None else shape[None, None]
-        self._net = network.recon_nets[DOMAINS.index(domain)]
+        self._net = cast(ReconstructionNet, network.recon_nets[DOMAINS.index(domain)])
         with torch.inference_mode():
             # What the network knows of the hand stays the same for all its motions.
             self._codes = [block(static_features(rest)) for block in self._net.static_blocks]

@@ -101,7 +101,7 @@ class _PairTerms:
         self.direction = self.apart * self.inverse
         self.cosine = _dot(self.direction, self.turned)
         self.contact_gap = None
-        if pairs.contact is not None:
+        if pairs.coords is not None:
             # The frame that sees the tips is i's; the wanted vector is the source's, turned into the wrist's frame.
             wanted = columns[:, :, _TIPS]
             wanted = (wanted * pairs.coords.unsqueeze(0)).sum(1)
@@ -113,7 +113,7 @@ class _PairTerms:
         # |e|² is not quite one where points nearly meet; nor is |u|², but that does not change.
         misfit = (_dot(self.direction, self.direction) + 1).mul_(0.5).sub_(self.cosine)
         value = (misfit * pairs.weight).flatten(0, 1).sum(0)
-        if self.contact_gap is not None:
+        if self.contact_gap is not None and pairs.contact is not None:
             value = value + 0.5 * (pairs.contact * _dot(self.contact_gap, self.contact_gap)).flatten(0, 1).sum(0)
         return value
 
@@ -133,7 +133,7 @@ class _PairTerms:
             result[c, c] += stiffness
         slope = torch.mul(direction, (1 - squared).add_(self.cosine), out=result[3])
         slope.sub_(self.turned).mul_(per_length)
-        if self.contact_gap is not None:
+        if self.contact_gap is not None and pairs.contact is not None:
             for c in range(3):
                 result[c, c, _TIPS, _TIP_POINTS] += pairs.contact
             slope[:, _TIPS, _TIP_POINTS] += pairs.contact * self.contact_gap

@@ -263,7 +263,7 @@ class _Part:
         low, high = settings.limits.like(angles)
         self.stay = torch.where(self.unknowns % 3 == TWIST, settings.stay_twist, settings.stay_bend).to(angles)
         self.damping = angles.new_full((len(frames),), _DAMPING)
-        self.state: tuple[Tensor, Tensor, Tensor] | None = None
+        self.state: tuple[Tensor, Tensor, Tensor]  # value, gradient, matrix
         self.begin = start[frames].flatten(1)[:, self.unknowns]
         # The start is within the limits, or may keep what it has beyond them.
         self.low = torch.minimum(low.flatten()[self.unknowns], self.begin)
@@ -287,11 +287,11 @@ class _Part:
             if better.all():
                 self.angles, self.state = trial, state
             else:
-                self.angles, *state = (
+                self.angles, value, gradient, matrix = (
                     torch.where(better.view(-1, *[1] * (new.ndim - 1)), new, old)
                     for new, old in zip((trial, *state), (self.angles, *self.state), strict=True)
                 )
-                self.state = tuple(state)
+                self.state = value, gradient, matrix
             self.damping = torch.where(better, self.damping * 0.25, self.damping * 8).clamp(*_DAMPING_RANGE)
             if step.abs().max() < self.settings.tolerance:
                 break

@@ -56,5 +56,5 @@ class LineUp:
                     (output,) = network(target, Source(source))  # each network sees its own input
                     posed[name] = shaped.with_tbs(network.decode(output))
                 else:
-                    posed[name] = METHODS[name].pose(task)
+                    posed[name] = METHODS[name].posed(task)
         return posed

@@ -177,7 +177,7 @@ class Call:
 
         Which thread takes what makes no difference to the result. ``memory``: numbers beside the rows of a block.
         """
-        function = PROGRAM.functions()[name]
+        function = (PROGRAM.functions() or {})[name]  # there are: who solves with them has asked
         threads = min(torch.get_num_threads(), len(shares))
         free: SimpleQueue = SimpleQueue()
         for _ in range(threads):
