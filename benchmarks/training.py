@@ -44,7 +44,7 @@ def _batch() -> SimpleNamespace:
         rows = torch.from_numpy(windows[domain]).transpose(1, 2)
         return split(domain, rows.repeat(-(-BATCH // len(rows)), 1, 1)[:BATCH].contiguous())
 
-    return SimpleNamespace(first=group("mixamo"), second=group("mano"))
+    return SimpleNamespace(first=group("mixamo"), second=group("mano"), share=1.0)
 
 
 def _bare_forward(net: ReconstructionNet, x: Tensor, static: Tensor) -> Tensor:

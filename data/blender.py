@@ -90,14 +90,14 @@ class BlenderWorker:
         Raises:
             InputError: Blender itself cannot be started.
         """
-        if self.process is None:
-            self._start()
+        process = self.process or self._start()
         try:
-            self.process.stdin.write(json.dumps(request.__dict__) + "\n")
-            self.process.stdin.flush()
+            assert process.stdin is not None  # it is a pipe
+            process.stdin.write(json.dumps(request.__dict__) + "\n")
+            process.stdin.flush()
             answer = self._answer(self.timeout)
         except (BrokenPipeError, EOFError):
-            code = self.process.wait()
+            code = process.wait()
             self.stop()
             return Result(request.source, error=f"{request.source}: Blender broke down over it (exit code {code}); "
                                                 f"it is damaged or too big, export it again")  # fmt: skip
@@ -111,6 +111,7 @@ class BlenderWorker:
         """End the process, after as many seconds as it may take to end by itself."""
         if self.process is not None:
             with contextlib.suppress(OSError):  # what it did not read any more
+                assert self.process.stdin is not None
                 self.process.stdin.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(patience)
@@ -118,17 +119,17 @@ class BlenderWorker:
             self.process.wait()
             self.process = None
 
-    def _start(self) -> None:
+    def _start(self) -> subprocess.Popen:
         self.lines, self.last_words = queue.Queue(), []
         # A fresh list of variables: settings of this Python must not reach Blender's own.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
         script = str(SCRIPTS / "convert_worker.py")
-        self.process = subprocess.Popen(
+        self.process = process = subprocess.Popen(
             [*self.command, script, "--", str(self.memory_gb)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, encoding="utf-8", errors="replace", env=environment,
         )  # fmt: skip
-        threading.Thread(target=self._listen, args=(self.process.stdout, self.lines), daemon=True).start()
+        threading.Thread(target=self._listen, args=(process.stdout, self.lines), daemon=True).start()
         try:
             self._answer(_START_SECONDS)
         except (EOFError, TimeoutError):
@@ -137,6 +138,7 @@ class BlenderWorker:
             raise InputError(
                 f"{self.command[0]}: expected a Blender that starts, but: {said[:200]}; {ADVICE}"
             ) from None
+        return process
 
     def _listen(self, stream, lines: queue.Queue[str | None]) -> None:
         with stream:

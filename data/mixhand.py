@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pytorch_lightning import LightningDataModule
@@ -29,6 +29,8 @@ INTRA_SOURCE = ["SportyGranny"]
 _SIMILAR_RATES = 1.5
 _MOST_CHARACTERS, _LONGEST_ENTRY = 100_000, 100_000
 _TOO_MANY = f"expected at most {_MOST_CHARACTERS} characters; write smaller numbers"
+
+Split = Literal["train", "val", "test"]
 
 
 def expand_characters(entries: Sequence[str]) -> list[str]:
@@ -95,6 +97,11 @@ class SplitSummary:
     def __str__(self) -> str:
         sides = " with ".join(", ".join(names) for names in self.characters)
         return f"{self.split}: {self.windows} windows, {self.frames} frames of each side ({sides})"
+
+
+def _distinct(group: WindowGroup) -> tuple[str, ...]:
+    """The characters of a group, each once."""
+    return tuple(dict.fromkeys(group.names))
 
 
 class MixHandDataModule(LightningDataModule):
@@ -216,7 +223,7 @@ class MixHandDataModule(LightningDataModule):
             raise RuntimeError("the side of the hands is known after setup()")
         return next(iter(self._windows.values())).side
 
-    def windows(self, split: Literal["train", "val", "test"]) -> PairedWindows:
+    def windows(self, split: Split) -> PairedWindows:
         """The paired windows of a split, opened when first asked for. Raises InputError as :meth:`setup` does."""
         if split not in self._windows:
             if split == "test" and self.protocol == "intra":
@@ -234,7 +241,7 @@ class MixHandDataModule(LightningDataModule):
                 split,
                 windows=len(windows),
                 frames=len(windows) * windows.groups[0].length,
-                characters=tuple(tuple(dict.fromkeys(group.names)) for group in windows.groups),
+                characters=(_distinct(windows.groups[0]), _distinct(windows.groups[1])),
                 surplus=windows.surplus,
             )
             for split, windows in self._windows.items()
@@ -289,8 +296,8 @@ class MixHandDataModule(LightningDataModule):
         return windows
 
     def _report_rates(self, split: str, first: WindowGroup, second: WindowGroup) -> None:
-        rates = [group.files[0].frames_per_second for group in (first, second)]
-        if None in rates or max(rates) < _SIMILAR_RATES * min(rates):
+        rates = [rate for group in (first, second) if (rate := group.files[0].frames_per_second) is not None]
+        if len(rates) < 2 or max(rates) < _SIMILAR_RATES * min(rates):
             return
         message = (
             "%s: %s run at %.3g frames per second but %s at %.3g; `frame_stride` (now %d) changes the rate of "
@@ -298,10 +305,10 @@ class MixHandDataModule(LightningDataModule):
         )
         log.warning(message, split, first.names[0], rates[0], second.names[0], rates[1], self.frame_stride)
 
-    def _loader(self, split: str) -> PairLoader:
+    def _loader(self, split: Split) -> PairLoader:
         windows, trainer = self.windows(split), self.trainer
         together = trainer.world_size if trainer else 1
-        if together > 1 and split == "train":  # one seed for all, also where each process drew its own
+        if trainer and together > 1 and split == "train":  # one seed for all, also where each process drew its own
             self._seed = windows.seed = trainer.strategy.broadcast(self.seed)
         order = BatchOrder(
             len(windows),
@@ -318,5 +325,5 @@ class MixHandDataModule(LightningDataModule):
 
     def _training_position(self) -> tuple[int, int]:
         """Epoch, and batches of it that were trained with, as the trainer counts them."""
-        loop = self.trainer.fit_loop
+        loop: Any = self.trainer and self.trainer.fit_loop
         return loop.epoch_progress.current.processed, loop.epoch_loop.batch_progress.current.ready

@@ -65,7 +65,7 @@ def gather(hand: BareHand, motion: MotionHinges | None = None) -> list[list[Evid
         InputError: the hand has no palm (see `BareHand.palm_normal`).
     """
     evidence: list[list[Evidence]] = [[] for _ in range(N_FINGERS)]
-    for finger in np.flatnonzero(hand.present):
+    for finger in np.flatnonzero(hand.present).tolist():
         palm = _thumb(hand) if finger == THUMB else _palm(hand, finger)
         evidence[finger] = [palm, *_bones(hand, finger, palm.bend), *_mesh(hand, finger, palm.bend)]
         if motion is not None:
@@ -157,10 +157,10 @@ def _rig(hand: BareHand, evidence: list[list[Evidence]]) -> dict[int, Evidence]:
     same = len({found[finger][2] for finger in four}) == 1
     if len(four) < 2 or not same or np.sqrt(np.mean([found[finger][1] ** 2 for finger in four])) > RIG_AGREES:
         return {}
-    evidence = {finger: Evidence("rig", found[finger][0], RIG_SPREAD) for finger in four}
+    agreed = {finger: Evidence("rig", found[finger][0], RIG_SPREAD) for finger in four}
     if THUMB in found and found[THUMB][1] < 2 * RIG_AGREES:
-        evidence[THUMB] = Evidence("rig", found[THUMB][0], RIG_THUMB_SPREAD)
-    return evidence
+        agreed[THUMB] = Evidence("rig", found[THUMB][0], RIG_THUMB_SPREAD)
+    return agreed
 
 
 def _motion(hand: BareHand, finger: int, palm: np.ndarray, motion: MotionHinges) -> list[Evidence]:

@@ -35,7 +35,7 @@ def write_axes(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> Non
         raise InputError(f"{path}: expected a name that ends with .pkl or .npz, found {path.name!r}; correct `output`")
     with atomic_write(path) as temporary:
         if path.suffix == ".npz":
-            np.savez(temporary, **arrays)
+            np.savez(temporary, allow_pickle=False, **arrays)
         else:
             with temporary.open("wb") as file:
                 pickle.dump({key: np.ascontiguousarray(value) for key, value in arrays.items()}, file, protocol=4)

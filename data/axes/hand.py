@@ -67,7 +67,7 @@ class BareHand:
     @cached_property
     def present(self) -> np.ndarray:
         """(5,) bool: fingers of two joints or more; the others have no axes."""
-        return np.isfinite(self.fingers[:, :2]).all(axis=(1, 2))
+        return np.all(np.isfinite(self.fingers[:, :2]), axis=(1, 2))
 
     @cached_property
     def last_joints(self) -> np.ndarray:

@@ -86,7 +86,7 @@ def _second_moments(motion: Bvh, numbers: Sequence[int | None]) -> np.ndarray:
     """``(5, 3, 3, 3)`` sums over all frames of v vᵀ, v being the rotation vector of a joint; 0 for a missing one."""
     rotating = [1 + JOINTS_PER_FINGER * f + k for f in range(N_FINGERS) for k in range(BONES_PER_FINGER)]
     there = [place for place, joint in enumerate(rotating) if numbers[joint] is not None]
-    rotations = motion.rotations([numbers[rotating[place]] for place in there])
+    rotations = motion.rotations([number for joint in rotating if (number := numbers[joint]) is not None])
     vectors = Rotation.from_matrix(rotations.reshape(-1, 3, 3)).as_rotvec().reshape(len(rotations), len(there), 3)
     moments = np.zeros((len(rotating), 3, 3))
     moments[there] = np.einsum("fji,fjk->jik", vectors, vectors)

@@ -75,12 +75,12 @@ class CharacterHand:
     @cached_property
     def bare(self) -> BareHand:
         """The hand that axes are estimated for, in the character's frame."""
-        listed = [joint for joint, bone in enumerate(self.map.indices) if bone is not None]
-        bones = [self.map.indices[joint] for joint in listed]
+        listed = self.map.listed
+        bones = self.map.in_file(listed)
         skin = self.skin or Skin(np.zeros((0, 3)), np.zeros((0, 3), np.int64), np.zeros((0, len(self.skeleton.heads))))
         weights = np.zeros((len(skin.vertices), N_JOINTS))
         weights[:, listed] = skin.weights[:, bones]
-        follows = (weights > 0).any(axis=1)
+        follows = np.any(weights > 0, axis=1)
         axes = self.skeleton.axes
         if axes is not None:
             bone_axes = np.full((N_JOINTS, 3, 3), np.nan)
@@ -110,7 +110,7 @@ class CharacterHand:
     def shaped(self) -> ShapedHand:
         """float32, without leading dimensions, in the frame of features. Joints that a character's hand lacks are
         made up: networks are shown a whole hand."""
-        if self.model is not None:
+        if self.model is not None and self.shape is not None:
             return self.model.with_shape(self.shape)
         return offset_hand(_float32(self.rest.whole_offsets), _float32(self.axes), self.side)
 

@@ -41,5 +41,7 @@ def mano_skin(hand: CharacterHand) -> Skin:
     vertices = 100.0 * hand.shaped.at_rest().vertices().double().numpy()
     weights = np.zeros((len(vertices), N_JOINTS), np.float32)
     order = [0, *(1 + JOINTS_PER_FINGER * f + k for f in range(N_FINGERS) for k in range(BONES_PER_FINGER))]
+    if hand.model is None:
+        raise ValueError(f"expected a MANO hand, found a {hand.side} hand of {hand.name}")
     weights[:, order] = hand.model.model.lbs_weights[:, [0, *MANO_BONES]].float().numpy()
     return Skin(vertices, hand.model.faces.astype(np.int64), weights)

@@ -102,8 +102,8 @@ class PairLoader:
         self._next_epoch = 0
         self._loader = DataLoader(
             windows,
-            batch_sampler=order,
-            collate_fn=_as_is,
+            batch_sampler=order,  # pyright: ignore[reportArgumentType] (it orders whole batches)
+            collate_fn=_as_is,  # pyright: ignore[reportArgumentType]
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
             pin_memory=torch.cuda.is_available(),
@@ -143,7 +143,7 @@ class PairLoader:
 
     @_iterator.setter
     def _iterator(self, iterator: Iterator | None) -> None:
-        self._loader._iterator = iterator
+        self._loader._iterator = iterator  # pyright: ignore[reportAttributeAccessIssue]
 
     def state_dict(self) -> dict[str, int]:
         """Tells Lightning that this loader resumes within an epoch. The position is the trainer's to keep."""

@@ -213,23 +213,22 @@ def compute_features(
         InputError: ``shapes`` has not one row of ten numbers per frame.
     """
     frames = len(local_rotations)
-    is_mano = isinstance(hand, ManoHand)
-    if is_mano:
-        dtype = hand.dtype
-        shapes = np.zeros((frames, N_SHAPE)) if shapes is None else np.asarray(shapes)
+    shapes = np.zeros((frames, N_SHAPE)) if shapes is None else np.asarray(shapes)
+    if isinstance(hand, ManoHand):
+        domain, dtype = "mano", hand.dtype
         if shapes.shape != (frames, N_SHAPE):
             raise InputError(
                 f"expected a shape of {N_SHAPE} numbers for each of {frames} frames, found an array {shapes.shape}"
             )
     else:
-        dtype = hand.offsets.dtype
-    rows = np.empty((frames, channels("mano" if is_mano else "mixamo")), dtype=np.float32)
+        domain, dtype = "mixamo", hand.offsets.dtype
+    rows = np.empty((frames, channels(domain)), dtype=np.float32)
     with _one_thread():
         for start in range(0, frames, CHUNK):
             chunk = slice(start, start + CHUNK)
             local = torch.as_tensor(local_rotations[chunk]).to(dtype)
             out = torch.from_numpy(rows[chunk])
-            if is_mano:
+            if isinstance(hand, ManoHand):
                 betas = _shared_shape(torch.as_tensor(shapes[chunk]).to(dtype))
                 _fill_rows(split("mano", out, hand.side), hand.with_shape(betas), local, shape=betas)
             else:

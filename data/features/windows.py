@@ -312,8 +312,8 @@ class PairedWindows(Dataset):
         self.groups = (first, second)
         self.augment, self.seed, self.new_pairs = augment, seed, new_pairs
         self.statistics = statistics
-        self._coins_of, self._coins = None, None  # the epoch that was last drawn for, and its draw
-        self._numbers_of, self._numbers = None, None  # likewise
+        self._coins: tuple[int, np.ndarray] | None = None  # the epoch that was last drawn for, and its draw
+        self._numbers: tuple[int, list[np.ndarray]] | None = None  # likewise
 
     def __len__(self) -> int:
         return min(len(group) for group in self.groups)
@@ -321,7 +321,8 @@ class PairedWindows(Dataset):
     @property
     def surplus(self) -> tuple[int, int]:
         """Windows of each group that have no partner."""
-        return tuple(len(group) - len(self) for group in self.groups)
+        first, second = (len(group) - len(self) for group in self.groups)
+        return first, second
 
     @property
     def side(self) -> str:
@@ -344,38 +345,38 @@ class PairedWindows(Dataset):
             indices = self._windows_of(request.epoch, pairs, number)
             rows = group.gather(indices, self._reversals(request.epoch, pairs, number))
             if self.statistics is not None:
-                self._normalise(rows, indices, number)
+                _normalise(rows, group.file_number[indices], self.statistics[number])
             hands = split(group.domain, torch.from_numpy(rows), group.side)
             present = group.present(indices)
             if present is not None:
                 hands.present = torch.from_numpy(present)[:, None].expand(-1, group.length, -1)
             sides.append(hands)
             positions.append(group.position[indices])
-        positions = torch.from_numpy(np.stack(positions, axis=-1))
-        return Batch(*sides, torch.from_numpy(pairs.astype(np.int64)), positions, request.share)
+        first, second = sides
+        numbers, places = torch.from_numpy(pairs.astype(np.int64)), torch.from_numpy(np.stack(positions, axis=-1))
+        return Batch(first, second, numbers, places, request.share)
 
     def _windows_of(self, epoch: int, pairs: np.ndarray, group: int) -> np.ndarray:
         """The windows of a group that belong to pairs, from seed and epoch only: a resumed run sees the same."""
         if not self.new_pairs:
             return pairs
-        if self._numbers_of != epoch:
+        if self._numbers is None or self._numbers[0] != epoch:
             order = np.random.default_rng([self.seed, epoch, 2])
-            self._numbers = [order.permutation(len(each)) for each in self.groups]
-            self._numbers_of = epoch
-        return self._numbers[group][pairs]
+            self._numbers = epoch, [order.permutation(len(each)) for each in self.groups]
+        return self._numbers[1][group][pairs]
 
     def _reversals(self, epoch: int, indices: np.ndarray, group: int) -> np.ndarray | None:
         """Which windows to reverse, from seed, epoch and window only, so that a resumed run sees the same."""
         if not self.augment:
             return None
-        if self._coins_of != epoch:
+        if self._coins is None or self._coins[0] != epoch:
             coins = np.random.default_rng([self.seed, epoch, 1])
-            self._coins = coins.integers(0, 2, (len(self.groups), len(self)), dtype=np.int8)
-            self._coins_of = epoch
-        return self._coins[group, indices] == 1
+            self._coins = epoch, coins.integers(0, 2, (len(self.groups), len(self)), dtype=np.int8)
+        return self._coins[1][group, indices] == 1
 
-    def _normalise(self, rows: np.ndarray, indices: np.ndarray, number: int) -> None:
-        files = self.groups[number].file_number[indices]
-        for file in np.unique(files):
-            mean, deviation = self.statistics[number][file]
-            rows[files == file] = (rows[files == file] - mean) / deviation
+
+def _normalise(rows: np.ndarray, files: np.ndarray, statistics: Sequence[Statistics]) -> None:
+    """Normalise rows ``(N, …)`` in place, each by the statistics of its file, number ``files (N,)``."""
+    for file in np.unique(files):
+        mean, deviation = statistics[file]
+        rows[files == file] = (rows[files == file] - mean) / deviation

@@ -14,6 +14,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -149,7 +150,7 @@ class Bvh:
             channels=tuple(channels),
             values=np.concatenate(columns, axis=1),
             frame_time=float(frame_time),
-            end_sites=tuple((int(joint), tuple(map(float, offset))) for joint, offset in end_sites),
+            end_sites=tuple((int(joint), (float(x), float(y), float(z))) for joint, (x, y, z) in end_sites),
         )
 
 
@@ -312,7 +313,7 @@ class _HierarchyParser:
             end_sites=tuple(self.end_sites),
         )
 
-    def _fail(self, line: int, message: str) -> None:
+    def _fail(self, line: int, message: str) -> NoReturn:
         raise InputError(f"{self.path}, line {line}: {message}; export or correct the file")
 
     def _line(self, number: int, line: str, following: str) -> None:

@@ -249,7 +249,7 @@ class _Reader:
         reached = parents.copy()
         for _ in range(len(nodes).bit_length()):  # pointer doubling: after k rounds, 2ᵏ steps up
             reached = np.where(reached >= 0, reached[reached], -1)
-        require((reached < 0).all(), "expected nodes in trees, found a circle")
+        require(bool((reached < 0).all()), "expected nodes in trees, found a circle")
         return parents
 
     # ------------------------------------------------------------------------------------------------
@@ -261,7 +261,8 @@ class _Reader:
             buffer = self._list("buffers")[_index(number, len(self._list("buffers")), "buffer")]
             uri = buffer.get("uri")
             if uri is None:
-                require(number == 0 and self.binary is not None, f"expected the data of buffer {number}, found none")
+                if number != 0 or self.binary is None:
+                    raise InputError(f"expected the data of buffer {number}, found none; export it again")
                 data = self.binary
             elif str(uri).startswith("data:"):
                 head, comma, text = str(uri).partition(",")

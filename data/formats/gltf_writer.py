@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class GltfFile:
     """
 
     def __init__(self, content: dict | None = None, buffers: list[bytes] | None = None) -> None:
-        self.json = {"asset": {"version": "2.0"}} if content is None else content
+        self.json: dict[str, Any] = {"asset": {"version": "2.0"}} if content is None else content
         self.data = bytearray()
         starts = []
         for each in buffers or []:

@@ -127,7 +127,11 @@ def welded(skin: Skin) -> Skin:
 
     glTF has a vertex once for each normal and texture coordinate, so its surfaces fall apart along seams.
     """
-    strongest = np.argsort(-skin.weights, axis=1, kind="stable")[:, :4] if skin.weights.shape[1] else np.zeros((0, 0))
+    strongest = (
+        np.argsort(-skin.weights, axis=1, kind="stable")[:, :4]
+        if skin.weights.shape[1]
+        else np.zeros((0, 0), np.int64)
+    )
     shares = np.take_along_axis(skin.weights, strongest, axis=1) if strongest.size else skin.weights
     strongest = np.where(shares > _PLACES, strongest, -1) if strongest.size else shares
     keys = np.concatenate([np.rint(skin.vertices / _PLACES), np.rint(shares / _PLACES), strongest], axis=1)
@@ -207,6 +211,7 @@ def centred(skeleton: Skeleton, skin: Skin) -> Skeleton:
     axis of its own that is closest to the way before.) Joints whose skin nothing shares stay. Rotations do not change.
     """
     heads, tails, axes = skeleton.heads.copy(), bone_tails(skeleton), skeleton.axes
+    assert axes is not None  # what is converted has them
     for leaf in np.setdiff1d(np.arange(len(heads)), skeleton.parents):
         along = np.abs(axes[leaf] @ _way(skeleton, leaf))
         tails[leaf] = heads[leaf] + along.max() * axes[leaf, along.argmax()]
@@ -328,13 +333,15 @@ def mesh_arrays(skeleton: Skeleton, skin: Skin) -> dict:
     Raises:
         InputError: a number is not finite.
     """
+    axes = skeleton.axes
+    assert axes is not None  # what is converted has them
     arrays = {
         "verts": skin.vertices.astype(np.float32),
         "edges": edges_of(skin.faces),
         "faces": skin.faces.astype(np.int64),
         "weight": skin.weights.astype(np.float32),
         "bone_tails": bone_tails(skeleton, skin).astype(np.float32),
-        "bone_axes": skeleton.axes.astype(np.float32),
+        "bone_axes": axes.astype(np.float32),
     }
     for prefix, names in (("vgrp", "vgrp_label"), ("bone", "bone_names")):
         arrays[names] = np.array(skeleton.names, dtype=np.str_)

@@ -13,7 +13,6 @@ from data.formats.bvh import CHANNEL_NAMES, Bvh, euler_from_rotations
 from data.formats.skeleton import Skeleton
 from data.motion.reading import Motion
 from data.rig.rotations import file_rotations
-from model.topology import WRIST
 
 SAME_REST = np.radians(20.0)
 """A bone that rests this much elsewhere is another bone: its rotations cannot be taken over."""
@@ -48,7 +47,8 @@ def whole_motion(hands: Mapping[str, CharacterHand], poses: Mapping[str, np.ndar
         turned.update(file_rotations(hands[side].map, hands[side].rest, local))
     shared = _shared(skeleton, hands, motion)
     kept = shared is not None
-    columns, channels, starts = [], [], _starts(motion.bvh)
+    whole = motion.bvh
+    columns, channels, starts = [], [], _starts(whole)
     free = _free_wrists(skeleton, hands, motion) if shared is None else {}
     for joint, parent in enumerate(skeleton.parents):
         names: tuple[str, ...] = ()
@@ -59,11 +59,11 @@ def whole_motion(hands: Mapping[str, CharacterHand], poses: Mapping[str, np.ndar
             rotations = turned[joint] if joint in turned else free[joint]
             names += tuple(f"{axis}rotation" for axis in _ORDER)
             columns.append(np.degrees(euler_from_rotations(rotations, _ORDER)))
-        elif shared is not None and joint in shared:
+        elif whole is not None and shared is not None and joint in shared:
             source = shared[joint]
-            own = [c for c, name in enumerate(motion.bvh.channels[source]) if name.endswith("rotation")]
-            names += tuple(motion.bvh.channels[source][c] for c in own)
-            columns.append(motion.bvh.values[:, [starts[source] + c for c in own]])
+            own = [c for c, name in enumerate(whole.channels[source]) if name.endswith("rotation")]
+            names += tuple(whole.channels[source][c] for c in own)
+            columns.append(whole.values[:, [starts[source] + c for c in own]])
         else:
             names += tuple(f"{axis}rotation" for axis in _ORDER)
             columns.append(np.zeros((frames, 3)))
@@ -97,20 +97,20 @@ def hung(skeleton: Skeleton, hands: Mapping[str, CharacterHand]) -> Skeleton:
 def _root(skeleton: Skeleton, joint: int, motion: Motion, source: int | None) -> tuple[tuple[str, ...], np.ndarray]:
     """Position channels of a root, (F, 3): the source's, scaled to the target's size, or its own place at rest."""
     names = CHANNEL_NAMES[:3]
-    if source is not None:
-        own = [c for c, name in enumerate(motion.bvh.channels[source]) if name.endswith("position")]
+    whole = motion.bvh
+    if source is not None and whole is not None:
+        own = [c for c, name in enumerate(whole.channels[source]) if name.endswith("position")]
         if len(own) == 3:
-            start = _starts(motion.bvh)[source]
-            positions = motion.bvh.values[:, [start + c for c in own]]
-            return tuple(motion.bvh.channels[source][c] for c in own), positions * _size_ratio(
-                skeleton, joint, motion, source
-            )
+            start = _starts(whole)[source]
+            positions = whole.values[:, [start + c for c in own]]
+            ratio = _size_ratio(skeleton, joint, whole, source)
+            return tuple(whole.channels[source][c] for c in own), positions * ratio
     return names, np.broadcast_to(skeleton.heads[joint], (motion.frames, 3))
 
 
-def _size_ratio(skeleton: Skeleton, joint: int, motion: Motion, source: int) -> float:
+def _size_ratio(skeleton: Skeleton, joint: int, whole: Bvh, source: int) -> float:
     """How much larger the target is than the file of the source: by the height of the root over the ground."""
-    own, other = skeleton.heads[joint, 1], motion.bvh.offsets[source, 1]
+    own, other = skeleton.heads[joint, 1], whole.offsets[source, 1]
     if other > 1e-3 and own > 1e-3:
         ratio = own / other
         return 1.0 if abs(ratio - 1) < 1e-6 else float(ratio)
@@ -133,7 +133,7 @@ def _shared(skeleton: Skeleton, hands: Mapping[str, CharacterHand], motion: Moti
         joint: numbers[plain] for joint, name in enumerate(skeleton.names) if (plain := plain_name(name)) in numbers
     }
     for hand in hands.values():
-        joint = hand.map.indices[WRIST]
+        joint = hand.map.wrist
         while joint >= 0:
             if joint not in same:
                 return None
@@ -153,23 +153,23 @@ def _shared(skeleton: Skeleton, hands: Mapping[str, CharacterHand], motion: Moti
 
 def _alike(first: np.ndarray, second: np.ndarray) -> bool:
     lengths = np.linalg.norm(first) * np.linalg.norm(second)
-    return lengths < 1e-9 or bool(first @ second >= np.cos(SAME_REST) * lengths)
+    return bool(lengths < 1e-9 or first @ second >= np.cos(SAME_REST) * lengths)
 
 
 def _free_wrists(skeleton: Skeleton, hands: Mapping[str, CharacterHand], motion: Motion) -> dict[int, np.ndarray]:
     """Wrists of hands without a body keep their turning in space, where the source has no body either."""
     result = {}
     for side, hand in hands.items():
-        track, wrist = motion.tracks[side], hand.map.indices[WRIST]
-        alone = motion.skeleton is None or not _has_body(motion, side)
+        track, wrist = motion.tracks[side], hand.map.wrist
+        alone = motion.skeleton is None or not _has_body(motion.skeleton)
         if skeleton.parents[wrist] < 0 and alone:
             turn = hand.rest.turn.T @ track.hand.rest.turn
             result[wrist] = turn @ track.wrist @ turn.T
     return result
 
 
-def _has_body(motion: Motion, side: str) -> bool:
-    names = [plain_name(name) for name in motion.skeleton.names]
+def _has_body(skeleton: Skeleton) -> bool:
+    names = [plain_name(name) for name in skeleton.names]
     return any(name in names for name in ("hips", "pelvis", "spine")) or len(names) > 50
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,7 +73,7 @@ def is_captured(arrays: Mapping[str, np.ndarray]) -> bool:
     return any(key in arrays for key in known) or any(f"{side}.{key}" in arrays for side in SIDES for key in known)
 
 
-def stored_rate(arrays: Mapping[str, np.ndarray]) -> object:
+def stored_rate(arrays: Mapping[str, np.ndarray]) -> Any:
     """What a file says about frames per second; None if it says nothing."""
     key = _first(arrays, RATES) or next((key for key in arrays if key.rpartition(".")[2] in RATES), None)
     return None if key is None or not arrays[key].size else np.ravel(arrays[key])[0]
@@ -153,7 +154,7 @@ def _mirrored(arrays: Mapping[str, np.ndarray], right: np.ndarray, models: Model
 
 def _of_body(arrays: Mapping[str, np.ndarray], models: Models) -> Iterator[tuple[str, Captured]]:
     """Both hands of a body, or of a file that holds two hands side by side."""
-    key = _first(arrays, POSES)
+    key = _first(arrays, POSES) or ""
     whole = numbers(key, arrays[key]) if _is_body(arrays) else None
     for side in SIDES:
         own = _first(arrays, HANDS[side])
@@ -240,7 +241,7 @@ def _fingers(key: str, pose: np.ndarray, side: str, arrays: Mapping[str, np.ndar
     """(F, 5, 3, 3, 3) of a pose as the file has it."""
     turned = _as_rotations(key, pose)
     flat = arrays.get("flat_hand_mean")
-    relative = flat is not None and flat.size and not bool(np.ravel(flat)[0])
+    relative = bool(flat is not None and flat.size and not np.ravel(flat)[0])
     if turned is None:
         return _arranged(_from_components(pose.reshape(len(pose), -1), side, models, flat is None or relative))
     if relative and pose.reshape(len(pose), -1).shape[1] in (45, 48):

@@ -229,7 +229,7 @@ def _node_motion(character: GltfCharacter, bvh: Bvh, nodes: list[dict]) -> tuple
         before, after = nearest_rotations(above[:3, :3]), nearest_rotations(rest[bone, :3, :3])
         back = np.linalg.inv(above)
         place = (back @ rest[bone])[:3, 3]
-        if bone in elsewhere:  # the motion hangs it on another bone than the file does
+        if poses is not None and bone in elsewhere:  # the motion hangs it on another bone than the file does
             turned, moved = _seen_from(poses, bone, parent)
             place = METRES * moved @ back[:3, :3].T + (back[:3, 3] if parent < 0 else 0)
         elif parent < 0:

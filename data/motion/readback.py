@@ -60,7 +60,7 @@ def check_written(path: Path, hands: Mapping[str, tuple[CharacterHand, np.ndarra
             if worst <= TOLERANCE:
                 continue
             frame, place = np.unravel_index(np.argmax(np.nan_to_num(away, nan=np.inf)), away.shape)
-            index = hand.map.indices[joints[place]]
+            (index,) = hand.map.in_file([joints[place]])
             problem = (
                 f"joint {hand.skeleton.names[index]} of the {side} hand where the pose has it, found it {worst:.3g} "
                 f"palm lengths away in frame {frame}"
@@ -92,8 +92,8 @@ def _meant(hand: CharacterHand, local: np.ndarray) -> np.ndarray:
 
 def _found(path: Path, hand: CharacterHand, scale: float) -> np.ndarray:
     """(F, 21, 3) the joints of a hand in a file, from its wrist, in the frame of features; NaN where there is none."""
-    listed = [joint for joint, index in enumerate(hand.map.indices) if index is not None]
-    names = [hand.skeleton.names[hand.map.indices[joint]] for joint in listed]
+    listed = hand.map.listed
+    names = [hand.skeleton.names[number] for number in hand.map.in_file(listed)]
     read = _by_gltf if path.suffix.lower() in GLTF_SUFFIXES else _by_bvh
     places, wrist = read(path, names)
     result = np.full((len(places), N_JOINTS, 3), np.nan)

@@ -22,7 +22,7 @@ from data.motion.mano_file import arrays_of, is_mano_motion, read_mano_motions
 from data.rig.rest import donor_finger
 from data.rig.rotations import hand_rotations
 from model.mano_file import find_model_file, read_mano_arrays
-from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, N_FINGERS, N_SHAPE, ROOTS, WRIST
+from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, N_FINGERS, N_SHAPE, ROOTS
 from utils.errors import InputError
 from utils.safe_read import read_npy
 
@@ -186,7 +186,7 @@ def _track(bvh: Bvh, own: CharacterHand, whose: CharacterHand, path: Path) -> Ha
         donor = None if own.present[ROOTS[finger]] else donor_finger(finger, own.present)
         if donor is not None:
             local[:, finger] = local[:, donor]
-    wrist = bvh.rotations([own.map.indices[WRIST]])[:, 0]
+    wrist = bvh.rotations([own.map.wrist])[:, 0]
     return HandTrack(whose, torch.from_numpy(local).float(), wrist, own.present & whose.present)
 
 

@@ -136,6 +136,7 @@ def write_motion(job: Job, outputs: Sequence[Output]) -> tuple[list[Path], bool]
 def _write_mano(job: Job, output: Output) -> None:
     (side,) = output.sides
     hand, track = job.target.hands[side], job.motion.tracks[side]
+    assert hand.shape is not None  # it is a MANO hand
     motion = ManoMotion(job.poses[side], track.wrist, hand.shape.double().numpy(), job.motion.frame_rate, side)
     write_mano_motion(output.path, motion)
 

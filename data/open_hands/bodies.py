@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from anny import Anny
-from anny.models.phenotype import phenotype_blendshape_weights
+from anny import Anny  # pyright: ignore[reportMissingImports] (requirements-assets.txt)
+from anny.models.phenotype import phenotype_blendshape_weights  # pyright: ignore[reportMissingImports]
 
 from model.topology import FINGERS, JOINTS_PER_FINGER, N_FINGERS, N_JOINTS
 

@@ -251,7 +251,7 @@ class _Writer:
         """The parametric hand, both sides, in MANO's layout."""
         for side in SIDES:
             with self._file(self.folder.models / "mano" / f"MANO_{side.upper()}.npz") as path:
-                np.savez_compressed(path, **hands.mano_arrays(side))
+                np.savez_compressed(path, allow_pickle=False, **hands.mano_arrays(side))
 
     def axes(self, hands: OpenHands) -> None:
         """Axes of the parametric hand."""

@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import ijson
 import numpy as np
@@ -112,7 +112,7 @@ class _Counting:
 class _AnnotationParser:
     """Takes the events of a JSON stream for the levels of an annotation file: capture, frame, hand, field."""
 
-    def __init__(self, path: Path, events: Iterable[tuple[str, object]]):
+    def __init__(self, path: Path, events: Iterable[tuple[str, Any]]):
         self._path, self._events = path, iter(events)
 
     def captures(self, wanted: Callable[[str], bool]) -> Iterator[Capture]:
@@ -183,7 +183,7 @@ class _AnnotationParser:
             self._fail(f"{where}: expected {count} numbers, found {more}")
         return numbers
 
-    def _keys(self, where: str, what: str, first: tuple[str, object] | None = None) -> Iterator[str]:
+    def _keys(self, where: str, what: str, first: tuple[str, Any] | None = None) -> Iterator[str]:
         """The keys of an object; whoever asks for the next one has read the value of the last."""
         event, value = first or next(self._events)
         if event != "start_map":

@@ -211,7 +211,7 @@ class Preprocessor:
         return MixHandFolder(self.data_path)
 
     @cached_property
-    def _mano_files(self) -> tuple[Path, ...]:
+    def _mano_files(self) -> tuple[Path, Path]:
         axes = self._folder.mano_axes_file()
         return find_model_file(self.mano_path, check_side(self.side)), axes
 

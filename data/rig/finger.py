@@ -57,8 +57,9 @@ class Finger:
 
     def gap(self) -> tuple[int, Bone] | None:
         """(number that is missing, a bone with a number) if the numbers of the bones have a gap."""
-        counts = [bone.count for bone in self.bones if bone.segment is None]
-        if None in counts or not counts:
+        said = [bone.count for bone in self.bones if bone.segment is None]
+        counts = [count for count in said if count is not None]
+        if not counts or len(counts) < len(said):
             return None
         begins = 1 if len(self.bones) < BONES_PER_FINGER else min(counts)  # with bones 2 and 3 alone, 1 is missing
         missing = sorted(set(range(min(begins, *counts), max(counts))) - set(counts))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from model.topology import JOINTS_PER_FINGER, N_JOINTS, PARENTS, ROOTS, TIPS, WRIST
 
@@ -35,6 +37,21 @@ class HandMap:
         return tuple(tips.get(joint, index is not None) for joint, index in enumerate(self.indices))
 
     @property
+    def listed(self) -> list[int]:
+        """The joints (hand order) that have a number in the file."""
+        return [joint for joint, index in enumerate(self.indices) if index is not None]
+
+    def in_file(self, joints: Iterable[int]) -> list[int]:
+        """The numbers in the file of some joints; those without one are left out."""
+        return [index for joint in joints if (index := self.indices[joint]) is not None]
+
+    @property
+    def wrist(self) -> int:
+        """The wrist's number in the file: there is no hand without one."""
+        (wrist,) = self.in_file([WRIST])
+        return wrist
+
+    @property
     def complete(self) -> bool:
         """All 21 joints have a number in the file."""
         return None not in self.indices
@@ -44,7 +61,7 @@ class HandMap:
         """Joints of the file that a pose of this hand writes: those of the fingers, and what is folded into them."""
         moved = [joint for _, down in self.chains or () for joint in down]
         moved += [index for index in self.indices[1:] if index is not None]
-        return sorted(set(moved) - {self.indices[WRIST]})
+        return sorted(set(moved) - {self.wrist})
 
     @property
     def made_parents(self) -> dict[int, int]:
@@ -52,11 +69,9 @@ class HandMap:
         below the one above it (all joints side by side, as in WebXR's hands)."""
         result = {}
         for joint, (up, _) in enumerate(self.chains or ()):
-            if up and self.indices[joint] is not None:
-                above = PARENTS[joint]
-                while self.indices[above] is None:
-                    above = PARENTS[above]
-                result[self.indices[joint]] = self.indices[above]
+            index = self.indices[joint]
+            if up and index is not None:
+                result[index] = _above(joint, self.indices)
         return result
 
     def last_bone(self, finger: int) -> int:
@@ -65,7 +80,7 @@ class HandMap:
         return max(joint for joint in joints if self.indices[joint] is not None)
 
 
-def chains_between(indices: Sequence[int | None], parents: Sequence[int]) -> tuple[Chain, ...]:
+def chains_between(indices: Sequence[int | None], parents: Sequence[int] | np.ndarray) -> tuple[Chain, ...]:
     """The joints of a file between each joint of a hand and the one above it, see :attr:`HandMap.chains`.
 
     Args:
@@ -76,14 +91,19 @@ def chains_between(indices: Sequence[int | None], parents: Sequence[int]) -> tup
     for joint, index in enumerate(indices):
         if index is None or joint == WRIST:
             continue
-        above = PARENTS[joint]
-        while indices[above] is None:
-            above = PARENTS[above]
-        chains[joint] = _between(int(indices[above]), index, parents)
+        chains[joint] = _between(_above(joint, indices), index, parents)
     return tuple(chains)
 
 
-def _between(top: int, bottom: int, parents: Sequence[int]) -> Chain:
+def _above(joint: int, indices: Sequence[int | None]) -> int:
+    """The number in the file of the nearest joint above one of the hand that exists."""
+    above = PARENTS[joint]
+    while (index := indices[above]) is None:
+        above = PARENTS[above]
+    return int(index)
+
+
+def _between(top: int, bottom: int, parents: Sequence[int] | np.ndarray) -> Chain:
     """(joints from below the nearest common ancestor down to `top`, the same down to `bottom`)."""
     over_top, over_bottom = [top, *ancestors(top, parents)], [bottom, *ancestors(bottom, parents)]
     common = next((joint for joint in over_bottom if joint in over_top), None)
@@ -92,7 +112,7 @@ def _between(top: int, bottom: int, parents: Sequence[int]) -> Chain:
     return tuple(reversed(up)), tuple(reversed(down))
 
 
-def ancestors(joint: int, parents: Sequence[int]) -> list[int]:
+def ancestors(joint: int, parents: Sequence[int] | np.ndarray) -> list[int]:
     """The joints above `joint`, nearest first; stops where parents run in a circle."""
     above, seen = [], {joint}
     joint = int(parents[joint])

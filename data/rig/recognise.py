@@ -163,7 +163,7 @@ class Rig:
         """The joint below one that goes on with a finger: the only one, or the only one with the finger's name."""
         if self._below is None:
             self._below = {}
-            for child, parent in enumerate(self.parents):
+            for child, parent in enumerate(self.parents or ()):
                 self._below.setdefault(parent, []).append(child)
         below = [child for child in self._below.get(joint, []) if not self.read[child].helper]
         named = [child for child in below if self.read[child].finger == finger]
@@ -235,7 +235,7 @@ def _bones_by_finger(joints: list[tuple[int, BoneName]]) -> Iterable[tuple[int, 
     """(finger, bone) of the joints of one skeleton."""
     named: dict[int, list[BoneName]] = {}
     for _, name in joints:
-        if not name.numbered:
+        if not name.numbered and name.finger is not None:
             named.setdefault(name.finger, []).append(name)
     columns = {finger: _counting_column(names) for finger, names in named.items()}
     numbering = _Numbering([name for _, name in joints if name.numbered], set(named))
@@ -244,7 +244,7 @@ def _bones_by_finger(joints: list[tuple[int, BoneName]]) -> Iterable[tuple[int, 
             finger, count = numbering.read(name)
             if finger is not None:
                 yield finger, Bone(joint, name, count)
-        else:
+        elif name.finger is not None:
             column = columns[name.finger]
             yield name.finger, Bone(joint, name, int(name.numbers[column]) if column < len(name.numbers) else None)
 
@@ -338,8 +338,9 @@ def mapped_hand(rig: Rig, rig_map: RigMap, side: str, source: str = "") -> Found
 def hand_map(rig: Rig, found: Found) -> HandMap:
     """The map of a usable hand."""
     indices = tuple(found.indices)
-    index = indices[ROOTS[INDEX]]
-    scheme = scheme_of(rig.names[indices[0]], None if index is None else rig.names[index], found.side)
+    (wrist,), index = indices[:1], indices[ROOTS[INDEX]]
+    assert wrist is not None  # it is usable
+    scheme = scheme_of(rig.names[wrist], None if index is None else rig.names[index], found.side)
     chains = None if rig.parents is None else chains_between(indices, rig.parents)
     turning = [number for joint, number in enumerate(indices) if joint not in TIPS]
     return HandMap("mano" if scheme == MANO and None not in turning else "mixamo", found.side, indices, scheme, chains)

@@ -104,14 +104,15 @@ def rest_hand(hand: HandMap, skeleton: Skeleton, skin: Skin | None = None, sourc
     """
     listed = np.array([index is not None for index in hand.indices])
     positions = np.zeros((N_JOINTS, 3))
-    positions[listed] = skeleton.heads[[index for index in hand.indices if index is not None]]
+    positions[listed] = skeleton.heads[hand.in_file(hand.listed)]
     present, made_up = np.array(hand.present), ~listed
     for finger, (root, tip) in enumerate(zip(ROOTS, TIPS, strict=True)):
         if not present[root]:
             continue
         last = hand.last_bone(finger)
         if not listed[tip] or np.linalg.norm(positions[tip] - positions[last]) < _SAME:
-            end = bone_end(skeleton, hand.indices[last], skin)
+            (bone,) = hand.in_file([last])
+            end = bone_end(skeleton, bone, skin)
             made_up[tip] = end is None
             if end is None:
                 before, share = (last - 1, SHARE) if last > root else (WRIST, _ROOT_SHARE)

@@ -23,6 +23,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import yaml
 
 from model.topology import FINGERS, INDEX, JOINTS_PER_FINGER, MIDDLE, N_JOINTS, PINKY, RING, ROOTS, SIDES, THUMB
@@ -117,7 +118,7 @@ def as_yaml(names: Sequence[str], hands: Mapping[str, Sequence[int | None]], sou
     return "\n".join(lines) + "\n"
 
 
-def all_joints(names: Sequence[str], parents: Sequence[int] | None = None, most: int = 400) -> str:
+def all_joints(names: Sequence[str], parents: Sequence[int] | np.ndarray | None = None, most: int = 400) -> str:
     """All joints of a file as remarks of a rig map, indented by their depth: what there is to choose from."""
     lines = ["# No whole hand was recognised. These are the file's joints:"]
     depth: list[int] = []

@@ -44,7 +44,7 @@ def hand_rotations(motion: Bvh, hand: HandMap, rest: RestHand | None = None, sou
     local = np.broadcast_to(np.eye(3), (motion.n_frames, N_JOINTS, 3, 3)).copy()
     chains = hand.chains or [((), ())] * N_JOINTS
     plain = [joint for joint in wanted if not chains[joint][0] and len(chains[joint][1]) <= 1]
-    local[:, plain] = motion.rotations([hand.indices[joint] for joint in plain])
+    local[:, plain] = motion.rotations(hand.in_file(plain))
     for joint in sorted(set(wanted) - set(plain)):
         up, down = (_product(motion, chain) for chain in chains[joint])
         local[:, joint] = np.swapaxes(up, -1, -2) @ down

@@ -43,7 +43,7 @@ def hand_surface(skin: Skin, parents: np.ndarray, hand: HandMap, rest: RestHand)
     weights = np.zeros((len(skin.vertices), N_JOINTS), skin.weights.dtype)
     for bone, joint in owners(hand, parents).items():
         weights[:, joint] += skin.weights[:, bone]
-    kept = (weights > WEIGHT_LIMIT).any(axis=1)
+    kept = np.any(weights > WEIGHT_LIMIT, axis=1)
     if not kept.any():
         return None
     number = np.cumsum(kept) - 1

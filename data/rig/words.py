@@ -12,6 +12,7 @@ import unicodedata
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
+from typing import Any
 
 from model.topology import INDEX, MIDDLE, PINKY, RING, THUMB
 
@@ -152,8 +153,8 @@ class _Reading:
     """What the words of one name have found so far."""
 
     def __init__(self) -> None:
-        self.found: dict[str, object] = {}
-        self.sides: list[object] = []
+        self.found: dict[str, Any] = {}
+        self.sides: list[Any] = []
         self.numbers: list[str] = []
         self.rest: list[str] = []
 
@@ -173,7 +174,7 @@ class _Reading:
         elif kind in (Kind.FINGER, Kind.WEAK):
             self._finger(kind, value)
         elif kind is Kind.ORDINAL:
-            self.numbers.append(value)
+            self.numbers.append(str(value))
             if not behind:
                 self.found["numbered"] = True
         elif kind in _FLAGS:
@@ -181,7 +182,7 @@ class _Reading:
         elif kind is not Kind.FILLER:
             self.found[kind.name.lower()] = value
 
-    def _finger(self, kind: Kind, value: object) -> None:
+    def _finger(self, kind: Kind, value: Any) -> None:
         if "finger" not in self.found:
             self.found.update({"finger": value, **({"weak": True} if kind is Kind.WEAK else {})})
         elif value == MIDDLE:  # "Index_Middle" is the middle bone of the index finger
@@ -220,14 +221,14 @@ def _unglued(piece: str) -> tuple[str, ...]:
     if piece in _WORDS or piece.isdigit() or not 1 < len(piece) <= _LONGEST_GLUED:
         return (piece,)
     # best[i]: fewest words that make up the first i letters
-    best: list[tuple[str, ...] | None] = [()] + [None] * len(piece)
+    best: list[tuple[str, ...] | None] = [(), *[None] * len(piece)]
     for end in range(1, len(piece) + 1):
         for start in range(max(0, end - _LONGEST_WORD), end):
-            word, before = piece[start:end], best[start]
+            word, before, so_far = piece[start:end], best[start], best[end]
             # A single letter is a word only where a side may stand: in front or behind.
             lone = len(word) == 1 and word.isascii() and (word not in "rl" or start > 0 and end < len(piece))
             if before is None or word not in _WORDS or lone or word in _WHOLE:
                 continue
-            if best[end] is None or len(before) + 1 < len(best[end]):
+            if so_far is None or len(before) + 1 < len(so_far):
                 best[end] = (*before, word)
     return best[-1] or (piece,)
