@@ -136,7 +136,7 @@ METHODS: dict[str, Method] = {
 }  # fmt: skip
 """By name, in the order of tables."""
 MAIN = "asrn"
-"""The published method: what a command does that is not told otherwise."""
+"""The published method: what a command uses unless another is named."""
 COPY, OPTIMUM = "tbs_copy", "optimizer"
 """Between which ``gap closed`` runs from 0 to 1."""
 CLOSING = "optimizer_contacts"

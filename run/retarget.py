@@ -34,9 +34,8 @@ from run.retargeting.film import Shown, write_motion_film
 from run.retargeting.plan import FILMS, Plan, formats_of, inputs_of, plan_of
 from run.retargeting.report import hand_report, print_reports, write_report
 from run.retargeting.retargeter import Retargeter
-from run.training.callbacks import say
 from run.training.trained import load_network
-from utils.cli import CommandLine, guarded
+from utils.cli import CommandLine, guarded, say
 from utils.errors import InputError, spoken
 from utils.progress import progress
 from utils.safe_read import read_npy, read_npz

@@ -107,12 +107,6 @@ def walk_the_tree(local: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(turns, dim=-3), torch.stack(places, dim=-2)
 
 
-def mirror_rotations(rotations: Tensor) -> Tensor:
-    """Rotations ``(..., 3, 3)`` of mirrored joints: ``M R M`` with ``M = diag(−1, 1, 1)``."""
-    mirror = torch.diag(rotations.new_tensor([-1.0, 1, 1]))
-    return mirror @ rotations @ mirror
-
-
 # -- training ------------------------------------------------------------------------------------------------
 
 

@@ -112,6 +112,11 @@ def guarded(main: Callable[[], Result], options: Mapping[str, str] | None = None
         _fail(f"{where}{error.strerror or error}")
 
 
+def say(line: str) -> None:
+    """One line for the user, beside the program's own output."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def processors() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -75,7 +75,7 @@ def optimise_frame(
         start: ``(1, 1, 5, 3, 4)`` twist-bend-splay quaternions to begin with.
         lr: Adam's learning rate.
         iterations: steps at most.
-        report: told of every step.
+        report: called at every step.
 
     Returns:
         ``(1, 1, 5, 3, 4)`` quaternions, not of unit length.

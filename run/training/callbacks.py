@@ -16,6 +16,7 @@ from model.methods import METHODS
 from run.training.checkpoints import CHECKPOINT_FOLDER, LAST, display_path
 from run.training.processes import run_folder
 from run.training.published_config import SUBCOMMAND_KEYS
+from utils import cli
 from utils.errors import InputError
 from utils.files import atomic_write
 
@@ -23,10 +24,8 @@ DOMAINS = ("mixamo", "mano")
 _QUIET_SECONDS = 5.0  # at most one progress line in this time when the output is no terminal
 
 
-@rank_zero_only
-def say(line: str) -> None:
-    """One line for the user, beside the program's own output, from the first process only."""
-    print(line, file=sys.stderr, flush=True)
+say = rank_zero_only(cli.say)
+"""One line for the user, beside the program's own output, from the first process only."""
 
 
 def best_checkpoints(method: str) -> list[ModelCheckpoint]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from model.hands import offset_hand
-from model.mirror import mirror_axes, mirror_matrix, mirror_points, mirror_tbs
-from tests.helpers import mirror_rotations, plausible_offsets, rotations
+from model.mirror import mirror_axes, mirror_matrix, mirror_points, mirror_rotations, mirror_tbs
+from tests.helpers import plausible_offsets, rotations
 
 
 def hands():
@@ -32,7 +32,7 @@ def test_mirrored_hand_moves_as_the_mirror_image():
 
 def test_mirroring_twice_changes_nothing():
     values = rotations(3, seed=6)
-    for mirror in (mirror_axes, mirror_tbs):
+    for mirror in (mirror_rotations, mirror_axes, mirror_tbs):
         assert torch.equal(mirror(mirror(values)), values)
 
 

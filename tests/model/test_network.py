@@ -34,7 +34,7 @@ def test_the_published_input_can_have_distances(golden):
 
 def test_inference_imports_nothing_that_trains():
     """A start of two seconds less."""
-    words = f"import sys; import {', '.join(f'model.{name}' for name in INFERENCE)}; import run.training.trained; "
+    words = f"import sys; import {', '.join(f'model.{name}' for name in INFERENCE)}; import run.retarget; "
     words += "print([n for n in ('pytorch_lightning', 'lightning_fabric', 'jsonargparse') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

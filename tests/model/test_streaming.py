@@ -10,9 +10,9 @@ from model.asrn import ASRN
 from model.hands import offset_hand
 from model.kinematics import tbs_from_angles
 from model.measures import jerk
-from model.mirror import mirror_axes, mirror_points, mirror_tbs
+from model.mirror import mirror_axes, mirror_points, mirror_rotations, mirror_tbs
 from model.streaming import WINDOW, StreamingNetwork, TimeGrid, Windows
-from tests.helpers import mirror_rotations, plausible_offsets, rotations, set_weights
+from tests.helpers import plausible_offsets, rotations, set_weights
 from utils.errors import InputError
 
 
