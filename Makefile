@@ -52,8 +52,10 @@ blender: .venv-blender/.ready
 demo: setup
 	$(BIN)/python -m run.demo
 
+# One process a core; each takes tests that another has not begun. What shares a fixture for a module stays together.
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 8 --dist loadscope
 test: setup
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" $(SIDE_BY_SIDE)
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

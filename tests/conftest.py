@@ -12,8 +12,10 @@ from hypothesis import settings
 from tests import golden_form
 from tests.helpers import write_mano_models
 
-# The tests' tensors are small: a second thread costs more than it gives, and far more on a busy machine.
+# The tests' tensors are small: a second thread costs more than it gives, and far more on a busy machine; so in the
+# processes that tests start.
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # In continuous integration the same examples every time; whoever runs the tests by hand explores new ones.
 settings.register_profile("ci", derandomize=True)

@@ -59,7 +59,7 @@ def uninterrupted(published_world: Path) -> dict:
 @pytest.mark.parametrize(
     ("step", "moment"),
     [
-        (1, "batch"),  # before the first checkpoint
+        pytest.param(1, "batch", marks=pytest.mark.slow),  # before the first checkpoint
         (5, "validation"),  # the epoch's steps are done, its end is not
         (8, "batch"),  # just before the checkpoint of this step is written
     ],

@@ -497,7 +497,7 @@ def test_small_archives_that_would_unpack_to_a_lot(tmp_path, packing, told):
     content = npy(np.zeros(1000, np.float32))
     with zipfile.ZipFile(path, "w", packing) as archive, archive.open("a.npy", "w", force_zip64=True) as member:
         member.write(content)
-        for _ in range(100 if told else 600):
+        for _ in range(600 if told is None and packing == zipfile.ZIP_DEFLATED else 100):
             member.write(bytes(1 << 20))
     if told:
         whole = bytearray(path.read_bytes())
