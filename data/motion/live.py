@@ -76,8 +76,8 @@ class Retargeter:
         self._streams = []
         for group in groups:
             mask = masks[group[0]]
-            members = zip(*((hands[number][0].shaped, hands[number][1].shaped) for number in group), strict=True)
-            stream = Stream(*map(list, members), None if bool(mask.all()) else mask, settings, steps)
+            sources, targets = ([hands[number][which].shaped for number in group] for which in (0, 1))
+            stream = Stream(sources, targets, None if bool(mask.all()) else mask, settings, steps)
             self._streams.append((slice(group[0], group[-1] + 1), stream))
         turns = (np.stack([pair[which].rest.turn for pair in hands]) for which in (0, 1))
         self._turn, self._back = (turn.astype(np.float32)[:, None, None] for turn in turns)
