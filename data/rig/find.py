@@ -11,7 +11,7 @@ import numpy as np
 
 from data.rig.hand_map import HandMap
 from data.rig.handedness import side_of
-from data.rig.recognise import FEWEST_FINGERS, Found, Rig, hand_map, mapped_hand, sides_of
+from data.rig.recognise import FEWEST_FINGERS, Found, Rig, hand_map, sides_of
 from data.rig.rig_map import RigMap, all_joints, as_yaml
 from data.rig.words import parse
 from model.topology import FINGERS, ROOTS, SIDES, check_side
@@ -47,7 +47,7 @@ def find_hand(
     """
     rig = Rig(joint_names, parents)
     sides = SIDES if side is None else (check_side(side),)
-    attempts = [_attempt(rig, rig_map, each, source) for each in sides]
+    attempts = [rig.hand(each, rig_map, source) for each in sides]
     for attempt in attempts:
         if attempt.usable and (rig.sided or side is not None or rig_map is not None):
             found = hand_map(rig, attempt)
@@ -67,7 +67,7 @@ def find_hands(
     """Side → its hand, of all hands that a file has, right before left: those that `hand_sides` names. Arguments and
     errors as of `find_hand` and `hand_sides`; each side is searched once."""
     rig = Rig(joint_names, parents)
-    attempts = {each: _attempt(rig, rig_map, each, str(source)) for each in SIDES}
+    attempts = {each: rig.hand(each, rig_map, str(source)) for each in SIDES}
     given = rig_map is not None and any(rig_map.names_occur(rig.names, each) for each in SIDES)
     sides = [each for each, found in attempts.items() if found.usable]
     if not sides:
@@ -78,11 +78,6 @@ def find_hands(
     for hand in hands.values():
         _check_unique(joint_names, hand, str(source))
     return hands
-
-
-def _attempt(rig: Rig, rig_map: RigMap | None, side: str, source: str) -> Found:
-    found = None if rig_map is None else mapped_hand(rig, rig_map, side, source)
-    return rig.hand(side) if found is None else found
 
 
 def hand_sides(

@@ -89,8 +89,11 @@ class Rig:
 
     # -- a hand ----------------------------------------------------------------------------------------------------
 
-    def hand(self, side: str) -> Found:
-        """What there is of the hand of a side."""
+    def hand(self, side: str, rig_map: RigMap | None = None, source: str = "") -> Found:
+        """What there is of the hand of a side: what a map says of it, else what the names tell; errors as of
+        `mapped_hand`."""
+        if rig_map is not None and (mapped := mapped_hand(self, rig_map, side, source)) is not None:
+            return mapped
         found = Found(side)
         groups: dict[tuple[str, ...], list[int]] = {}
         own = [j for j, name in enumerate(self.read) if name.is_finger and (self.sides[j] == side or not self.sided)]
