@@ -164,7 +164,7 @@ def _by_bvh(bvh: Bvh, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
             place = places[above] + (turns[above] @ place[..., None])[..., 0]
             turns[joint] = turns[above] @ turns[joint]
         places[joint] = place
-    return tuple(np.stack([each[joint] for joint in wanted], axis=1) for each in (places, turns))
+    return np.stack([places[joint] for joint in wanted], axis=1), np.stack([turns[joint] for joint in wanted], axis=1)
 
 
 def _by_gltf(character: GltfCharacter, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
