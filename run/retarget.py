@@ -6,7 +6,7 @@ files, FBX, glTF, BVH skeletons, or `mano` (the MANO or open hand) with a --shap
 them; a network of right hands serves left ones by way of their mirror images.
 
 Written is what --output ends in or --format says: BVH (the target's whole skeleton; the body moves as the source's
-where both share it), glb (with skin and materials, opens in Blender and browsers), fbx (by way of Blender), mano
+where both are humanoid, see --body), glb (with skin and materials, opens in Blender and browsers), fbx (by way of Blender), mano
 (.npz, pose and shape), mp4 (source, copy and result side by side).
 """
 
@@ -63,6 +63,8 @@ def argument_parser() -> CommandLine:
     add("--data_path", type=Path, default=Path("artifact/MixHandOpen"), help="data set with finger_data and models")
     add("--smplx_path", type=Path, metavar="PATH", help="MANO model; default: models in the data set")
     add("--mano_axes", type=Path, metavar="FILE", help="axes of the MANO hand; default: those of the data set")
+    add("--body", choices=("follow", "rest"), help="follow: the body moves as the source's, bone by bone, feet where "
+        "they are planted; rest: it stands still; default: follow where both are humanoid")  # fmt: skip
     add("--rig_map", type=Path, metavar="FILE", help="which joints are which, where names do not tell")
     add("--blender", metavar="PATH", help="Blender, or a Python with bpy, for FBX; default: found by itself")
     parser.flag("report", "measure the result: a table, and <name>_report.json")
@@ -170,13 +172,15 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
     work = retargeter.retargetings(motion)
     results = {side: retargeting(source) for side, (source, retargeting) in work.items()}
     poses = {side: result.local.double().numpy() for side, result in results.items()}
-    job = Job(motion, retargeter.target, poses, config.blender, config.target_scale)
+    job = Job(motion, retargeter.target, poses, config.blender, config.target_scale, config.body)
     written, kept = write_motion(job, output_paths(retargeter.target, tuple(poses), base, formats, into_file))
     for line in remarks(motion, retargeter.target.path, {side: retargeter.target.hands[side] for side in poses}):
         say(f"note: {line}")
     if motion.bvh is not None and retargeter.target.kind != "mano" and not kept:
-        path = retargeter.target.path
-        say(f"note: {motion.path}: the body stays at rest, because the skeleton of {path} is another one")
+        why = "--body rest asks for it" if config.body == "rest" else (
+            f"the skeleton of {retargeter.target.path} is another one"
+        )  # fmt: skip
+        say(f"note: {motion.path}: the body stays at rest, because {why}")
     for kind in (kind for kind in formats if kind in FILMS):
         from run.retargeting.film import Shown, write_motion_film  # a quarter of a second
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +62,8 @@ class Motion:
     """Of the file; None for MANO parameters."""
     bvh: Bvh | None = None
     """The motion of all joints of the skeleton."""
+    own_hands: Mapping[str, CharacterHand] = field(default_factory=dict)
+    """Of the file itself, whoever's the hands of ``tracks`` are."""
 
     @property
     def frames(self) -> int:
@@ -166,7 +168,7 @@ def _of_bvh(
             f"{' and '.join(own.hands)} hand; give another `source_hand`"
         )
     tracks = {side: _track(bvh, own.hands[side], whose.hands[side], path) for side in sides}
-    return Motion(name, path, rate, tracks, whose, own.skeleton, bvh)
+    return Motion(name, path, rate, tracks, whose, own.skeleton, bvh, own.hands)
 
 
 def _rate(frame_time: float) -> float | None:

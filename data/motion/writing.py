@@ -38,6 +38,8 @@ class Job:
     blender: str | None = None
     scale: float = 1.0
     """How much larger the target is taken than its file has it."""
+    body: str | None = None
+    """``"follow"``, ``"rest"``; None: followed where that can be."""
 
     @cached_property
     def read_back(self) -> dict[str, np.ndarray]:
@@ -52,7 +54,9 @@ class Job:
         """The motion of all joints of the skeleton that these hands hang on; worked out once."""
         if sides not in self._whole:
             hands = {side: self.target.hands[side] for side in sides}
-            self._whole[sides] = whole_motion(hands, {side: self.poses[side] for side in sides}, self.motion)
+            self._whole[sides] = whole_motion(
+                hands, {side: self.poses[side] for side in sides}, self.motion, self.body
+            )
         return self._whole[sides]
 
 
