@@ -16,6 +16,7 @@ from data.character.gltf import read_gltf_character
 from data.character.reading import Reading, bvh_character, gltf_character, mano_hands, read_character
 from data.formats.bvh import Bvh, read_bvh
 from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
+from data.formats.rates import rate_of
 from data.formats.skeleton import MESH_END, Skeleton, file_name
 from data.motion.captured import Model
 from data.motion.mano_file import arrays_of, is_mano_motion, read_mano_motions
@@ -30,7 +31,6 @@ GLTF_FPS = 60.0
 PARAMETERS = (".npz", ".json")
 """Files of poses of MANO hands."""
 SOURCES = (".bvh", ".fbx", *GLTF_SUFFIXES, *PARAMETERS)
-_ROUNDED = 5e-5
 MANO_FPS = 30.0
 """Frame rate of MANO motions that do not tell theirs."""
 
@@ -154,7 +154,7 @@ def _of_bvh(
     """A motion whose joints are those of a BVH; ``character`` is what its file says of its hands."""
     if bvh.n_frames == 0:
         raise InputError(f"{path}: expected at least one frame, found none; export it again")
-    rate = fps or _rate(bvh.frame_time)
+    rate = fps or rate_of(bvh.frame_time)
     if rate is None:
         raise InputError(f"{path}: expected a frame time, found 0; give `fps`")
     own = character or bvh_character(path, bvh, reading, scale)
@@ -167,15 +167,6 @@ def _of_bvh(
         )
     tracks = {side: _track(bvh, own.hands[side], whose.hands[side], path) for side in sides}
     return Motion(name, path, rate, tracks, whose, own.skeleton, bvh)
-
-
-def _rate(frame_time: float) -> float | None:
-    """Frames per second; 30 for a frame time of 0.033333, as exporters round it. None if there is none."""
-    if not frame_time > 0:
-        return None
-    rate = 1 / frame_time
-    whole = round(rate)
-    return float(whole) if abs(rate - whole) < _ROUNDED * rate else rate
 
 
 def _track(bvh: Bvh, own: CharacterHand, whose: CharacterHand, path: Path) -> HandTrack:
