@@ -100,7 +100,7 @@ def difference(found: np.ndarray, expected: np.ndarray) -> str | None:
     parts = []
     for joints, word in ((lacking & ~tips, "lacks"), (extra & ~tips, "also has")):
         if joints.any():
-            parts.append(f"{word} {', '.join(_name(joint + 1) for joint in np.flatnonzero(joints))}")
+            parts.append(f"{word} {', '.join(_name(joint + 1) for joint in np.flatnonzero(joints).tolist())}")
     both = (found > 0) & (expected > 0)
     if both.sum() > 2:
         ratio = found[both] / expected[both]
