@@ -6,10 +6,11 @@ import torch
 from model.hands import offset_hand
 from model.kinematics import tbs_from_angles
 from model.measures import fingertip_gaps
-from model.methods import METHODS, Task
+from model.methods import METHODS
 from model.motion import MotionRetargeting, SourceMotion
 from model.optimizer import optimise
 from model.optimizer.settings import OptimizerSettings
+from model.posing import Task
 from model.topology import TIPS
 from tests.model.optimizer.test_search import character, motion
 

@@ -162,3 +162,14 @@ def test_a_left_hand_does_in_space_what_its_mirror_image_does():
     left = image(target).with_tbs(StreamingNetwork(network, image(target)).tbs(image(hand), turned, 30.0))
     assert (right.joints - target.at_rest().joints).abs().max() > 1  # centimetres: it moves
     assert torch.allclose(left.joints, right.joints * flip, atol=1e-4)
+
+
+@pytest.mark.parametrize("rate", [15.0, 60.0])
+def test_a_network_that_always_adds_the_same_turn_adds_it(rate, monkeypatch):
+    """Behind the source's own rotation: S_src C."""
+    turn = axis_angle_to_matrix(torch.tensor([0.2, -0.4, 0.1]))
+    monkeypatch.setattr(StreamingNetwork, "_predicted", lambda self, posed, grid: posed.tbs @ turn)
+    hand = right_hand(0)
+    local = waving(30, rate, hand)
+    found = StreamingNetwork(small_network(), hand).tbs(hand, local, rate)
+    assert torch.allclose(found, hand.with_local_rotations(local).tbs @ turn, atol=1e-5)
