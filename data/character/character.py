@@ -17,10 +17,12 @@ from torch import Tensor
 
 from data.axes.estimate import estimate_axes
 from data.axes.hand import BareHand
+from data.character.flesh import fit_flesh, mano_surface
 from data.formats.skeleton import Skeleton, Skin
 from data.rig import HandMap, RigMap, find_hands
 from data.rig.rest import RestHand, rest_hand, turned
 from data.rig.surface import HandSurface, hand_surface
+from model.flesh import Flesh, flesh_of_radii
 from model.hands import ShapedHand, offset_hand
 from model.mano import ManoHand
 from model.topology import N_JOINTS
@@ -71,6 +73,13 @@ class CharacterHand:
     def surface(self) -> HandSurface | None:
         """Its part of the skin; None if the character has no skin that follows this hand."""
         return None if self.skin is None else hand_surface(self.skin, self.skeleton.parents, self.map, self.rest)
+
+    @cached_property
+    def flesh(self) -> Flesh:
+        """Fitted to its skin; without one, that of adult hands about its bones. In palm lengths, float32."""
+        if self.model is not None and self.shape is not None:
+            return fit_flesh(mano_surface(self.model, self.shape))
+        return flesh_of_radii(self.shaped.offsets) if self.surface is None else fit_flesh(self.surface)
 
     @cached_property
     def bare(self) -> BareHand:

@@ -8,15 +8,12 @@ import numpy as np
 import torch
 
 from data.character.character import Character, CharacterHand
+from data.character.flesh import mano_weights
 from data.formats.skeleton import Skeleton, Skin
 from data.rig.hand_map import HandMap, chains_between
 from data.rig.rest import RestHand
 from model.mano import ManoHand
 from model.topology import (
-    BONES_PER_FINGER,
-    JOINTS_PER_FINGER,
-    MANO_BONES,
-    N_FINGERS,
     N_JOINTS,
     PARENTS,
     hand_joint_names,
@@ -39,9 +36,6 @@ def mano_character(model: ManoHand, shape: np.ndarray, path: Path) -> Character:
 def mano_skin(hand: CharacterHand) -> Skin:
     """The surface of a MANO hand at rest, wrist at the origin, with its skinning weights by hand joint."""
     vertices = 100.0 * hand.shaped.at_rest().vertices().double().numpy()
-    weights = np.zeros((len(vertices), N_JOINTS), np.float32)
-    order = [0, *(1 + JOINTS_PER_FINGER * f + k for f in range(N_FINGERS) for k in range(BONES_PER_FINGER))]
     if hand.model is None:
         raise ValueError(f"expected a MANO hand, found a {hand.side} hand of {hand.name}")
-    weights[:, order] = hand.model.model.lbs_weights[:, [0, *MANO_BONES]].float().numpy()
-    return Skin(vertices, hand.model.faces.astype(np.int64), weights)
+    return Skin(vertices, hand.model.faces.astype(np.int64), mano_weights(hand.model))

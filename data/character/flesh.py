@@ -1,0 +1,174 @@
+"""Flesh fitted to the skin of a hand, once (mathematics §19)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.optimize import least_squares
+
+from data.rig.surface import HandSurface
+from model.flesh import N_PALM, N_PHALANGES, PALM, PALM_START, Flesh, flesh_of_radii
+from model.mano import ManoHand
+from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, MANO_BONES, N_FINGERS, N_JOINTS, ROOTS, THUMB
+
+SAMPLES = 12000
+"""Points of the skin that are looked at."""
+_FEWEST = 24
+"""Points below which a part keeps the radii of adult hands."""
+_PER_PART = 240
+_OUTLIER = 0.02  # palm lengths: beyond it a point counts by its distance, not by the square
+_HOLD = 0.02  # how dear a palm length off the guess is: only where skin says nothing
+_HOLD_ROOT = 0.3  # the same at the roots of fingers, where webs are no part of a capsule; per point
+_HOLD_PALM = 1.0  # and of palm and ball of the thumb, which wrist and forearm go on from
+_INSIDE = 0.5  # radii deep: what lies there is no skin, but caps, nails and teeth within it
+
+
+def fit_flesh(surface: HandSurface) -> Flesh:
+    """The flesh of a hand whose skin is known, float32: for each part the capsule whose surface lies nearest to the
+    skin that the part owns, by robust least squares.
+
+    Args:
+        surface: the skin at rest.
+    """
+    joints = (surface.joints - surface.joints[0]).astype(np.float64)
+    palm = float(np.linalg.norm(joints[ROOTS[0]]))
+    joints /= palm
+    points, owners = sampled_skin(surface)
+    points = (points - surface.joints[0]) / palm
+    start = flesh_of_radii(torch.from_numpy(_offsets(joints)))
+    ends, radii = start.ends.numpy().copy(), start.radii.numpy().copy()
+    for phalanx in range(N_PHALANGES):
+        finger, bone = divmod(phalanx, BONES_PER_FINGER)
+        carrier = 1 + JOINTS_PER_FINGER * finger + bone
+        last = bone == BONES_PER_FINGER - 1
+        mine = points[(owners == carrier) | (last & (owners == carrier + 1))] - joints[carrier]
+        if len(mine) >= _FEWEST:
+            ends[phalanx], radii[phalanx] = _fit(_thinned(mine), ends[phalanx], radii[phalanx], finger, bone)
+    mine = points[owners == 0]
+    forward = mine @ joints[ROOTS[0]]
+    mine = mine[(forward > PALM_START / 2) & (forward < 1.2)]
+    if len(mine) >= _FEWEST:
+        ends[PALM:], radii[PALM:] = _fit_palm(_thinned(mine, 3), ends[PALM:], radii[PALM:])
+    return Flesh(torch.from_numpy(ends).float(), torch.from_numpy(radii).float())
+
+
+def sampled_skin(surface: HandSurface, count: int = SAMPLES) -> tuple[np.ndarray, np.ndarray]:
+    """Points ``(n, 3)`` evenly spread over a skin, the same each time, and the joint ``(n,)`` that owns each."""
+    corners = surface.vertices[surface.faces].astype(np.float64)
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    if not area.sum() > 0:
+        return np.zeros((0, 3)), np.zeros(0, np.int64)
+    edges = np.cumsum(area) / area.sum()
+    face = np.searchsorted(edges, (np.arange(count) + 0.5) / count).clip(max=len(area) - 1)
+    # The two-dimensional golden ratio's sequence spreads evenly within faces too.
+    first, second = ((np.arange(count) * share) % 1 for share in (0.7548776662466927, 0.5698402909980532))
+    folded = first + second > 1
+    first, second = np.where(folded, 1 - first, first), np.where(folded, 1 - second, second)
+    shares = np.stack([1 - first - second, first, second], axis=1)
+    weights = np.einsum("nc,ncj->nj", shares, surface.weights[surface.faces[face]])
+    return np.einsum("nc,ncd->nd", shares, corners[face]), weights.argmax(axis=1)
+
+
+def surface_distance(points: np.ndarray, ends: np.ndarray, radii: np.ndarray) -> np.ndarray:
+    """Signed distance ``(n,)`` of points ``(n, 3)`` from the surface of a tapered capsule, negative inside."""
+    axis = ends[1] - ends[0]
+    length = max(float(np.linalg.norm(axis)), 1e-9)
+    slope = np.clip((radii[1] - radii[0]) / length, -0.9, 0.9)
+    away = points - ends[0]
+    along = away @ axis / length
+    height = np.sqrt(np.maximum((away**2).sum(1) - along**2, 0))
+    place = np.clip(along + slope * height / np.sqrt(1 - slope**2), 0, length)
+    return np.hypot(height, along - place) - (radii[0] + slope * place)
+
+
+def _fit(
+    points: np.ndarray, ends: np.ndarray, radii: np.ndarray, finger: int, bone: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """One phalanx. Along the bone only the end at the finger's tip is free: skin says nothing about the others."""
+    axis = ends[1] - ends[0]
+    axis = axis / max(float(np.linalg.norm(axis)), 1e-9)
+    across = np.linalg.svd(axis[None])[2][1:]
+    last = bone == BONES_PER_FINGER - 1
+    # Half of the skin is as far from the bone or farther, whatever lies within.
+    far = np.linalg.norm(points - np.outer(points @ axis, axis), axis=1)
+    guess = float(np.median(far[far >= np.median(far) * _INSIDE]))
+    start_ends = ends.copy()
+    if last:
+        reach = float(np.quantile(points @ axis, 0.99))
+        start_ends[1] = axis * max(reach - 0.8 * guess, 0.3 * reach)
+    start = np.array([guess, guess, *np.zeros(4 + last)]) if bone else np.array([*radii, *np.zeros(4 + last)])
+
+    def capsule(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        moved = start_ends.copy()
+        moved[0] += x[2:4] @ across
+        moved[1] += x[4:6] @ across + (x[6] * axis if last else 0)
+        return moved, x[:2]
+
+    def solved(points: np.ndarray) -> np.ndarray:
+        hold = _HOLD if bone else (_HOLD_PALM if finger == THUMB else _HOLD_ROOT) * np.sqrt(len(points))
+
+        def residuals(x: np.ndarray) -> np.ndarray:
+            return np.concatenate([surface_distance(points, *capsule(x)), hold * (x - start)[2 * (bone > 0) :]])
+
+        bounds = np.array([0.01, 0.01, *[-0.5] * (len(start) - 2)]), np.array([0.6, 0.6, *[0.5] * (len(start) - 2)])
+        found = least_squares(residuals, start, bounds=bounds, loss="soft_l1", f_scale=_OUTLIER, max_nfev=30)
+        return found.x
+
+    found = solved(points)
+    outside = surface_distance(points, *capsule(found)) > -_INSIDE * found[:2].mean()
+    if _FEWEST <= outside.sum() < len(points):
+        found = solved(points[outside])
+    return capsule(found)
+
+
+def _fit_palm(points: np.ndarray, ends: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The palm's capsules together: the nearest of them counts. They move towards palm and back of the hand only."""
+    normal = np.cross(ends[THUMB - 1, 1], ends[2, 1])  # from the roots of index and pinky
+    normal /= max(float(np.linalg.norm(normal)), 1e-9)
+    start = np.concatenate([radii.ravel(), np.zeros(2 * N_PALM)])
+    hold = _HOLD_PALM * np.sqrt(len(points) / N_PALM)
+
+    def capsules(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        x = x.reshape(2, N_PALM, 2)
+        return ends + x[1, :, :, None] * normal, x[0]
+
+    def residuals(x: np.ndarray) -> np.ndarray:
+        moved, thick = capsules(x)
+        apart = np.stack([surface_distance(points, *each) for each in zip(moved, thick, strict=True)])
+        return np.concatenate([apart.min(axis=0), hold * (x - start)])
+
+    bounds = np.repeat([0.03, -0.3], 2 * N_PALM), np.repeat([0.4, 0.3], 2 * N_PALM)
+    found = least_squares(residuals, start, bounds=bounds, loss="soft_l1", f_scale=_OUTLIER, max_nfev=15)
+    return capsules(found.x)
+
+
+def _thinned(points: np.ndarray, times: int = 1) -> np.ndarray:
+    """Not more points than are needed."""
+    return points[:: max(1, len(points) // (times * _PER_PART))]
+
+
+def mano_surface(model: ManoHand, shape: torch.Tensor) -> HandSurface:
+    """The skin of a MANO hand of a shape (10,) at rest, centimetres."""
+    rest = model.with_shape(shape).at_rest()
+    vertices, joints = (100.0 * part.detach().double().numpy() for part in (rest.vertices(), rest.joints))
+    return HandSurface(
+        vertices.astype(np.float32), model.faces.astype(np.int64), mano_weights(model), joints.astype(np.float32)
+    )
+
+
+def mano_weights(model: ManoHand) -> np.ndarray:
+    """Skinning weights (V, 21) of a MANO hand by hand joint, float32; tips have none."""
+    order = [0, *(1 + JOINTS_PER_FINGER * f + k for f in range(N_FINGERS) for k in range(BONES_PER_FINGER))]
+    given = model.model.lbs_weights[:, [0, *MANO_BONES]].float().numpy()
+    weights = np.zeros((len(given), N_JOINTS), np.float32)
+    weights[:, order] = given
+    return weights
+
+
+def _offsets(joints: np.ndarray) -> np.ndarray:
+    """Bone vectors from joints (21, 3)."""
+    offsets = joints.copy()
+    fingers = offsets[1:].reshape(N_FINGERS, JOINTS_PER_FINGER, 3)
+    fingers[:, 1:] -= joints[1:].reshape(N_FINGERS, JOINTS_PER_FINGER, 3)[:, :-1]
+    assert len(offsets) == N_JOINTS
+    return offsets
