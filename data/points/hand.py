@@ -39,9 +39,14 @@ class PointHand:
     """(F, 5, 3, 3) centimetres: joints after the roots, from the wrist, in the palm's frame."""
 
 
+def palm_of(points: np.ndarray) -> float:
+    """Median distance from the wrist to the root of the middle finger, of points (F, 21, 3) in hand order."""
+    return float(np.median(np.linalg.norm(points[:, ROOTS[MIDDLE]] - points[:, WRIST], axis=-1)))
+
+
 def unit_of(points: np.ndarray) -> tuple[str, float]:
     """The unit of points (F, 21, 3) in hand order, and what makes it centimetres; "" for one that no hand has."""
-    palm = float(np.median(np.linalg.norm(points[:, ROOTS[MIDDLE]] - points[:, WRIST], axis=-1)))
+    palm = palm_of(points)
     for name, factor in UNITS.items():
         if _SMALLEST <= palm * factor <= _LARGEST:
             return name, factor

@@ -100,7 +100,9 @@ def order_of_points(points: np.ndarray) -> Order:
     candidates = [order for order in ORDERS if order.count == count]
     if not candidates:
         raise InputError(f"expected {', '.join(map(str, COUNTS))} points a hand, found {count}")
-    found = sorted(((*_spread(points[:, list(order.joints)]), order) for order in candidates), key=lambda each: each[0])
+    found = sorted(
+        ((*_spread(points[:, list(order.joints)]), order) for order in candidates), key=lambda each: each[0]
+    )
     length, longest, order = found[0]
     unclear = len(found) > 1 and found[1][0] < _SURE * length
     if not length > 0 or longest > _LONGEST or unclear:

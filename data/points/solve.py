@@ -163,8 +163,8 @@ class _Problem:
         return _Problem(*arrays, self.scale)
 
     def start(self, share: float) -> np.ndarray:
-        """(9, N) bend and splay of every joint as the points' directions have them, joint by joint, from a root that is
-        twisted by a share of what it can be."""
+        """(9, N) bend and splay of every joint as the points' directions have them, joint by joint, below a root that
+        is twisted by a share of what it can be."""
         angles = np.zeros((9, self.points.shape[-1]))
         angles[TWIST] = share * (self.high if share > 0 else -self.low)[TWIST]
         frame, above = self.neutral, self.roots
@@ -224,7 +224,7 @@ class _Problem:
 
 
 def _turned(frame: np.ndarray, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Frames (3, 3, N) (axis, component) turned by ``Rx(twist) Ry(bend) Rz(splay)``, and the axes of the three turns."""
+    """Frames (3, 3, N) (axis, component) turned by ``Rx(twist) Ry(bend) Rz(splay)``, and the axes of these turns."""
     (ct, cb, cs), (st, sb, ss) = np.cos(angles), np.sin(angles)
     twist, y, z = frame
     bend, z = y * ct + z * st, z * ct - y * st
