@@ -83,6 +83,8 @@ def are_points(content: Any) -> bool:
     if isinstance(content, Mapping):
         if any(_meaning(key) is not None and not _is_label(key, value) for key, value in content.items()):
             return True
+        if isinstance(content.get("hands"), (list, Mapping)) and are_points(content["hands"]):
+            return True
         lists = _frame_list(content)
         return lists is not None and are_points(lists)
     if isinstance(content, list):
@@ -133,7 +135,7 @@ def points_of_json(content: Any) -> PointFile:
         hands = list(_hands(content, notes))
         tracks = []
         for hand in hands:
-            for points in _hands_of_array(_block([hand.points])):
+            for points in _hands_of_array(_block([hand.points])[0]):
                 tracks.append(PointTrack(hand.side, points, _radii(hand.radii, points)))
         return PointFile(tracks, notes.names, notes.camera, rate_of(head), _image_size(head))
     said = next((labelled_side(value) for key, value in head.items() if _is_label(key, value)), None)
@@ -274,13 +276,12 @@ def _hands(frame: Any, notes: _Found) -> Iterator[_Hand]:
     labels = [value for key, value in frame.items() if _plain(key) in LABELS and not isinstance(value, (int, float))]
     found: dict[str, dict[str | None, Any]] = {"points": {}, "radii": {}}
     for key, value in frame.items():
-        meaning = _meaning(key)
-        if meaning is None or isinstance(value, str):
-            continue
-        kind, side = meaning
-        if isinstance(value, Mapping) or _plain(key) in ("hands",) and isinstance(value, list):
+        kind, side = _meaning(key) or (None, None)
+        if isinstance(value, Mapping) and kind == "points" or _plain(key) == "hands" and value:
             for hand in _hands(value, notes):
                 yield _Hand(hand.side or side, hand.points, hand.radii)
+        elif kind is None or isinstance(value, str):
+            continue
         elif value is not None and (_plain(key) not in LABELS or _depth(value) > 1):
             if kind == "points" and side in found["points"] and "world" not in _words(key):
                 continue  # metres rather than shares of the image
@@ -380,10 +381,11 @@ def _count(shape: tuple[int, ...]) -> int | None:
     """Joints a hand in an array of this shape; None if it is none of positions."""
     if len(shape) >= 2 and shape[-1] in (3, 4) and shape[-2] in COUNTS:
         return shape[-2]
-    if len(shape) in (1, 2):
+    if 0 < len(shape) < 3:
+        width = shape[len(shape) - 1]
         for numbers in (3, 4):
-            if shape[-1] % numbers == 0 and shape[-1] // numbers in COUNTS:
-                return shape[-1] // numbers
+            if width % numbers == 0 and width // numbers in COUNTS:
+                return width // numbers
     return None
 
 
@@ -426,3 +428,21 @@ def _radii(values: Any, points: np.ndarray) -> np.ndarray | None:
     except (ValueError, TypeError):
         return None
     return radii if (radii > 0).any() else None
+
+
+def listing() -> str:
+    """What is read of ``.json`` and ``.npz``, as a table for DATA.md."""
+    rows = {
+        "positions: keys made of these words": POINT_WORDS,
+        "and of these": OTHER_WORDS,
+        "whose hand": SIDE_WORDS,
+        "or a label beside the positions": LABELS,
+        "radii": RADIUS_WORDS,
+        "a list with one item a frame": FRAME_LISTS,
+        "names of the joints": NAME_KEYS,
+        "frames per second": RATES,
+        "or times, in seconds, milli- or microseconds": TIME_KEYS,
+        "size of the image": ("width", "height", "image_width", "image_height"),
+    }
+    lines = [f"| {what} | {', '.join(f'`{key}`' for key in keys)} |" for what, keys in rows.items()]
+    return "\n".join(["| what | keys |", "|---|---|", *lines])

@@ -94,7 +94,7 @@ def side_of(points: np.ndarray, said: str | None) -> tuple[str, bool]:
     if said is None and abs(bent) < CLEAR:
         raise InputError(
             "expected a file that says whose hand this is, or one whose fingers bend, found a flat hand without a "
-            "side; give --hands right or --hands left"
+            "side; give `hands` right or `hands` left"
         )
     seen = SIDES[0] if bent > 0 else SIDES[1]
     if said is None:

@@ -102,14 +102,14 @@ def motion_of_points(
 
 def _seen(points: np.ndarray) -> np.ndarray:
     """(F,) bool: frames in which all joints are there, and not all in one place."""
-    there = np.isfinite(points).all((1, 2))
+    there = np.isfinite(points).all(axis=(1, 2))
     return there & (np.ptp(np.where(there[:, None, None], points, 0), axis=1).max(-1) > 0)
 
 
 def _solved(path: Path, file: PointFile, track: PointTrack, said: str | None, scale: float, rate: float) -> _Track:
     seen = _seen(track.points)
     points = track.points[seen]
-    order = (file.names and order_of_names(file.names)) or order_of_points(points)
+    order = order_of_names(file.names or ()) or order_of_points(points)
     points, notes = points[:, list(order.joints)], []
     if is_of_image(points):
         points, unit, factor = _from_image(points, file)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 
-from model.topology import FINGERS, JOINTS_PER_FINGER, MANO_TO_HAND, N_JOINTS, PARENTS, ROOTS, WRIST
+from model.topology import FINGERS, JOINTS_PER_FINGER, MANO_TO_HAND, MIDDLE, N_JOINTS, ROOTS, WRIST
 from utils.errors import InputError
 
 _THUMB_FIRST = ("thumb", "index", "middle", "ring", "pinky")
 _ACROSS = tuple(ROOTS[FINGERS.index(finger)] for finger in _THUMB_FIRST[1:])
-_LONGEST = 1.6
-"""No bone of a hand is longer than this, in palms, nor its knuckles further apart."""
-_SURE = 1.15
-"""The next best order must be longer than the best one by this factor."""
+_LONGEST, _SURE = 6.6, 0.25
+"""How long a hand may be altogether (see `_spread`), and how much longer it must be in every other order."""
 
 
 @dataclass(frozen=True)
@@ -100,31 +99,48 @@ def order_of_points(points: np.ndarray) -> Order:
     candidates = [order for order in ORDERS if order.count == count]
     if not candidates:
         raise InputError(f"expected {', '.join(map(str, COUNTS))} points a hand, found {count}")
-    found = sorted(
-        ((*_spread(points[:, list(order.joints)]), order) for order in candidates), key=lambda each: each[0]
-    )
-    length, longest, order = found[0]
-    unclear = len(found) > 1 and found[1][0] < _SURE * length
-    if not length > 0 or longest > _LONGEST or unclear:
+    size = float(np.median(np.linalg.norm(points - points.mean(axis=1, keepdims=True), axis=-1).max(axis=1)))
+    spreads = [_spread(points[:, list(order.joints)], points, max(size, 1e-300)) for order in candidates]
+    length, order = min(zip(spreads, candidates, strict=True), key=itemgetter(0))
+    fits = 0 < length < _LONGEST
+    if not fits or len(spreads) > 1 and sorted(spreads)[1] < length + _SURE:
         raise InputError(
             f"expected the {count} joints of a hand in the order of {_or(candidates)}, found "
-            + ("points that fit two of them" if unclear else "points that make no hand in any of them")
+            + ("points that fit two of them" if fits else "points that make no hand in any of them")
             + "; put them in one of these orders, or name them (WRIST, THUMB_CMC, INDEX_FINGER_MCP, …)"
         )
     return order
 
 
-def _spread(hand: np.ndarray) -> tuple[float, float]:
-    """Of (F, 21, 3) in hand order: length of all bones and of the way across the knuckles, and the longest piece, in
-    palms; medians over frames."""
-    bones = hand[:, 1:] - hand[:, [max(parent, WRIST) for parent in PARENTS[1:]]]
+def _spread(hand: np.ndarray, points: np.ndarray, size: float) -> float:
+    """How long a hand is, of (F, 21, 3) in hand order, in sizes; medians over frames.
+
+    Counted are the bones of fingers, the way across the knuckles, what the thumb begins further from the wrist than
+    the next finger, and how much nearer to the knuckles the wrist is than other points at that end of the hand
+    (F, n, 3): OpenXR lists the middle of the palm too.
+    """
+    bones = np.diff(hand[:, 1:].reshape(len(hand), -1, JOINTS_PER_FINGER, 3), axis=2).reshape(len(hand), -1, 3)
     knuckles = np.diff(hand[:, list(_ACROSS)], axis=1)
     lengths = np.median(np.linalg.norm(np.concatenate([bones, knuckles], axis=1), axis=-1), axis=0)
-    # The thumb is the finger that begins nearest to the wrist.
-    roots = lengths[[root - 1 for root in ROOTS]]
-    palm = np.median(roots[:4])
-    return float(lengths.sum() + max(0.0, roots[4] - roots[:4].min())), float(lengths.max() / max(palm, 1e-300))
+    roots = np.median(np.linalg.norm(hand[:, list(ROOTS)] - hand[:, :1], axis=-1), axis=0)
+    late = max(0.0, roots[-1] - roots[:-1].min())
+    ends = np.median(np.linalg.norm(points[:, :2] - hand[:, ROOTS[MIDDLE], None], axis=-1), axis=0)
+    early = max(0.0, ends.max() - roots[MIDDLE]) if points.shape[1] > COUNTS[1] else 0.0
+    return float((lengths.sum() + late + early) / size)
 
 
 def _or(orders: Sequence[Order]) -> str:
     return " or ".join(order.name for order in orders)
+
+
+def listing() -> str:
+    """The orders as a table for DATA.md; joints of a finger are counted from its root."""
+    labels = {WRIST: "wrist"}
+    for number, finger in enumerate(FINGERS):
+        labels |= {ROOTS[number] + k: f"{finger} {k + 1}" for k in range(JOINTS_PER_FINGER)}
+    lines = []
+    for order in ORDERS:
+        listed = dict(zip(order.joints, labels.values(), strict=True))
+        places = [listed.get(place, "–") for place in range(order.count)]
+        lines.append(f"| {order.name} | {order.count} | {', '.join(places)} |")
+    return "\n".join(["| order | joints | which |", "|---|---|---|", *lines])

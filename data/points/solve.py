@@ -10,7 +10,7 @@ Numbers are laid out with the fingers last, so that every operation runs over al
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -159,8 +159,8 @@ class _Problem:
         """Some of the fingers, by their numbers."""
         if len(which) == self.points.shape[-1]:
             return self
-        arrays = (getattr(self, name)[..., which] for name in list(self.__dataclass_fields__)[:-1])
-        return _Problem(*arrays, self.scale)
+        names = ("neutral", "roots", "lengths", "points", "low", "high", "weights")
+        return replace(self, **{name: getattr(self, name)[..., which] for name in names})
 
     def start(self, share: float) -> np.ndarray:
         """(9, N) bend and splay of every joint as the points' directions have them, joint by joint, below a root that

@@ -221,3 +221,15 @@ def has_columns_of_points(path: Path) -> bool:
         or {"x", "y", "z"} <= set(plain)
         and _one_of(plain, JOINT_COLUMNS) is not None
     )
+
+
+def listing() -> str:
+    """Which columns of a ``.csv`` are read, as a table for DATA.md."""
+    rows = {
+        "frame": FRAME_COLUMNS,
+        "time": TIME_COLUMNS,
+        "hand": HAND_COLUMNS,
+        "joint, of a row a joint": JOINT_COLUMNS,
+    }
+    lines = [f"| {what} | {', '.join(f'`{key}`' for key in keys)} |" for what, keys in rows.items()]
+    return "\n".join(["| what | columns |", "|---|---|", *lines])

@@ -22,7 +22,9 @@ def fingers() -> Fingers:
     rest, axes = hand.rest.double(), hand.axes.double()
     bones = hand.offsets.double()[1:].reshape(5, 4, 3).numpy()
     rows = (axes[:, :1] @ rest[:, :1].mT)[:, 0]
-    return Fingers(rows.numpy(), bones[:, 0], np.linalg.norm(bones[:, 1:], axis=-1), float(np.linalg.norm(bones[0, 0])))
+    return Fingers(
+        rows.numpy(), bones[:, 0], np.linalg.norm(bones[:, 1:], axis=-1), float(np.linalg.norm(bones[0, 0]))
+    )
 
 
 def placed(hand: Fingers, drawn: np.ndarray) -> np.ndarray:
