@@ -157,14 +157,14 @@ def test_positions_alone_become_a_skeleton_and_move_a_character(files, tmp_path,
     own = read_bvh(tmp_path / "hands.bvh")
     assert own.joint_names[0] == "Hands" and own.n_frames == 4 and own.frame_time == pytest.approx(1 / 24)
     for source in ("points.json", "hands.bvh"):
-        words = ("--target", "Kaya", "--method", "copy", "--output", tmp_path / f"{source}.bvh")
+        words = ("--target", "Kaya", "--method", "tbs_copy", "--output", tmp_path / f"{source}.bvh")
         run(files, tmp_path / source, *words)
     first, second = (rotations_of(read_bvh(tmp_path / f"{name}.bvh")) for name in ("points.json", "hands.bvh"))
     assert all(np.abs(first[name] - second[name]).max() < 1e-5 for name in first)
     with pytest.raises(InputError, match="--format glb: expected --target, found none"):
         retarget([str(tmp_path / "points.json"), "--output", str(tmp_path / "hands.glb")])
-    write_mano_motion(tmp_path / "m.npz", ManoMotion(np.tile(np.eye(3), (2, 5, 3, 1, 1)), np.tile(np.eye(3), (2, 1, 1)),
-                                                     None, 30.0, "right"))  # fmt: skip
+    still = np.broadcast_to(np.eye(3), (2, 5, 3, 3, 3)), np.broadcast_to(np.eye(3), (2, 3, 3))
+    write_mano_motion(tmp_path / "m.npz", ManoMotion(*still, None, 30.0, "right"))
     with pytest.raises(InputError, match="expected `target`, since poses of MANO"):
         run(files, tmp_path / "m.npz", "--output", tmp_path / "m.bvh")
 
