@@ -9,8 +9,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from model.hands import PosedHand, ShapedHand
-from model.methods import Task, named, optimised
+from model.methods import named
 from model.optimizer import CONTACT_WEIGHT, OptimizerSettings, optimise
+from model.posing import Task, optimised
 from model.semantics import SemanticMatrix, SourceDirections
 from model.streaming import StreamingNetwork
 from utils.cached import cached_property

@@ -19,32 +19,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from rich.console import Console
-
-from data.blender import ADVICE, find_blender
-from data.character.character import Character
-from data.character.reading import Reading, read_character
-from data.formats.bvh import write_bvh
+from data.choices import MOTION_FORMATS as FORMATS
 from data.formats.rates import check_rate
-from data.motion.reading import MANO_FPS, Motion, find_motions, read_motions
-from data.motion.writing import FORMATS, Job, check_target, output_paths, skin_missing, write_motion
-from data.rig import read_rig_map
 from model.methods import CLOSING, MAIN, OPTIMUM, named, names, of_kind
 from model.topology import FINGERS, N_SHAPE, ROOTS, SIDES
-from run.retargeting.film import Shown, write_motion_film
-from run.retargeting.plan import FILMS, Plan, formats_of, inputs_of, plan_of
-from run.retargeting.report import hand_report, print_reports, write_report
-from run.retargeting.retargeter import Retargeter
-from run.training.trained import load_network
-from utils.cli import CommandLine, guarded, say
+from run.retargeting.kinds import FILMS
+from utils.cli import CommandLine, guarded, options_first, say
 from utils.errors import InputError, spoken
-from utils.progress import progress
-from utils.safe_read import read_npy, read_npz
-from utils.video import check_format
-
-OPTIONS = {"scale": "--source_scale"}
-"""What settings are called here, where that is not ``--setting``."""
 
 
 def argument_parser() -> CommandLine:
@@ -91,6 +72,29 @@ def argument_parser() -> CommandLine:
     parser.flag("report", "measure the result: a table, and <name>_report.json")
     add("--film_size", type=int, default=320, metavar="PIXELS", help="height of a hand in mp4 and gif")
     return parser
+
+
+options_first(__name__, argument_parser)
+
+import numpy as np
+from rich.console import Console
+
+from data.blender import ADVICE, find_blender
+from data.character.character import Character
+from data.character.reading import Reading, read_character
+from data.formats.bvh import write_bvh
+from data.motion.reading import MANO_FPS, Motion, find_motions, read_motions
+from data.motion.writing import Job, check_target, output_paths, skin_missing, write_motion
+from data.rig import read_rig_map
+from run.retargeting.plan import Plan, formats_of, inputs_of, plan_of
+from run.retargeting.report import hand_report, print_reports, write_report
+from run.retargeting.retargeter import Retargeter
+from run.training.trained import load_network
+from utils.progress import progress
+from utils.safe_read import read_npy, read_npz
+
+OPTIONS = {"scale": "--source_scale"}
+"""What settings are called here, where that is not ``--setting``."""
 
 
 def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
@@ -201,6 +205,8 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
     for line in _remarks(motion, retargeter.target, tuple(poses), kept):
         say(f"note: {line}")
     for kind in (kind for kind in formats if kind in FILMS):
+        from run.retargeting.film import Shown, write_motion_film  # a quarter of a second
+
         path = base if into_file else base.with_name(f"{base.name}.{kind}")
         shown = {
             side: Shown(source, motion.tracks[side].hand, results[side], retargeter.target.hands[side], retargeting)
@@ -265,6 +271,8 @@ def _check_options(config: argparse.Namespace, formats: list[str]) -> None:
     _check_numbers(config)
     for kind in formats:
         if kind in FILMS:
+            from utils.video import check_format
+
             check_format(kind)
     if "fbx" in formats and find_blender(config.blender) is None:
         raise InputError(f"--format fbx: {ADVICE}")

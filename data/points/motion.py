@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.spatial.transform import Rotation
 
 from data.character.character import make_character
 from data.formats.bvh import CHANNEL_NAMES, Bvh, euler_from_rotations
@@ -19,6 +18,7 @@ from data.points.hand import PALM, PointHand, fitted, is_of_image, of_one_size, 
 from data.points.orders import Order, order_of_names, order_of_points
 from data.points.solve import Fingers, solve
 from model.kinematics import local_from_tbs, rest_pose, tbs_from_angles
+from model.rotations import slerp
 from model.topology import (
     BONES_PER_FINGER,
     JOINTS_PER_FINGER,
@@ -204,12 +204,10 @@ def _without_gaps(path: Path, track: _Track, seen: np.ndarray, rate: float) -> _
     share = np.where(before == after, 0.0, share)
     _say_gaps(path, track.hand.side, seen, rate)
     turns = np.concatenate([track.wrist[:, None], track.local], axis=1)
-    between = turns[before].copy()
+    between = turns[before]
     moving = np.flatnonzero(share > 0)
-    first, last = turns[before[moving]], turns[after[moving]]
-    way = Rotation.from_matrix((np.swapaxes(first, -1, -2) @ last).reshape(-1, 3, 3)).as_rotvec()
-    way = way.reshape(len(moving), -1, 3) * share[moving, None, None]
-    between[moving] = first @ Rotation.from_rotvec(way.reshape(-1, 3)).as_matrix().reshape(first.shape)
+    ends = (torch.from_numpy(turns[which[moving]]) for which in (before, after))
+    between[moving] = slerp(*ends, torch.from_numpy(share[moving, None, None])).numpy()
     place = track.place[before] + share[:, None] * (track.place[after] - track.place[before])
     return _Track(track.hand, between[:, 1:], between[:, 0], place, track.radii)
 
