@@ -102,8 +102,8 @@ def motion_of_points(
 
 def _seen(points: np.ndarray) -> np.ndarray:
     """(F,) bool: frames in which all joints are there, and not all in one place."""
-    there = np.isfinite(points).all(axis=(1, 2))
-    return there & (np.ptp(np.where(there[:, None, None], points, 0), axis=1).max(-1) > 0)
+    spread = np.ptp(points, axis=1).max(axis=-1)  # NaN where one is missing
+    return (spread > 0) & np.isfinite(spread)
 
 
 def _solved(path: Path, file: PointFile, track: PointTrack, said: str | None, scale: float, rate: float) -> _Track:
@@ -206,8 +206,8 @@ def _without_gaps(path: Path, track: _Track, seen: np.ndarray, rate: float) -> _
     turns = np.concatenate([track.wrist[:, None], track.local], axis=1)
     between = turns[before]
     moving = np.flatnonzero(share > 0)
-    ends = (torch.from_numpy(turns[which[moving]]) for which in (before, after))
-    between[moving] = slerp(*ends, torch.from_numpy(share[moving, None, None])).numpy()
+    first, last = (torch.from_numpy(turns[which[moving]]) for which in (before, after))
+    between[moving] = slerp(first, last, torch.from_numpy(share[moving, None, None])).numpy()
     place = track.place[before] + share[:, None] * (track.place[after] - track.place[before])
     return _Track(track.hand, between[:, 1:], between[:, 0], place, track.radii)
 
