@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 
 import numpy as np
@@ -101,9 +100,8 @@ def test_noise_is_not_followed_beyond_itself(tmp_path):
 
 
 @pytest.mark.slow
-def test_ten_thousand_frames_take_two_seconds(tmp_path):
+def test_ten_thousand_frames_take_less_than_four_seconds(tmp_path):
     hand = fitted(hand_points(angles(10_000, seed=5, share=0.4)), "right")
     start = time.process_time()
     _poses(tmp_path, hand)
-    logging.getLogger(__name__).info("%.2f s", time.process_time() - start)
     assert time.process_time() - start < 4
