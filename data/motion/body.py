@@ -68,13 +68,13 @@ def whole_motion(
         if pair is not None and motion.bvh is not None:
             moved, place = follow(pair[0], motion.bvh, pair[1])
             turned = {**moved, **turned}
-            shared, hips = None, pair[1].bones["hips"]
+            hips = pair[1].bones["hips"]
             top = [hips, *ancestors(hips, skeleton.parents)][-1]
             place = place + skeleton.heads[top] - skeleton.heads[hips]  # what is between the two rests
     kept = shared is not None or place is not None
     whole = motion.bvh
     columns, channels, starts = [], [], _starts(whole)
-    free = _free_wrists(skeleton, hands, motion) if shared is None else {}
+    free = _free_wrists(skeleton, hands, motion) if not kept else {}
     for joint, parent in enumerate(skeleton.parents):
         names: tuple[str, ...] = ()
         if parent < 0:
