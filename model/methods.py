@@ -15,6 +15,7 @@ from model.hands import PosedHand, ShapedHand
 from model.network import DistanceInput, NetworkInput, SemanticInput
 from model.optimizer import CONTACT_WEIGHT, SMOOTHNESS, OptimizerSettings, optimise
 from model.semantics import SemanticMatrix
+from model.touch import TouchGoals
 
 
 @runtime_checkable
@@ -51,6 +52,8 @@ class Task:
     table, of which each frame is to be as good as the method can make it."""
     iterations: int = OptimizerSettings.iterations
     """Steps of a search, at most, where there is a frame rate."""
+    touches: TouchGoals | None = None
+    """The source's touches by flesh, for methods that close touches; None: fingertips' joints stand for them."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,8 @@ def optimised(task: Task, contact_weight: float = 0.0, start: Float[Tensor, "...
             frame_rate=task.frame_rate,
             keep_start=True,  # what the source does beyond usual limits, it does on purpose
         )
-    return optimise(task.target, task.source.semantic_matrix, begin, settings, task.present)
+    touches = task.touches if contact_weight else None
+    return optimise(task.target, task.source.semantic_matrix, begin, settings, task.present, touches)
 
 
 # Colours: results of the published network carry the published salmon; the others are muted, of different lightness,
