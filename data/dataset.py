@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from data import choices
 from data.formats.skeleton import MESH_END
 from utils.errors import InputError
 
 AXES_ENDINGS = ("_finger_axis.pkl", "_finger_axis.npz")
 """The published ending is written; both are read."""
-MANO_FOLDER = Path("artifact/smplx/models")
+MANO_FOLDER = Path(choices.MANO_FOLDER)
 """Where MANO is looked for if a data set has no model of its own."""
 _BESIDE_CHARACTERS = ("std_bvhs", "mean_var", "ref", "finger_data", "models")
 _MANO = "mano"

@@ -11,6 +11,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 
+def common_shape(*shapes: torch.Size) -> torch.Size:
+    """The shape that all of these broadcast to. Raises ValueError.
+
+    PyTorch's own function for it imports SymPy, which takes as long as all the work on a second of motion.
+    """
+    longest = max(len(shape) for shape in shapes)
+    result = []
+    for sizes in zip(*((*(1,) * (longest - len(shape)), *shape) for shape in shapes), strict=True):
+        size = 0 if 0 in sizes else max(sizes)
+        if any(each not in (1, size) for each in sizes):
+            raise ValueError(f"shapes must fit together; got {', '.join(str(tuple(shape)) for shape in shapes)}")
+        result.append(size)
+    return torch.Size(result)
+
+
 def frames_last(tensor: Tensor, own_dims: int) -> Tensor:
     """``(..., *own)`` with ``own_dims`` own dimensions to ``(*own, frames)``, contiguous."""
     own = tensor.shape[tensor.ndim - own_dims :]

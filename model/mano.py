@@ -18,7 +18,7 @@ from torch import Tensor
 
 from model import kinematics
 from model.hands import Pick, ShapedHand
-from model.layout import frames_first, frames_last, turn
+from model.layout import common_shape, frames_first, frames_last, turn
 from model.mano_body import ManoBody
 from model.mano_file import N_BONES, ManoAxes, load_mano
 from model.rotations import unit
@@ -221,7 +221,7 @@ class ManoSurface:
             ``(..., 21, 3)``, wrist at the origin.
         """
         skin = self.hand.skin
-        batch = torch.broadcast_shapes(local.shape[:-4], self.bone_offsets.shape[:-2])
+        batch = common_shape(local.shape[:-4], self.bone_offsets.shape[:-2])
         local, fingers = (_spread(turns.flatten(-4, -3), batch, 3) for turns in (local, fingers))  # (15, 3, 3, F)
         eye = torch.eye(3, dtype=local.dtype, device=local.device).unsqueeze(-1)
         rotations = torch.cat([eye.expand(1, 3, 3, fingers.shape[-1]), fingers])

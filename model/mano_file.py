@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -52,6 +51,8 @@ def read_mano_arrays(path: Path) -> dict[str, np.ndarray]:
     raw = read_npz(path) if path.suffix == ".npz" else read_pickle(path)
     if not isinstance(raw, Mapping):
         raise InputError(f"{path}: expected a MANO model (a dictionary of arrays), found {type(raw).__name__}.")
+    import scipy.sparse  # a sixth of a second, which hands that are no MANO hands need not wait for
+
     data: dict[str, Any] = dict(raw)
     if "J_regressor" not in data and "J_regressor_data" in data:
         parts = tuple(np.asarray(data[f"J_regressor_{part}"]) for part in ("data", "indices", "indptr"))

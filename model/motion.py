@@ -10,8 +10,9 @@ from torch import Tensor
 
 from model.flesh import Flesh
 from model.hands import PosedHand, ShapedHand
-from model.methods import CLOSING, Task, named, optimised
+from model.methods import CLOSING, named
 from model.optimizer import CONTACT_WEIGHT, OptimizerSettings, optimise
+from model.posing import Task, optimised
 from model.semantics import SemanticMatrix, SourceDirections
 from model.streaming import StreamingNetwork
 from model.touch import TouchGoals, touch_goals

@@ -27,8 +27,9 @@ from model.batch import Hands, Source, own_pose
 from model.hands import PosedHand
 from model.losses import AnatomicalLoss
 from model.measures import measure
-from model.methods import Task, of_kind
+from model.methods import of_kind
 from model.network import NetworkInput, RetargetingNetwork
+from model.posing import Task
 from model.topology import DOMAINS
 from utils.errors import InputError
 from utils.parameters import init_parameters

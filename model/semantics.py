@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from model import presence
-from model.layout import frames_first, frames_last
+from model.layout import common_shape, frames_first, frames_last
 from model.topology import JOINTS_PER_FINGER, N_ANCHORS, N_FINGER_JOINTS, ROOTS, THUMB, WRIST
 
 
@@ -73,7 +73,7 @@ def semantic_matrix(
         frames: ``(..., 20, 3, 3)`` twist-bend-splay frames.
         normalise: divide by the palm length, so that the matrix has no unit.
     """
-    batch = torch.broadcast_shapes(joints.shape[:-2], frames.shape[:-3])
+    batch = common_shape(joints.shape[:-2], frames.shape[:-3])
     seen = torch.cat([joints[..., 1:, :], palm_anchors(joints)], dim=-2)
     if normalise:
         seen = seen / palm_length(joints)[..., None, None]

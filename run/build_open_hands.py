@@ -8,19 +8,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
-
-from data.dataset import MixHandFolder
-from data.open_hands.build import Plan, build
-from data.open_hands.library import SPLITS, OpenHands
-from data.open_hands.shapes import HandShapes
-from run.drawing.open_hands import all_hands, all_shapes
-from utils.cli import CommandLine, guarded, wide_console
+from utils.cli import CommandLine, guarded, options_first, wide_console
 
 
-def main() -> None:
-    """Parse the command line, build with a progress bar, print what was built."""
+def argument_parser() -> CommandLine:
+    """The options."""
     parser = CommandLine("run.build_open_hands", __doc__)
     parser.add_argument("--output", type=Path, default=Path("artifact/MixHandOpen"), help="folder to build into")
     parser.add_argument("--side", choices=("right", "left", "both"), default="right", help="hands to write motion of")
@@ -35,6 +27,24 @@ def main() -> None:
         help="seconds of motion of each training character and subject (14 and 21)",
     )
     parser.add_argument("--pictures", type=Path, help="also draw hands.png and shapes.png into this folder (a minute)")
+    return parser
+
+
+options_first(__name__, argument_parser)
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from data.dataset import MixHandFolder
+from data.open_hands.build import Plan, build
+from data.open_hands.library import SPLITS, OpenHands
+from data.open_hands.shapes import HandShapes
+from run.drawing.open_hands import all_hands, all_shapes
+
+
+def main() -> None:
+    """Parse the command line, build with a progress bar, print what was built."""
+    parser = argument_parser()
     arguments = parser.parse_args()
     plan = (Plan.small if arguments.small else Plan)(arguments.side, arguments.seed)
     if arguments.train_seconds is not None:

@@ -12,24 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from data.axes.annotation import Annotation
-from data.axes.estimate import METHODS, HandEstimate, estimate_axes
-from data.axes.files import read_preset, write_axes
-from data.axes.hand import mano_hand
-from data.axes.mano import mano_arrays, upright
-from model.mano import ManoHand
-from model.mano_file import find_model_file
+from data.choices import AXIS_METHODS
 from model.topology import SIDES
-from run.axes.page import add_page_options, annotate
-from run.axes.reports import READING, draw, tell
-from utils.cli import CommandLine, guarded, wide_console
+from run.axes.options import add_page_options
+from utils.cli import CommandLine, guarded, options_first, wide_console
 from utils.errors import InputError
 from utils.files import content_hash
 
 OUTPUT = "artifact/MixHand/finger_data/mano_finger_axis.pkl"
-TITLE = "MANO"
 
 
 def argument_parser() -> CommandLine:
@@ -41,11 +31,31 @@ def argument_parser() -> CommandLine:
     parser.add_argument("--preset", help="earlier axes file (.pkl or .npz): the splay axes nearest to it are taken")
     parser.add_argument("--output", default=OUTPUT, help="axes file, .pkl or .npz")
     parser.add_argument(
-        "--method", choices=METHODS, default="combined", help="all evidence, or the published estimate from the mesh"
+        "--method",
+        choices=AXIS_METHODS,
+        default="combined",
+        help="all evidence, or the published estimate from the mesh",
     )
     parser.add_argument("--picture", help="PNG of axes and fist")
     add_page_options(parser)
     return parser
+
+
+options_first(__name__, argument_parser)
+
+import numpy as np
+
+from data.axes.annotation import Annotation
+from data.axes.estimate import HandEstimate, estimate_axes
+from data.axes.files import read_preset, write_axes
+from data.axes.hand import mano_hand
+from data.axes.mano import mano_arrays, upright
+from model.mano import ManoHand
+from model.mano_file import find_model_file
+from run.axes.page import annotate
+from run.axes.reports import READING, draw, tell
+
+TITLE = "MANO"
 
 
 def calculate(options: Sequence[str] | None = None) -> None:

@@ -15,20 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from rich.console import Console
-from rich.progress import track
-
-from data.axes.annotation import Annotation
-from data.axes.estimate import METHODS, HandEstimate, estimate_axes
-from data.axes.files import axes_path, hand_key, mesh_files, read_preset, write_axes
-from data.axes.motion import bvh_files, hinges_from_files
-from data.character.reading import read_mesh_character
-from data.dataset import character_of
-from data.rig import RigMap, read_rig_map
-from run.axes.page import add_page_options, annotate
-from run.axes.reports import READING, draw, tell
-from utils.cli import CommandLine, guarded, wide_console
+from data.choices import AXIS_METHODS
+from run.axes.options import add_page_options
+from utils.cli import CommandLine, guarded, options_first, wide_console
 from utils.errors import InputError, spoken
 from utils.files import content_hash
 
@@ -42,7 +31,10 @@ def argument_parser() -> CommandLine:
         "--output", help="axes file, or folder for several; default: <character>_finger_axis.pkl beside the mesh"
     )
     parser.add_argument(
-        "--method", choices=METHODS, default="combined", help="all evidence, or the published estimate from the mesh"
+        "--method",
+        choices=AXIS_METHODS,
+        default="combined",
+        help="all evidence, or the published estimate from the mesh",
     )
     parser.add_argument(
         "--motion",
@@ -56,6 +48,22 @@ def argument_parser() -> CommandLine:
     add_page_options(parser)
     return parser
 
+
+options_first(__name__, argument_parser)
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from data.axes.annotation import Annotation
+from data.axes.estimate import HandEstimate, estimate_axes
+from data.axes.files import axes_path, hand_key, mesh_files, read_preset, write_axes
+from data.axes.motion import bvh_files, hinges_from_files
+from data.character.reading import read_mesh_character
+from data.dataset import character_of
+from data.rig import RigMap, read_rig_map
+from run.axes.page import annotate
+from run.axes.reports import READING, draw, tell
 
 MANY = 24
 """Characters of which each gets a table; of more, only doubtful fingers are named."""

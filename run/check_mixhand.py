@@ -12,27 +12,9 @@ import json
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
-from rich.text import Text
-
-from data.dataset import MANO_FOLDER, MixHandFolder
-from data.preparation.check import (
-    ABSENT,
-    DAMAGED,
-    MISSING,
-    OK,
-    PARTS,
-    CharacterReport,
-    FolderReport,
-    Part,
-    check_folder,
-)
-from utils.cli import CommandLine, guarded, wide_console
+from data.choices import MANO_FOLDER
+from utils.cli import CommandLine, guarded, options_first, wide_console
 from utils.errors import InputError, spoken
-
-_STYLES = {OK: "green", MISSING: "red", DAMAGED: "bold red"}
 
 
 def argument_parser() -> CommandLine:
@@ -46,6 +28,29 @@ def argument_parser() -> CommandLine:
     )
     parser.flag("json", "print the result as JSON")
     return parser
+
+
+options_first(__name__, argument_parser)
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from data.dataset import MixHandFolder
+from data.preparation.check import (
+    ABSENT,
+    DAMAGED,
+    MISSING,
+    OK,
+    PARTS,
+    CharacterReport,
+    FolderReport,
+    Part,
+    check_folder,
+)
+
+_STYLES = {OK: "green", MISSING: "red", DAMAGED: "bold red"}
 
 
 def check(options: Sequence[str] | None = None) -> None:

@@ -14,15 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
-
-from data.blender import ADVICE, BlenderWorker, find_blender
-from data.formats.character_files import GLTF_SUFFIXES, Result
 from data.formats.rates import SLOWEST
-from data.preparation.conversion import Job, Settings, convert_gltf, done_before, jobs_for, remember
-from utils.cli import CommandLine, guarded, wide_console
+from utils.cli import CommandLine, guarded, options_first, wide_console
 from utils.errors import InputError, spoken
 
 
@@ -53,6 +46,17 @@ def argument_parser() -> CommandLine:
     parser.add_argument("--memory_gb", type=float, default=8.0, metavar="GB", help="memory that one Blender may take")
     parser.flag("force", "convert again what is up to date")
     return parser
+
+
+options_first(__name__, argument_parser)
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from data.blender import ADVICE, BlenderWorker, find_blender
+from data.formats.character_files import GLTF_SUFFIXES, Result
+from data.preparation.conversion import Job, Settings, convert_gltf, done_before, jobs_for, remember
 
 
 def convert(options: Sequence[str] | None = None) -> None:

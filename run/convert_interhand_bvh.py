@@ -15,17 +15,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich import box
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.table import Table
-
-from data.preparation.interhand_conversion import SUMMARY, Conversion
 from model.topology import SIDES
-from utils.cli import CommandLine, guarded, wide_console
+from utils.cli import CommandLine, guarded, options_first, wide_console
 from utils.errors import InputError
 
-_COUNTS = ("frames", "runs", "written", "gaps", "missing", "single", "uneven")
 HANDS = {"right": ("right",), "left": ("left",), "both": SIDES}
 
 
@@ -50,6 +43,18 @@ def argument_parser() -> CommandLine:
     parser.add_argument("--split_subjects", type=str, help="list of captures and subjects; clips go to Mano0 … Mano9")
     parser.flag("force", "convert anew what is there, or was another file's")
     return parser
+
+
+options_first(__name__, argument_parser)
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+
+from data.preparation.interhand_conversion import SUMMARY, Conversion
+
+_COUNTS = ("frames", "runs", "written", "gaps", "missing", "single", "uneven")
 
 
 def convert(options: Sequence[str] | None = None) -> None:

@@ -19,12 +19,28 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from model.methods import METHODS, of_kind
+from utils.cli import CommandLine, guarded, options_first, processors
+from utils.errors import InputError
+from utils.files import atomic_write, content_hash
+
+
+def argument_parser() -> CommandLine:
+    """The options."""
+    parser = CommandLine("run.demo", __doc__)
+    parser.add_argument("--output", type=Path, default=Path("artifact/demo"), help="folder of results and trainings")
+    parser.add_argument("--data_path", type=Path, default=Path("artifact/MixHandOpen"), help="folder of the data set")
+    parser.flag("small", "few hands, short training: only to see that it runs")
+    return parser
+
+
+options_first(__name__, argument_parser)
+
 from rich.console import Console
 
 from data.dataset import MixHandFolder
 from data.mixhand import MixHandDataModule
 from data.splits import TITLES, read_splits
-from model.methods import METHODS, of_kind
 from run.evaluate import Settings, evaluate, open_groups
 from run.evaluation.comparison import draw_comparison
 from run.evaluation.line_up import LineUp
@@ -32,9 +48,6 @@ from run.evaluation.report import print_tables, write_report
 from run.training.checkpoints import CHECKPOINT_FOLDER, LAST, display_path, last_training, program_of
 from run.training.command_line import LOGS
 from run.training.trained import load_network
-from utils.cli import CommandLine, guarded, processors
-from utils.errors import InputError
-from utils.files import atomic_write, content_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 LEFT_OUT = ("optimizer_contacts",)
@@ -206,11 +219,7 @@ def demo(output: Path, data: Path, overrides: Sequence[str], build_options: Sequ
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the options and run."""
-    parser = CommandLine("run.demo", __doc__)
-    parser.add_argument("--output", type=Path, default=Path("artifact/demo"), help="folder of results and trainings")
-    parser.add_argument("--data_path", type=Path, default=Path("artifact/MixHandOpen"), help="folder of the data set")
-    parser.flag("small", "few hands, short training: only to see that it runs")
-    options = parser.parse_args(arguments)
+    options = argument_parser().parse_args(arguments)
     overrides, build_options = [], []
     if options.small:
         build_options = ["--small"]

@@ -13,54 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from data.dataset import MixHandFolder
-from data.features.windows import BatchRequest, PairedWindows
-from data.mixhand import INTRA_SOURCE, INTRA_TARGET, TEST_CHARACTERS, MixHandDataModule
-from data.splits import SPLITS, TITLES, each_with_the_others, read_sides, read_splits
-from model.batch import HandModels
 from model.methods import METHODS, available, of_kind
-from run.evaluation.comparison import window_names
-from run.evaluation.line_up import LineUp
-from run.evaluation.report import print_tables, results_of, write_report
-from run.evaluation.scores import DirectionScores, merged, score
-from run.training.checkpoints import display_path
-from run.training.trained import check_side, load_network
-from utils.cli import CommandLine, guarded
+from utils.cli import CommandLine, guarded, options_first
 from utils.errors import InputError
 from utils.files import check_writable
-from utils.progress import progress
 
 PROTOCOLS = ("cross", "intra", "both")
-
-
-@dataclass(frozen=True)
-class Group:
-    """Test hands that are reported together: across domains, and within Mixamo (targets, sources)."""
-
-    title: str
-    cross: list[str]
-    intra: tuple[list[str], list[str]]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How windows are cut and how many are used.
-
-    protocol: "cross", "intra" or "both"; max_windows: of each protocol, evenly spread; None: all.
-    """
-
-    protocol: str = "cross"
-    batch_size: int = 64
-    window_size: int = 8
-    frame_stride: int = 12
-    max_windows: int | None = None
-    protocols: tuple[str, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "protocols", ("cross", "intra") if self.protocol == "both" else (self.protocol,))
 
 
 def parser() -> CommandLine:
@@ -92,6 +50,52 @@ def parser() -> CommandLine:
         "artifact/smplx/models)")  # fmt: skip
     add("--mano_axis_path", type=Path, metavar="FILE", help="MANO axes (default: finger_data of the data set)")
     return made
+
+
+options_first(__name__, parser)
+
+import numpy as np
+import torch
+
+from data.dataset import MixHandFolder
+from data.features.windows import BatchRequest, PairedWindows
+from data.mixhand import INTRA_SOURCE, INTRA_TARGET, TEST_CHARACTERS, MixHandDataModule
+from data.splits import SPLITS, TITLES, each_with_the_others, read_sides, read_splits
+from model.batch import HandModels
+from run.evaluation.comparison import window_names
+from run.evaluation.line_up import LineUp
+from run.evaluation.report import print_tables, results_of, write_report
+from run.evaluation.scores import DirectionScores, merged, score
+from run.training.checkpoints import display_path
+from run.training.trained import check_side, load_network
+from utils.progress import progress
+
+
+@dataclass(frozen=True)
+class Group:
+    """Test hands that are reported together: across domains, and within Mixamo (targets, sources)."""
+
+    title: str
+    cross: list[str]
+    intra: tuple[list[str], list[str]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How windows are cut and how many are used.
+
+    protocol: "cross", "intra" or "both"; max_windows: of each protocol, evenly spread; None: all.
+    """
+
+    protocol: str = "cross"
+    batch_size: int = 64
+    window_size: int = 8
+    frame_stride: int = 12
+    max_windows: int | None = None
+    protocols: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "protocols", ("cross", "intra") if self.protocol == "both" else (self.protocol,))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

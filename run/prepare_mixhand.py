@@ -14,20 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from data.dataset import MixHandFolder
-from data.formats.bvh import read_skeleton
-from data.formats.skeleton import file_name
-from data.preparation.conversion import Settings
-from data.preparation.preprocess import Preprocessor
-from data.rig import read_rig_map
-from run.calculate_mixamo_axis import Job, find_all
-from run.convert_character import Blenders, convert_files
-from run.preprocess_mixhand import preprocess_all
-from utils.cli import CommandLine, guarded
+from utils.cli import CommandLine, guarded, options_first
 from utils.errors import InputError
 from utils.files import atomic_write, check_writable
-
-BVH = ".bvh"
 
 
 def argument_parser() -> CommandLine:
@@ -48,6 +37,21 @@ def argument_parser() -> CommandLine:
     add("--blender", metavar="PATH", help="Blender, or a Python with bpy, for FBX; default: found by itself")
     add("--jobs", type=int, default=1, metavar="N", help="files or characters worked on side by side")
     return parser
+
+
+options_first(__name__, argument_parser)
+
+from data.dataset import MixHandFolder
+from data.formats.bvh import read_skeleton
+from data.formats.skeleton import file_name
+from data.preparation.conversion import Settings
+from data.preparation.preprocess import Preprocessor
+from data.rig import read_rig_map
+from run.calculate_mixamo_axis import Job, find_all
+from run.convert_character import Blenders, convert_files
+from run.preprocess_mixhand import preprocess_all
+
+BVH = ".bvh"
 
 
 def prepare(options: Sequence[str] | None = None) -> None:

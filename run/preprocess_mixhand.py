@@ -16,23 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
-
-from data.character.recognised import recognised
-from data.dataset import MANO_FOLDER, MixHandFolder
-from data.features.file import FORMATS
-from data.features.windows import window_length
-from data.preparation.preprocess import Outcome, Plan, Preprocessor
-from data.rig import read_rig_map
-from utils.cli import CommandLine, guarded, processors, wide_console
+from data.choices import FEATURE_FORMATS, MANO_FOLDER
+from utils.choices import BACKENDS
+from utils.cli import CommandLine, guarded, options_first, processors, wide_console
 from utils.errors import InputError, spoken
-from utils.parallel import BACKENDS, Done, map_unordered
-
-MANY = 24
-"""Characters of which a table lists each."""
-SMALL = 32 << 20
-"""Bytes of motions that are done before other processes would have started."""
 
 
 def argument_parser() -> CommandLine:
@@ -66,10 +53,28 @@ def argument_parser() -> CommandLine:
     parser.add_argument(
         "--format",
         default="ours",
-        choices=list(FORMATS),
+        choices=FEATURE_FORMATS,
         help="ours: used from the disk; published: an object array, as the published program reads it",
     )
     return parser
+
+
+options_first(__name__, argument_parser)
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from data.character.recognised import recognised
+from data.dataset import MixHandFolder
+from data.features.windows import window_length
+from data.preparation.preprocess import Outcome, Plan, Preprocessor
+from data.rig import read_rig_map
+from utils.parallel import Done, map_unordered
+
+MANY = 24
+"""Characters of which a table lists each."""
+SMALL = 32 << 20
+"""Bytes of motions that are done before other processes would have started."""
 
 
 def preprocess(options: Sequence[str] | None = None) -> None:

@@ -17,32 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from rich.console import Console
-
-from data.blender import ADVICE, find_blender
-from data.character.character import Character
-from data.character.reading import Reading, read_character
+from data.choices import MOTION_FORMATS as FORMATS
 from data.formats.rates import check_rate
-from data.motion.mano_file import arrays_of, frame_rate
-from data.motion.reading import MANO_FPS, PARAMETERS, Motion, find_motions, read_motions
-from data.motion.writing import FORMATS, Job, check_target, output_paths, skin_missing, write_motion
-from data.rig import read_rig_map
 from model.methods import CLOSING, MAIN, OPTIMUM, named, names, of_kind
 from model.topology import FINGERS, N_SHAPE, ROOTS, SIDES
-from run.retargeting.film import Shown, write_motion_film
-from run.retargeting.plan import FILMS, Plan, formats_of, inputs_of, plan_of
-from run.retargeting.report import hand_report, print_reports, write_report
-from run.retargeting.retargeter import Retargeter
-from run.training.trained import load_network
-from utils.cli import CommandLine, guarded, say
+from run.retargeting.kinds import FILMS
+from utils.cli import CommandLine, guarded, options_first, say
 from utils.errors import InputError, spoken
-from utils.progress import progress
-from utils.safe_read import read_npy, read_npz
-from utils.video import check_format
-
-OPTIONS = {"scale": "--source_scale"}
-"""What settings are called here, where that is not ``--setting``."""
 
 
 def argument_parser() -> CommandLine:
@@ -72,6 +53,7 @@ def argument_parser() -> CommandLine:
     add("--ckpt_path", type=Path, metavar="FILE", help="checkpoint of the network, for asrn and dm")
     add("--refine", type=int, default=0, metavar="N", help="steps of the optimiser after the network")
     parser.flag("no_contacts", "let the optimiser leave touches open")
+    parser.flag("skin", "the optimiser keeps touches of skin, and keeps out of flesh; slower")
     add("--hands", choices=("both", *SIDES), default="both", help="which hands; default: all that both have")
     add("--source_hand", metavar="WHO", help="whose hands the source's are, as --target; default: the file's own")
     add("--source_scale", type=float, default=1.0, metavar="X", help="multiply lengths of the source (100: metres)")
@@ -87,6 +69,29 @@ def argument_parser() -> CommandLine:
     parser.flag("report", "measure the result: a table, and <name>_report.json")
     add("--film_size", type=int, default=320, metavar="PIXELS", help="height of a hand in mp4 and gif")
     return parser
+
+
+options_first(__name__, argument_parser)
+
+import numpy as np
+from rich.console import Console
+
+from data.blender import ADVICE, find_blender
+from data.character.character import Character
+from data.character.reading import Reading, read_character
+from data.motion.mano_file import arrays_of, frame_rate
+from data.motion.reading import MANO_FPS, PARAMETERS, Motion, find_motions, read_motions
+from data.motion.writing import Job, check_target, output_paths, skin_missing, write_motion
+from data.rig import read_rig_map
+from run.retargeting.plan import Plan, formats_of, inputs_of, plan_of
+from run.retargeting.report import hand_report, print_reports, write_report
+from run.retargeting.retargeter import Retargeter
+from run.training.trained import load_network
+from utils.progress import progress
+from utils.safe_read import read_npy, read_npz
+
+OPTIONS = {"scale": "--source_scale"}
+"""What settings are called here, where that is not ``--setting``."""
 
 
 def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
@@ -124,7 +129,7 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     sides = SIDES if config.hands == "both" else (config.hands,)
     open_touches = config.no_contacts and named(config.method).name == CLOSING
     method = OPTIMUM if open_touches else config.method
-    retargeter = Retargeter(target, method, network, config.refine, not config.no_contacts, sides)
+    retargeter = Retargeter(target, method, network, config.refine, not config.no_contacts, sides, config.skin)
 
     reports: list[dict[str, Any]] = []
     failures: dict[Path, str] = {}
@@ -168,6 +173,8 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
     for line in _remarks(motion, retargeter.target, tuple(poses), kept):
         say(f"note: {line}")
     for kind in (kind for kind in formats if kind in FILMS):
+        from run.retargeting.film import Shown, write_motion_film  # a quarter of a second
+
         path = base if into_file else base.with_name(f"{base.name}.{kind}")
         shown = {
             side: Shown(source, motion.tracks[side].hand, results[side], retargeter.target.hands[side], retargeting)
@@ -231,6 +238,8 @@ def _check_options(config: argparse.Namespace, formats: list[str]) -> None:
         raise InputError(f"--film_size: expected 64 to 2160 pixels, found {config.film_size}")
     for kind in formats:
         if kind in FILMS:
+            from utils.video import check_format
+
             check_format(kind)
     if "fbx" in formats and find_blender(config.blender) is None:
         raise InputError(f"--format fbx: {ADVICE}")

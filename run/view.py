@@ -11,24 +11,14 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from model.methods import of_kind, title_of
-from run.viewing.hands import Shelf
-from run.viewing.methods import Methods, demo_checkpoints, load_networks
-from run.viewing.page import Page
-from run.viewing.studio import LARGEST_FILE, Studio
-from utils.cli import CommandLine, guarded
-from utils.web import Visitors, address, close, serve
+from utils.cli import CommandLine, guarded, options_first
 
 DEMO = Path("artifact/demo")
-TITLE = "Semantics2Hands"
-VISITORS = 8
-"""Browsers at once: each has hands, files and two threads of its own."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Parse the options, load, serve until Ctrl-C."""
+def argument_parser() -> CommandLine:
+    """The options."""
     parser = CommandLine("run.view", __doc__)
     parser.add_argument("--data_path", type=Path, default=Path("artifact/MixHandOpen"), help="folder of the data set")
     parser.add_argument("--smplx_path", type=Path, help="MANO model (default: models in the data set's folder)")
@@ -40,7 +30,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets other machines in "
                         "without a password (default: this machine only)")  # fmt: skip
     parser.flag("dark", "white on black")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+options_first(__name__, argument_parser)
+
+import torch
+
+from run.viewing.hands import Shelf
+from run.viewing.methods import Methods, demo_checkpoints, load_networks
+from run.viewing.page import Page
+from run.viewing.studio import LARGEST_FILE, Studio
+from utils.web import Visitors, address, close, serve
+
+TITLE = "Semantics2Hands"
+VISITORS = 8
+"""Browsers at once: each has hands, files and two threads of its own."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the options, load, serve until Ctrl-C."""
+    options = argument_parser().parse_args(arguments)
     torch.set_num_threads(1)  # batches are small; threads that wait for each other would make the page stutter
     checkpoints = demo_checkpoints(DEMO) if options.demo else {}
     checkpoints.update(

@@ -13,6 +13,54 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+from model.methods import METHODS, available, of_kind, title_of
+from utils.choices import FILM_FORMATS
+from utils.cli import CommandLine, guarded, options_first, processors
+from utils.errors import InputError
+from utils.files import check_writable
+
+PROGRAM = "run.visualize_mixhand"
+
+
+def parser() -> CommandLine:
+    """The command line."""
+    made = CommandLine(
+        PROGRAM,
+        "Films of test windows, without a display: what a network makes of a motion, beside its source.",
+        epilog="Every option of run.train_mixhand predict works here too, for instance --data.data_path FOLDER, "
+        "--data.test_characters '[HandLong0, ManoShort0]', --data.protocol intra or --data.window_size 40.",
+        allow_abbrev=False,
+    )
+    add = made.add_argument
+    add("--config", required=True, type=Path, metavar="FILE", help="configuration of the training, published ones too")
+    add("--ckpt_path", required=True, metavar="FILE", help="checkpoint of the network (ASRN or DM), or best, or last")
+    add("--output_dir", required=True, type=Path, metavar="FOLDER", help="where the films go")
+    add("--every", type=int, default=10, metavar="N", help="of the test windows, film each N-th (default 10)")
+    add("--max_windows", type=int, metavar="N", help="film at most N windows, each in both directions (2 N films, "
+        "beside those of the source)")  # fmt: skip
+    add("--windows", type=int, nargs="+", metavar="I", help="film these windows, by number, instead of each N-th")
+    made.flag("side_by_side", "source and all methods in one film")
+    add("--methods", metavar="A,B", help=f"which of {', '.join(METHODS)} (default: the network of --ckpt_path; side "
+        "by side all that can be had)")  # fmt: skip
+    for name, method in of_kind("network").items():
+        add(f"--{name}", type=Path, metavar="FILE", help=f"checkpoint of {method.title}, to compare with")
+    add(
+        "--format", choices=FILM_FORMATS, default="mp4", help="mp4: H.264 for every browser (default); png: six frames"
+    )
+    add("--fps", type=float, default=5.0, metavar="F", help="frames per second (default 5: real time)")
+    add("--size", type=int, default=384, metavar="PIXELS", help="height of one view of a hand (default 384)")
+    add(
+        "--jobs",
+        type=int,
+        default=processors(),
+        metavar="N",
+        help="films drawn at the same time (default: one a core)",
+    )
+    return made
+
+
+options_first(__name__, parser)
+
 import numpy as np
 import torch
 from pytorch3d.transforms import quaternion_to_matrix
@@ -21,7 +69,6 @@ from data.features.row import HandFeatures
 from data.features.windows import BatchRequest, PairedWindows
 from model.hands import PosedHand
 from model.kinematics import finger_part
-from model.methods import METHODS, available, of_kind, title_of
 from run.drawing.clip import Clip, Track
 from run.drawing.render import color_of
 from run.drawing.surfaces import TOUCH_NOTE, Surfaces, hand_cells
@@ -34,13 +81,9 @@ from run.training.checkpoints import display_path
 from run.training.command_line import OPTIONS
 from run.training.loading import LoadedRun, load_run
 from run.training.trained import check_side, load_network
-from utils.cli import CommandLine, guarded, processors
-from utils.errors import InputError
-from utils.files import check_writable
 from utils.progress import progress
-from utils.video import FORMATS, check_format, write_film
+from utils.video import check_format, write_film
 
-PROGRAM = "run.visualize_mixhand"
 WINDOW = 20
 GROUP = 16  # windows that are retargeted at once
 RESULT, SOURCE = "#FA7F6F", "#FFFFFF"  # the published colours, for films of one hand
@@ -69,41 +112,6 @@ class Look:
     side: str
     method: str
     """That of --ckpt_path: its films have the published names."""
-
-
-def parser() -> CommandLine:
-    """The command line."""
-    made = CommandLine(
-        PROGRAM,
-        "Films of test windows, without a display: what a network makes of a motion, beside its source.",
-        epilog="Every option of run.train_mixhand predict works here too, for instance --data.data_path FOLDER, "
-        "--data.test_characters '[HandLong0, ManoShort0]', --data.protocol intra or --data.window_size 40.",
-        allow_abbrev=False,
-    )
-    add = made.add_argument
-    add("--config", required=True, type=Path, metavar="FILE", help="configuration of the training, published ones too")
-    add("--ckpt_path", required=True, metavar="FILE", help="checkpoint of the network (ASRN or DM), or best, or last")
-    add("--output_dir", required=True, type=Path, metavar="FOLDER", help="where the films go")
-    add("--every", type=int, default=10, metavar="N", help="of the test windows, film each N-th (default 10)")
-    add("--max_windows", type=int, metavar="N", help="film at most N windows, each in both directions (2 N films, "
-        "beside those of the source)")  # fmt: skip
-    add("--windows", type=int, nargs="+", metavar="I", help="film these windows, by number, instead of each N-th")
-    made.flag("side_by_side", "source and all methods in one film")
-    add("--methods", metavar="A,B", help=f"which of {', '.join(METHODS)} (default: the network of --ckpt_path; side "
-        "by side all that can be had)")  # fmt: skip
-    for name, method in of_kind("network").items():
-        add(f"--{name}", type=Path, metavar="FILE", help=f"checkpoint of {method.title}, to compare with")
-    add("--format", choices=FORMATS, default="mp4", help="mp4: H.264 for every browser (default); png: six frames")
-    add("--fps", type=float, default=5.0, metavar="F", help="frames per second (default 5: real time)")
-    add("--size", type=int, default=384, metavar="PIXELS", help="height of one view of a hand (default 384)")
-    add(
-        "--jobs",
-        type=int,
-        default=processors(),
-        metavar="N",
-        help="films drawn at the same time (default: one a core)",
-    )
-    return made
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -63,6 +63,18 @@ class CommandLine(argparse.ArgumentParser):
         return joined
 
 
+def options_first(module: str, parser: Callable[[], CommandLine]) -> None:
+    """Where a module is run as a program, look at its words now: ``--help``, and what is misspelt or missing, are
+    answered before what the work needs is imported, which takes seconds.
+
+    Args:
+        module: ``__name__`` of the module.
+        parser: makes its command line.
+    """
+    if module == "__main__":
+        parser().parse_known_args()
+
+
 class _Help(argparse.RawDescriptionHelpFormatter):
     """Help that tells the default of an option whose text does not."""
 

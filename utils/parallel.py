@@ -20,6 +20,7 @@ from typing import Generic, NamedTuple, TypeVar
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+from utils.choices import BACKENDS
 from utils.errors import InputError
 
 Item = TypeVar("Item")
@@ -29,7 +30,6 @@ _KILLED = (
     "a worker process was killed, most likely because memory ran out; use fewer `jobs` and run again: "
     "what is finished will not be done again"
 )
-BACKENDS = ("loky", "dask", "ray")
 CONNECT_SECONDS = 10.0
 """How long a cluster may take to answer."""
 _SIZE_ON_CLUSTER = -1

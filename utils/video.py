@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from utils.choices import FILM_FORMATS as FORMATS
 from utils.errors import InputError
 from utils.files import atomic_write
 
@@ -22,7 +23,6 @@ try:
 except ImportError:  # said when a film is asked for: everything else works without it
     av = None
 
-FORMATS = ("mp4", "gif", "png")
 _BT709 = 1  # the number of this colour space, its primaries and its curve in H.264
 _FULL_SHEET = 6  # frames in a picture sheet, at most
 _COMMON, _RARE = 160, 64  # colours of a GIF for what is frequent, and for what that does not fit

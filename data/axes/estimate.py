@@ -10,11 +10,11 @@ import numpy as np
 from data.axes.evidence import Evidence, MotionHinges, degrees_between, gather
 from data.axes.hand import BareHand
 from data.axes.mesh_shape import propose_splay
+from data.choices import AXIS_METHODS as METHODS
 from model.topology import FINGERS, N_FINGERS, THUMB, TIPS, WRIST
 from utils.errors import InputError
 from utils.geometry import angle_weighted_normals
 
-METHODS = ("combined", "mesh")
 NEAR = 20.0
 """Confidence is the chance that a bend axis is within so many degrees of the true hinge."""
 DOUBTFUL, SURE = 0.7, 0.9

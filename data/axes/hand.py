@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from scipy.spatial.transform import Rotation
+from pytorch3d.transforms import axis_angle_to_matrix
 
 from data.rig.surface import HandSurface
 from model.hands import PosedHand, ShapedHand, offset_hand
@@ -160,8 +160,8 @@ class BareHand:
         Returns:
             ``(V', 3)`` vertices of `skin` and ``(21, 3)`` joints, in the hand's frame and place.
         """
-        turns = Rotation.from_rotvec((angles[..., None] * axes[:, :BONES_PER_FINGER, 1]).reshape(-1, 3)).as_matrix()
-        return self._posed(self._shaped(axes).with_local_rotations(torch.from_numpy(turns.reshape(5, 3, 3, 3))))
+        turns = axis_angle_to_matrix(torch.from_numpy(angles[..., None] * axes[:, :BONES_PER_FINGER, 1]))
+        return self._posed(self._shaped(axes).with_local_rotations(turns))
 
     def bent_straight(self, axes: np.ndarray, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As `bent`, but from the canonical rest pose: fingers straight and side by side (mathematics §2)."""

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import orjson
 
+from data.choices import FEATURE_FORMATS
 from data.features.published import ObjectArrayWriter
 from data.features.row import channels, domain_of
 from data.formats.rates import is_rate
@@ -29,7 +30,7 @@ from utils.safe_read import read_npy
 
 FORMAT = "semantics2hands-features"
 PUBLISHED_FORMAT = "published-mixhand-features"
-FORMATS = {"ours": FORMAT, "published": PUBLISHED_FORMAT}
+FORMATS = dict(zip(FEATURE_FORMATS, (FORMAT, PUBLISHED_FORMAT), strict=True))
 """What a layout is called on the command line, and in the description beside a file."""
 VERSION = 1
 

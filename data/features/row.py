@@ -22,6 +22,7 @@ from torch import Tensor
 from model import presence
 from model.hands import ShapedHand
 from model.kinematics import finger_part, fingers_of, with_wrist_and_tips
+from model.layout import common_shape
 from model.mano import ManoHand
 from model.semantics import SemanticMatrix
 from model.topology import (
@@ -183,7 +184,7 @@ def pack(domain: str, side: str = "right", **parts: Tensor) -> HandFeatures:
     if parts.keys() != columns.keys():
         raise ValueError(f"a row of {domain} has the parts {sorted(columns)}; got {sorted(parts)}")
     flat = [_flattened(name, parts[name], shape) for name, (_, shape) in columns.items()]
-    batch = torch.broadcast_shapes(*(part.shape[:-1] for part in flat))
+    batch = common_shape(*(part.shape[:-1] for part in flat))
     return HandFeatures(domain, side, torch.cat([part.expand(*batch, -1) for part in flat], dim=-1))
 
 

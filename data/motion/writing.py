@@ -12,6 +12,7 @@ import numpy as np
 
 from data.character.character import Character
 from data.character.mano import mano_skin
+from data.choices import MOTION_FORMATS as FORMATS
 from data.formats.bvh import Bvh, resized, write_bvh
 from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
 from data.motion.body import WholeMotion, whole_motion
@@ -22,7 +23,6 @@ from data.motion.readback import check_written
 from data.motion.reading import Motion
 from utils.errors import InputError
 
-FORMATS = ("bvh", "glb", "fbx", "mano")
 _ENDINGS = {"mano": "npz"}
 
 

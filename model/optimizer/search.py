@@ -354,14 +354,11 @@ class _Part:
     ) -> tuple[Float[Tensor, " some"], Float[Tensor, "some unknowns"], Float[Tensor, "some unknowns unknowns"]]:
         """Value ``(n,)``, gradient ``(n, U)`` and matrix ``(n, U, U)`` of the semantic objective."""
         posed = self.hand.with_tbs(tbs_from_angles(angles))
-        seen, frames = self._seen(posed)
-        rotating = posed.frames.unflatten(-3, (N_FINGERS, -1))[..., :BONES_PER_FINGER, :, :]
-        axes = turning_axes(rotating, angles).transpose(-1, -2).flatten(-4, -2)[:, self.unknowns]
-        axes = frames_last(axes, 2)
+        seen, frames, axes = self._seen(posed, angles)
         value, gradient, matrix = linearised(seen, frames, axes, self.per_joint, self.pairs)
         gradient = gradient.mT.contiguous()
         matrix = matrix.flatten(0, 1).mT.contiguous().unflatten(1, matrix.shape[:2])
-        if self.touches is not None and self.flesh is not None:
+        if self.touches is not None:
             centres = seen[self.unknowns // 9 * JOINTS_PER_FINGER + self.unknowns % 9 // 3]
             of_touch = self.touches.linearised(*self._capsules(posed), axes, centres, self.moved)
             value, gradient, matrix = value + of_touch[0], gradient + of_touch[1], matrix + of_touch[2]
@@ -369,17 +366,27 @@ class _Part:
 
     def _value(self, angles: Float[Tensor, "some 5 3 3"]) -> Float[Tensor, " some"]:
         posed = self.hand.with_tbs(tbs_from_angles(angles))
-        value = objective(*self._seen(posed), self.pairs)
+        value = objective(*self._seen(posed, angles)[:2], self.pairs)
         return value if self.touches is None else value + self.touches.value(*self._capsules(posed))
 
     def _capsules(self, posed: PosedHand) -> tuple[Float[Tensor, "19 2 3 some"], Float[Tensor, "19 3 3 some"]]:
         """Ends and frames of the capsules of flesh, frames last."""
         assert self.flesh is not None
-        return frames_last(self.flesh.placed(posed), 3), frames_last(capsule_frames(posed), 3)
+        ends, frames = self.flesh.placed(posed), capsule_frames(posed)
+        return frames_last(ends, 3), frames_last(frames.expand(*ends.shape[:-3], -1, -1, -1), 3)
 
-    @staticmethod
-    def _seen(posed: PosedHand) -> tuple[Float[Tensor, "29 3 some"], Float[Tensor, "20 3 3 some"]]:
-        """Points and frames, frames last; see :func:`model.optimizer.curvature.linearised`."""
+    def _posed(
+        self, angles: Float[Tensor, "some 5 3 3"]
+    ) -> tuple[Float[Tensor, "29 3 some"], Float[Tensor, "20 3 3 some"], Float[Tensor, "unknowns 3 some"]]:
+        """The same as `_seen`, of angles."""
+        return self._seen(self.hand.with_tbs(tbs_from_angles(angles)), angles)
+
+    def _seen(
+        self, posed: PosedHand, angles: Float[Tensor, "some 5 3 3"]
+    ) -> tuple[Float[Tensor, "29 3 some"], Float[Tensor, "20 3 3 some"], Float[Tensor, "unknowns 3 some"]]:
+        """Points, frames and turning axes, frames last; see :func:`model.optimizer.curvature.linearised`."""
         joints = posed.joints / palm_length(posed.joints)[..., None, None]
         seen = torch.cat([joints[..., 1:, :], palm_anchors(joints)], dim=-2)
-        return frames_last(seen, 2), frames_last(posed.frames, 3)
+        rotating = posed.frames.unflatten(-3, (N_FINGERS, -1))[..., :BONES_PER_FINGER, :, :]
+        axes = turning_axes(rotating, angles).transpose(-1, -2).flatten(-4, -2)[:, self.unknowns]
+        return frames_last(seen, 2), frames_last(posed.frames, 3), frames_last(axes, 2)

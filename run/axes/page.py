@@ -17,11 +17,9 @@ from data.axes.estimate import fist_angles
 from data.axes.hand import BareHand
 from model.topology import BONES_PER_FINGER, FINGERS, JOINTS_PER_FINGER, N_FINGERS, WRIST
 from run.axes.pictures import axis_lines, hand_camera, palm_size
-from utils.cli import CommandLine
 from utils.errors import InputError, spoken
 from utils.web import close, serve
 
-PORT = 8080
 # The page's own camera already listens to w, a, s, d, e and the arrows, and a focused button to space and enter.
 KEYS = (
     (",", "Turn splay 1° back"),
@@ -34,13 +32,6 @@ KEYS = (
 _SKIN = (214, 208, 200)
 _AXIS_LENGTH = 0.32
 _FADED = 0.4
-
-
-def add_page_options(parser: CommandLine) -> None:
-    """The options of the page."""
-    parser.flag("annotate", "look at and turn the axes in the browser")
-    parser.add_argument("--port", type=int, default=PORT, help="of the page; the next free one if it is taken")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets other machines in")
 
 
 def annotate(session: Annotation, title: str, host: str, port: int, console: Console) -> None:

@@ -9,8 +9,9 @@ import torch
 from data.features.row import HandFeatures
 from model.batch import HandModels, Source
 from model.hands import PosedHand
-from model.methods import METHODS, Task, available, named
+from model.methods import METHODS, available, named
 from model.network import RetargetingNetwork
+from model.posing import Task
 from utils.errors import InputError
 
 

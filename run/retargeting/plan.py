@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.character.reading import MANO_NAMES, Reading
-from data.motion.writing import FORMATS
+from data.choices import MOTION_FORMATS as FORMATS
 from model.topology import SIDES
 from utils.errors import InputError
 from utils.files import check_writable
 
-FILMS = ("mp4", "gif")
 ENDINGS = {"bvh": "bvh", "glb": "glb", "gltf": "glb", "fbx": "fbx", "npz": "mano", "mp4": "mp4", "gif": "gif"}
 """What --output may end in, and the format that it asks for."""
 _FILE_ENDINGS = {"mano": "npz"}

@@ -40,6 +40,7 @@ from run.training.callbacks import (
     say,
 )
 from run.training.checkpoints import SPECIAL_PATHS, TrustedCheckpoints, display_path, find_checkpoint, last_training
+from run.training.overview import SUBCOMMANDS
 from run.training.pictures import HandPictures
 from run.training.published_config import SUBCOMMAND_KEYS, read_config, translate
 from run.training.writers import PredictionWriter, ResultsWriter
@@ -50,7 +51,6 @@ from utils.files import check_writable
 TRAINER_DEFAULTS = {"max_epochs": 100, "gradient_clip_val": 0.5, "log_every_n_steps": 10, "devices": 1}
 OPTIMIZER_DEFAULT = {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-4}}
 SEED = 9923
-SUBCOMMANDS = ("fit", "validate", "test", "predict")
 LOGS = "lightning_logs"
 CONFIG_OPTIONS = ("--config", "-c")
 OPTIONS = {

@@ -84,9 +84,10 @@ class TestFlesh:
         flesh = flesh_of_radii(posed.shaped.offsets)
         together = flesh.touches(posed)
         for n in range(batch):
-            alone = Flesh(flesh.ends[n], flesh.radii[n]).touches(posed[n])
-            for ours, theirs in zip(together, alone, strict=True):
-                assert_close(ours[n], theirs, 1e-12)
+            hand = offset_hand(posed.shaped.offsets[n], posed.shaped.axes[n], "right")
+            one = Flesh(flesh.ends[n], flesh.radii[n], flesh.flatness[n])
+            for ours, theirs in zip(together, one.touches(hand.with_tbs(posed.tbs[n])), strict=True):
+                assert_close(ours[n], theirs, 1e-9)
 
     def test_no_unit(self):
         small, large = plausible_offsets(), 100 * plausible_offsets()

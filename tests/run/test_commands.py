@@ -28,3 +28,35 @@ def test_yes_and_no_are_flags(name):
     text = (ROOT / "run" / f"{name}.py").read_text(encoding="utf-8")
     assert not re.search(r"store_true|store_false|ActionYesNo|type=bool|argparse\.ArgumentParser\(", text)
     assert ("CommandLine(" in text) != name.startswith("train_")
+
+
+HEAVY = (
+    "torch",
+    "numpy",
+    "scipy",
+    "matplotlib",
+    "viser",
+    "pytorch_lightning",
+    "PIL",
+    "joblib",
+    "jaxtyping",
+    "llvmlite",
+)
+
+
+def test_help_imports_nothing_heavy():
+    """One process asks all commands: what none of them imports for --help, each of them spares."""
+    code = f"""
+import contextlib, io, runpy, sys
+for name in {list(commands())}:
+    sys.argv, said = [name, "--help"], io.StringIO()
+    with contextlib.redirect_stdout(said):
+        try:
+            runpy.run_module(f"run.{{name}}", run_name="__main__")
+        except SystemExit as end:
+            assert not end.code, name
+    assert f"usage: python -m run.{{name}}" in said.getvalue(), (name, said.getvalue())
+    heavy = [module for module in {HEAVY} if module in sys.modules]
+    assert not heavy, f"run.{{name}} --help imports {{heavy}}"
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

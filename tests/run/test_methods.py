@@ -10,7 +10,8 @@ import torch
 from PIL import Image, ImageColor
 
 from model.hands import PosedHand
-from model.methods import METHODS, Method, Task, available, named, names, of_kind
+from model.methods import METHODS, Method, available, named, names, of_kind
+from model.posing import Task
 from model.retargeting import Retargeting
 from run.drawing.render import color_of
 from run.retargeting import film

@@ -15,6 +15,7 @@ from torch import Tensor
 from model import presence
 from model.hands import PosedHand, ShapedHand
 from model.kinematics import fingers_of
+from model.layout import common_shape
 from model.limits import TWIST
 from model.losses import finger_weights
 from model.optimizer.kernel import layout
@@ -209,7 +210,7 @@ def aligned(count: int) -> np.ndarray:
 def hand_rows(hand: ShapedHand) -> tuple[np.ndarray, Tensor | None]:
     """What :mod:`layout` keeps of hands, ``(n, HAND)``, and, if they are several, their numbers."""
     own = hand.offsets.ndim - 2, hand.axes.ndim - 4
-    lead = torch.broadcast_shapes(hand.offsets.shape[: own[0]], hand.axes.shape[: own[1]])
+    lead = common_shape(hand.offsets.shape[: own[0]], hand.axes.shape[: own[1]])
     if "kernel_rows" not in hand.__dict__:
         offsets, axes = hand.offsets.detach().double(), hand.axes.detach().double()
         rest = hand.rest.detach().double()
