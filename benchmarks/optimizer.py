@@ -42,7 +42,7 @@ def _hand(name: str) -> ShapedHand:
     return offset_hand(offsets, axes, "right")
 
 
-def _motion() -> Tensor:
+def angles_of_motion() -> Tensor:
     """Angles ``(1, FRAMES, 5, 3, 3)``."""
     random = np.random.default_rng(0)
     shape = (N_FINGERS, BONES_PER_FINGER)
@@ -104,7 +104,7 @@ def _tasks(target: ShapedHand, source: PosedHand) -> dict[str, Callable[[], obje
 def run() -> list[dict]:
     """Measure; rows with name, value, unit, reference and ratio."""
     solver.PROGRAM.functions()  # compiled before anything is measured
-    target, source = _hand("BigVegas"), _hand("Aj").with_tbs(tbs_from_angles(_motion()))
+    target, source = _hand("BigVegas"), _hand("Aj").with_tbs(tbs_from_angles(angles_of_motion()))
     times = measure(_tasks(target, source), seconds=6.0)
     if "dex" in times:
         reference, frame = "dex-retargeting, one frame", times["dex"]

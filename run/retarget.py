@@ -20,7 +20,7 @@ from typing import Any
 from data.choices import MOTION_FORMATS as FORMATS
 from data.formats.rates import check_rate
 from model.methods import CLOSING, MAIN, OPTIMUM, named, names, of_kind
-from model.topology import FINGERS, N_SHAPE, ROOTS, SIDES
+from model.topology import N_SHAPE, SIDES
 from run.retargeting.kinds import FILMS
 from utils.cli import CommandLine, guarded, options_first, say
 from utils.errors import InputError, spoken
@@ -74,6 +74,7 @@ def argument_parser() -> CommandLine:
 options_first(__name__, argument_parser)
 
 import numpy as np
+import torch
 from rich.console import Console
 
 from data.blender import ADVICE, find_blender
@@ -83,7 +84,9 @@ from data.motion.mano_file import arrays_of, frame_rate
 from data.motion.reading import MANO_FPS, PARAMETERS, Motion, find_motions, read_motions
 from data.motion.writing import Job, check_target, output_paths, skin_missing, write_motion
 from data.rig import read_rig_map
+from model.hands import PosedHand
 from run.retargeting.plan import Plan, formats_of, inputs_of, plan_of
+from run.retargeting.remarks import remarks
 from run.retargeting.report import hand_report, print_reports, write_report
 from run.retargeting.retargeter import Retargeter
 from run.training.trained import load_network
@@ -170,8 +173,11 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
     poses = {side: result.local.double().numpy() for side, result in results.items()}
     job = Job(motion, retargeter.target, poses, config.blender, config.target_scale)
     written, kept = write_motion(job, output_paths(retargeter.target, tuple(poses), base, formats, into_file))
-    for line in _remarks(motion, retargeter.target, tuple(poses), kept):
+    for line in remarks(motion, retargeter.target.path, {side: retargeter.target.hands[side] for side in poses}):
         say(f"note: {line}")
+    if motion.bvh is not None and retargeter.target.kind != "mano" and not kept:
+        path = retargeter.target.path
+        say(f"note: {motion.path}: the body stays at rest, because the skeleton of {path} is another one")
     for kind in (kind for kind in formats if kind in FILMS):
         from run.retargeting.film import Shown, write_motion_film  # a quarter of a second
 
@@ -195,7 +201,8 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
     }
     if config.report:
         report["hands"] = {
-            side: hand_report(source, results[side], retargeting) for side, (source, retargeting) in work.items()
+            side: hand_report(source, _in_file(job, results, side), retargeting)
+            for side, (source, retargeting) in work.items()
         }
         path = base.with_name(f"{base.stem if into_file else base.name}_report.json")
         write_report(path, report)
@@ -203,18 +210,11 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
     return report
 
 
-def _remarks(motion: Motion, target: Character, sides: tuple[str, ...], kept: bool) -> list[str]:
-    """What the result does not have, one line each."""
-    lines = []
-    for path, hands in ((motion.path, motion.character.hands), (target.path, target.hands)):
-        for side in sides:
-            indices = hands[side].map.indices
-            missing = [finger for finger, root in zip(FINGERS, ROOTS, strict=True) if indices[root] is None]
-            if missing:
-                lines.append(f"{path}: its {side} hand has no {', '.join(missing)}")
-    if motion.bvh is not None and target.kind != "mano" and not kept:
-        lines.append(f"{motion.path}: the body stays at rest, because the skeleton of {target.path} is another one")
-    return lines
+def _in_file(job: Job, results: dict[str, PosedHand], side: str) -> PosedHand:
+    """A result as the file that was written holds it; where only films are, the result itself."""
+    if side not in job.read_back:
+        return results[side]
+    return results[side].shaped.with_local_rotations(torch.from_numpy(job.read_back[side]).float())
 
 
 def _check_options(config: argparse.Namespace, formats: list[str]) -> None:

@@ -28,6 +28,7 @@ _HOMES = {
     "METHODS": "model.methods:METHODS",
     "SourceMotion": "model.motion:SourceMotion",
     "MotionRetargeting": "model.motion:MotionRetargeting",
+    "Retargeter": "data.motion.live:Retargeter",
     "OptimizerSettings": "model.optimizer:OptimizerSettings",
     "optimise": "model.optimizer:optimise",
     # measure

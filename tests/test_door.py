@@ -53,3 +53,9 @@ def test_a_hand_and_its_meaning(tmp_path):
     printed = run(ROOT / "examples" / "a_hand_and_its_meaning.py", cwd=tmp_path).splitlines()
     copied, optimised = (float(line.split("S_finger ")[1].split()[0]) for line in printed[-2:])
     assert "(1, 20, 20, 3)" in printed[0] and copied < optimised <= 0.95
+
+
+def test_a_hand_is_followed(tmp_path):
+    """A client on this machine gets an answer for every frame."""
+    printed = run(ROOT / "examples" / "follow_a_hand.py", cwd=tmp_path).splitlines()
+    assert "right, left hands of 1080 bytes" in printed[0] and "90 answers of shape (2, 5, 3, 3, 3)" in printed[1]

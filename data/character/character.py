@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.axes.estimate import estimate_axes
+from data.axes.estimate import HandEstimate, estimate_axes
 from data.axes.hand import BareHand
 from data.character.flesh import fit_flesh, mano_surface
 from data.formats.skeleton import Skeleton, Skin
@@ -110,9 +110,14 @@ class CharacterHand:
         )
 
     @cached_property
+    def estimate(self) -> HandEstimate:
+        """Its axes from all evidence, and how sure they are."""
+        return estimate_axes(self.bare)
+
+    @cached_property
     def axes(self) -> np.ndarray:
         """(5, 4, 3, 3) float64 anatomical axes in the frame of features: those of its file, or estimated."""
-        axes = estimate_axes(self.bare).axes if self.given_axes is None else self.given_axes
+        axes = self.estimate.axes if self.given_axes is None else self.given_axes
         return turned(axes, self.rest.turn)
 
     @cached_property

@@ -98,9 +98,9 @@ def scatter(rows, given, first, last, count):
 
 
 @function
-def gather_hands(rows, arguments, first, last):
+def gather_hands(rows, arguments, first, last, which=HANDS):
     """Each frame's own hand."""
-    hands, of = memory(arguments[HANDS]), memory(arguments[HAND_OF], INTEGER)
+    hands, of = memory(arguments[which]), memory(arguments[HAND_OF], INTEGER)
     wide = rows.lanes
     place = (rows + R_HAND).numbers
     for lane in loop(wide):
@@ -122,15 +122,22 @@ def softened(x, y, z, soft, keep_near):
 
 @function
 def gather_wanted(rows, arguments, settings, first, last):
-    """Directions and weights of the pairs, distances of the fingertips, from the source's semantic matrix."""
-    coords, wanted = rows + R_COORDS, rows + R_WANTED
+    """What is wanted, from the source's semantic matrix."""
+    coords = rows + R_COORDS
     finger, palm = memory(arguments[FINGER]), memory(arguments[PALM_COORDS])
-    shares, nearness = memory(arguments[SHARES]), memory(arguments[NEARNESS])
     n_palm = N_POINTS - N_FINGER_JOINTS
     for i in loop(N_FINGER_JOINTS):
         of_joint = coords + 3 * N_POINTS * i
         gather_part(of_joint, finger, first, last, N_FINGER_JOINTS * N_FINGER_JOINTS * 3, 60 * i, 60)
         gather_part(of_joint + 60, palm, first, last, N_FINGER_JOINTS * n_palm * 3, 3 * n_palm * i, 3 * n_palm)
+    want(rows, arguments, settings, first, last)
+
+
+@function
+def want(rows, arguments, settings, first, last):
+    """Directions and weights of the pairs and distances of the fingertips, from the places of the source's points."""
+    coords, wanted = rows + R_COORDS, rows + R_WANTED
+    shares, nearness = memory(arguments[SHARES]), memory(arguments[NEARNESS])
     soft = settings[SOFTENING] * settings[SOFTENING]
     keep_near = settings[KEEP_NEAR] > 0.0
     wide = rows.lanes

@@ -48,7 +48,7 @@ PROGRAM = Compiled(
     "semantics2hands",
     [Path(__file__).parents[3] / "utils" / "vectors.py", *sorted(_FOLDER.glob("*.py"))],
     _text,
-    ("search", "search_few", "smooth"),
+    ("search", "search_few", "follow", "smooth"),
 )
 
 
