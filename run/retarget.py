@@ -1,9 +1,11 @@
 """Give hand motions to another hand: `python -m run.retarget motion.bvh --target YBot --ckpt_path last.ckpt`.
 
-Sources are BVH, FBX, glTF or MANO parameters (.npz), one file or a folder of them, of any length and frame rate. The
-hand that moves is that of the file itself, or --source_hand. Targets are characters of a data set by name, their mesh
-files, FBX, glTF, BVH skeletons, or `mano` (the MANO or open hand) with a --shape. Both hands are done where both have
-them; a network of right hands serves left ones by way of their mirror images.
+Sources are BVH, FBX, glTF, MANO parameters (.npz, .json) or positions of joints, one file or a folder of them, of any
+length and frame rate. The hand that moves is that of the file itself, or --source_hand. Positions alone (MediaPipe,
+OpenXR: .json, .csv, .npy, .npz) become poses of a hand with bones of their lengths first; without --target that hand
+is written as BVH. Targets are characters of a data set by name, their mesh files, FBX, glTF, BVH skeletons, or `mano`
+(the MANO or open hand) with a --shape. Both hands are done where both have them; a network of right hands serves left
+ones by way of their mirror images.
 
 Written is what --output ends in or --format says: BVH (the target's whole skeleton; the body moves as the source's
 where both share it), glb (with skin and materials, opens in Blender and browsers), fbx (by way of Blender), mano
@@ -13,7 +15,7 @@ where both share it), glb (with skin and materials, opens in Blender and browser
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +38,17 @@ def argument_parser() -> CommandLine:
         "  python -m run.retarget motions/ --target HandLong0 --method asrn --refine 3 --ckpt_path last.ckpt \\\n"
         "      --data_path artifact/MixHandOpen --output retargeted --format bvh mp4\n"
         "  python -m run.retarget poses.npz --target mano --shape 1.5 0 0 0 0 0 0 0 0 0 \\\n"
-        "      --method optimize --output p.npz",
+        "      --method optimize --output p.npz\n"
+        "  python -m run.retarget mediapipe.json --target me.glb --method optimize --output me_moves.glb\n"
+        "  python -m run.retarget quest.json --output hands.bvh",
     )
     add = parser.add_argument
-    add("source", type=Path, help="a motion (.bvh .fbx .glb .gltf .npz), or a folder of them")
+    add("source", type=Path, help="a motion (.bvh .fbx .glb .gltf .npz .json .csv .npy), or a folder of them")
     add(
         "--target",
-        required=True,
         metavar="WHO",
-        help="name in the data set, mesh .npz, .fbx, .glb, .gltf, .bvh, or mano",
+        help="name in the data set, mesh .npz, .fbx, .glb, .gltf, .bvh, or mano; without it the source's own skeleton "
+        "is written as BVH, such as the one that is fitted to points",
     )
     add("--output", type=Path, metavar="PATH", default=Path("artifact/retargeted"), help="a file, or a folder")
     add("--format", nargs="+", choices=(*FORMATS, *FILMS), metavar="F", help=f"of {', '.join((*FORMATS, *FILMS))}; "
@@ -80,8 +84,8 @@ from rich.console import Console
 from data.blender import ADVICE, find_blender
 from data.character.character import Character
 from data.character.reading import Reading, read_character
-from data.motion.mano_file import arrays_of, frame_rate
-from data.motion.reading import MANO_FPS, PARAMETERS, Motion, find_motions, read_motions
+from data.formats.bvh import write_bvh
+from data.motion.reading import MANO_FPS, Motion, find_motions, read_motions
 from data.motion.writing import Job, check_target, output_paths, skin_missing, write_motion
 from data.rig import read_rig_map
 from model.hands import PosedHand
@@ -109,7 +113,10 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     config = argument_parser().parse_args(options)
     files = find_motions(config.source)
     formats, into_file = formats_of(config.output, config.format, len(files))
-    _check_options(config, formats)
+    if config.target is None:
+        _check_without_target(config, formats)
+    else:
+        _check_options(config, formats)
     reading = Reading(
         config.data_path,
         config.smplx_path,
@@ -121,6 +128,8 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     )
     plan = plan_of(config, files, formats, into_file)
     plan.check(inputs_of(config, files, reading))
+    if config.target is None:
+        return _each(files, config, lambda file: _convert(file, reading, plan, config))
     network = load_network(config.ckpt_path, config.method) if named(config.method).kind == "network" else None
     shape = _shape(config.shape, "--shape")
     target = _character("--target_scale", config.target, reading, shape, config.target_scale)
@@ -134,15 +143,25 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     method = OPTIMUM if open_touches else config.method
     retargeter = Retargeter(target, method, network, config.refine, not config.no_contacts, sides, config.skin)
 
+    def results(file: Path) -> Iterator[dict[str, Any]]:
+        for motion in read_motions(file, reading, own_hand, config.source_scale, config.fps, source_shape):
+            _say_rate(motion)
+            yield _one(motion, retargeter, plan.claim(file, motion.name), plan, config)
+
+    return _each(files, config, results)
+
+
+def _each(
+    files: list[Path], config: argparse.Namespace, results: Callable[[Path], Iterator[dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """The reports of all files; one that fails does not stop the others."""
     reports: list[dict[str, Any]] = []
     failures: dict[Path, str] = {}
     with progress("retargeting", len(files), "motions") as advance:
         for file in files:
             try:
-                for motion in read_motions(file, reading, own_hand, config.source_scale, config.fps, source_shape):
-                    if config.fps is None and _lacks_rate(motion.path):
-                        say(f"note: {motion.path} tells no fps; taken as {MANO_FPS:g}, --fps says otherwise")
-                    reports.append(_one(motion, retargeter, plan.claim(file, motion.name), plan, config))
+                for report in results(file):
+                    reports.append(report)
             except InputError as error:
                 if len(files) == 1:
                     raise
@@ -152,17 +171,31 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     return reports
 
 
+def _convert(file: Path, reading: Reading, plan: Plan, config: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Write the motions of a file on their own skeletons; their reports."""
+    for motion in read_motions(file, reading, None, config.source_scale, config.fps):
+        _say_rate(motion)
+        if motion.bvh is None:
+            raise InputError(f"{file}: expected `target`, since poses of MANO have no skeleton of their own; "
+                             "give `target` mano")  # fmt: skip
+        path = plan.claim(file, motion.name)
+        path = path if plan.into_file else path.with_name(f"{path.name}.bvh")
+        write_bvh(path, motion.bvh)
+        yield {"motion": motion.name, "source": str(file), "frames_per_second": motion.frame_rate,
+               "files": [str(path)]}  # fmt: skip
+
+
+def _say_rate(motion: Motion) -> None:
+    if not motion.rate_told:
+        say(f"note: {motion.path} tells no fps; taken as {MANO_FPS:g}, --fps says otherwise")
+
+
 def _character(scale: str, *arguments: Any) -> Character:
     """`read_character`, whose messages say what scales this file."""
     try:
         return read_character(*arguments)
     except InputError as error:
         raise InputError(spoken(error, {"scale": scale})) from None
-
-
-def _lacks_rate(path: Path) -> bool:
-    """Whether a file of MANO parameters does not tell its frame rate."""
-    return path.suffix.lower() in PARAMETERS and frame_rate(path, arrays_of(path)) is None
 
 
 def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config) -> dict[str, Any]:
@@ -217,6 +250,13 @@ def _in_file(job: Job, results: dict[str, PosedHand], side: str) -> PosedHand:
     return results[side].shaped.with_local_rotations(torch.from_numpy(job.read_back[side]).float())
 
 
+def _check_without_target(config: argparse.Namespace, formats: list[str]) -> None:
+    if formats != ["bvh"] or config.report:
+        what = "--report" if config.report else f"--format {' '.join(formats)}"
+        raise InputError(f"{what}: expected --target, found none; without it the source's own skeleton becomes BVH")
+    _check_numbers(config)
+
+
 def _check_options(config: argparse.Namespace, formats: list[str]) -> None:
     is_network = named(config.method).kind == "network"
     if is_network and config.ckpt_path is None:
@@ -229,13 +269,7 @@ def _check_options(config: argparse.Namespace, formats: list[str]) -> None:
     if config.refine and not is_network:
         raise InputError(f"--refine: expected steps after a network ({', '.join(of_kind('network'))}), found "
                          f"{config.refine} with --method {config.method}")  # fmt: skip
-    for name in ("source_scale", "target_scale"):
-        if not 0 < getattr(config, name) < np.inf:
-            raise InputError(f"--{name}: expected a number above 0, found {getattr(config, name)}")
-    if config.fps is not None:
-        check_rate(config.fps, "--fps", "give another one")
-    if not 64 <= config.film_size <= 2160:
-        raise InputError(f"--film_size: expected 64 to 2160 pixels, found {config.film_size}")
+    _check_numbers(config)
     for kind in formats:
         if kind in FILMS:
             from utils.video import check_format
@@ -243,6 +277,16 @@ def _check_options(config: argparse.Namespace, formats: list[str]) -> None:
             check_format(kind)
     if "fbx" in formats and find_blender(config.blender) is None:
         raise InputError(f"--format fbx: {ADVICE}")
+
+
+def _check_numbers(config: argparse.Namespace) -> None:
+    for name in ("source_scale", "target_scale"):
+        if not 0 < getattr(config, name) < np.inf:
+            raise InputError(f"--{name}: expected a number above 0, found {getattr(config, name)}")
+    if config.fps is not None:
+        check_rate(config.fps, "--fps", "give another one")
+    if not 64 <= config.film_size <= 2160:
+        raise InputError(f"--film_size: expected 64 to 2160 pixels, found {config.film_size}")
 
 
 def _shape(words: list[str] | None, option: str) -> np.ndarray | None:
