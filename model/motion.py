@@ -8,14 +8,16 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from model.flesh import Flesh
 from model.hands import PosedHand, ShapedHand
 from model.measures import Measures, measure
-from model.methods import named
+from model.methods import CLOSING, named
 from model.optimizer import CONTACT_WEIGHT, SMOOTHNESS, OptimizerSettings, optimise
 from model.optimizer.kernel import solver
 from model.posing import Task, optimised
 from model.semantics import SemanticMatrix, SourceDirections
 from model.streaming import StreamingNetwork
+from model.touch import TouchGoals, touch_goals
 from utils.cached import cached_property
 
 BLOCK = 8 * solver.SEGMENT
@@ -31,6 +33,8 @@ class SourceMotion:
     local: Float[Tensor, "frames 5 3 3 3"]
     """``(F, 5, 3, 3, 3)`` local rotations."""
     frame_rate: float
+    flesh: Flesh | None = None
+    """Of the hand, for touches by skin."""
 
     @cached_property
     def posed(self) -> PosedHand:
@@ -69,6 +73,7 @@ class MotionRetargeting:
         refine: steps of the optimiser after a network.
         iterations: steps of an optimiser.
         contacts: these steps close the touches that the source has.
+        flesh: of the target; if the source's is known too, what touches is skin, otherwise fingertips' joints.
     """
 
     method: str
@@ -78,6 +83,7 @@ class MotionRetargeting:
     refine: int = 0
     iterations: int = OptimizerSettings.iterations
     contacts: bool = True
+    flesh: Flesh | None = None
 
     @torch.no_grad()
     def __call__(self, source: SourceMotion) -> PosedHand:
@@ -104,10 +110,18 @@ class MotionRetargeting:
     def _posed(self, source: SourceMotion, tbs: Float[Tensor, "frames 5 3 3 3"] | None) -> PosedHand:
         """All frames at once; ``tbs`` is the start of an optimiser that refines it."""
         present = None if bool(self.present.all()) else self.present
-        task = Task(self.target, source, present, source.frame_rate, self.refine or self.iterations)
+        iterations = self.refine or self.iterations
+        task = Task(self.target, source, present, source.frame_rate, iterations, self._touches(source))
         if tbs is None:
             return named(self.method).posed(task)
         return optimised(task, CONTACT_WEIGHT if self.contacts else 0.0, tbs)
+
+    def _touches(self, source: SourceMotion) -> TouchGoals | None:
+        """What the source's skin touches, if the method asks for it."""
+        asked = self.contacts and (self.refine > 0 or named(self.method).name == CLOSING)
+        if source.flesh is None or self.flesh is None or not asked:
+            return None
+        return touch_goals(source.posed, source.flesh, self.flesh)
 
 
 def measured(source: SourceMotion, result: PosedHand, present: Bool[Tensor, "21"]) -> Measures:

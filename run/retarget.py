@@ -57,6 +57,7 @@ def argument_parser() -> CommandLine:
     add("--ckpt_path", type=Path, metavar="FILE", help="checkpoint of the network, for asrn and dm")
     add("--refine", type=int, default=0, metavar="N", help="steps of the optimiser after the network")
     parser.flag("no_contacts", "let the optimiser leave touches open")
+    parser.flag("skin", "the optimiser keeps touches of skin, and keeps out of flesh; slower")
     add("--hands", choices=("both", *SIDES), default="both", help="which hands; default: all that both have")
     add("--source_hand", metavar="WHO", help="whose hands the source's are, as --target; default: the file's own")
     add("--source_scale", type=float, default=1.0, metavar="X", help="multiply lengths of the source (100: metres)")
@@ -142,7 +143,7 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     sides = SIDES if config.hands == "both" else (config.hands,)
     open_touches = config.no_contacts and named(config.method).name == CLOSING
     method = OPTIMUM if open_touches else config.method
-    retargeter = Retargeter(target, method, network, config.refine, not config.no_contacts, sides)
+    retargeter = Retargeter(target, method, network, config.refine, not config.no_contacts, sides, config.skin)
 
     def results(file: Path) -> Iterator[dict[str, Any]]:
         for motion in read_motions(file, reading, own_hand, config.source_scale, config.fps, source_shape):

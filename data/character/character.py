@@ -78,8 +78,8 @@ class CharacterHand:
     def flesh(self) -> Flesh:
         """Fitted to its skin; without one, that of adult hands about its bones. In palm lengths, float32."""
         if self.model is not None and self.shape is not None:
-            return fit_flesh(mano_surface(self.model, self.shape))
-        return flesh_of_radii(self.shaped.offsets) if self.surface is None else fit_flesh(self.surface)
+            return fit_flesh(mano_surface(self.model, self.shape), self.shaped.axes.double().numpy())
+        return flesh_of_radii(self.shaped.offsets) if self.surface is None else fit_flesh(self.surface, self.axes)
 
     @cached_property
     def bare(self) -> BareHand:
