@@ -3,8 +3,10 @@
     blender -b -P blender_scripts/animate.py -- --character XBot.fbx --motion motion.npz --output_fbx danced.fbx
 
 The motion holds ``names`` (J) of bones, ``rotations`` (F, J, 4) quaternions (w, x, y, z) relative to the parent and
-the rest pose in the character's frame (as in BVH), ``roots`` (F, J, 3) centimetres from the rest place, of bones
-without parent, and ``fps``. Meshes, materials and bones of the character are exported as they were imported.
+the rest pose in the character's frame (as in BVH), ``moves`` (F, J, 3) centimetres from the rest place, seen as the
+rotations are, and ``fps``. Meshes, materials and bones of the character are exported as they were imported.
+With ``--output_places`` in place of motion and output, a file's places (F, J, 3) and turns (F, J, 3, 3) since the rest
+pose are written, centimetres in the character's frame: what a file is checked by.
 Used by `python -m run.retarget`; started through `data.blender`.
 """
 
@@ -24,16 +26,24 @@ from importing import _quiet as quiet  # noqa: E402
 
 from data.formats.skeleton import nearest_rotations  # noqa: E402
 
+_STILL = 1e-6
+
 
 def main() -> None:
     """Parse the command line and write the file."""
     parser = argparse.ArgumentParser(prog="animate.py --", description=__doc__)
     parser.add_argument("--character", type=Path, required=True, help=".fbx, .gltf, .glb or .vrm")
-    parser.add_argument("--motion", type=Path, required=True, help=".npz, see above")
-    parser.add_argument("--output_fbx", type=Path, required=True)
+    parser.add_argument("--motion", type=Path, help=".npz, see above")
+    parser.add_argument("--output_fbx", type=Path)
+    parser.add_argument("--output_places", type=Path, help=".npz, see above")
     parser.add_argument("--name", default="retargeted", help="name of the animation")
     options = parser.parse_args(arguments())
     scene = Scene(options.character)
+    if options.output_places is not None:
+        names = list(scene.skeleton.names)
+        places, turns = scene.placed(0)
+        np.savez(str(options.output_places), names=np.array(names), places=places, turns=turns)
+        finish(0)
     with np.load(str(options.motion), allow_pickle=False) as file:
         motion = dict(file)
     _animate(scene, motion, options.name)
@@ -68,8 +78,8 @@ def _animate(scene: Scene, motion: dict, name: str) -> None:
         base = f'pose.bones["{_escaped(bone.name)}"]'
         values = _conjugated(motion["rotations"][:, places[given]], turn)
         _key(curves, base + ".rotation_quaternion", values, bone.name)
-        if bone.parent is None:
-            moved = motion["roots"][:, places[given]] / size @ turn
+        moved = motion["moves"][:, places[given]] / size @ turn
+        if bone.parent is None or np.abs(moved).max() > _STILL:
             _key(curves, base + ".location", moved, bone.name)
     rate = float(motion["fps"])
     scene_data = bpy.context.scene

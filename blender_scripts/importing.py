@@ -349,6 +349,23 @@ class Scene:
             poser.read(angles[frame], positions[frame])
         return as_bvh(self.skeleton, np.degrees(angles), positions, 1.0 / fps, self.skin)
 
+    def placed(self, number: int):
+        """Where the bones are in every frame of a motion: centimetres (F, J, 3) and turns since rest (F, J, 3, 3), in
+        the character's frame."""
+        clip, scene = self._clips[number], bpy.context.scene
+        first = int(round(clip.first))
+        frames = int(round(clip.last)) - first + 1
+        self._without_meshes()
+        self._assign(clip)
+        bones = [self.object.pose.bones[name] for name in self.bone_names]
+        posed = np.empty((frames, len(bones), 4, 4))
+        for frame in range(frames):
+            scene.frame_set(first + frame)
+            world = _TO_CHARACTER @ _array(self.object.matrix_world)
+            posed[frame] = world @ np.array([_array(bone.matrix) for bone in bones])
+        back = np.linalg.inv(self.skeleton.rest[:, :3, :3])
+        return posed[..., :3, 3], nearest_rotations(posed[..., :3, :3] @ back)
+
     def _without_meshes(self) -> None:
         """Frames are set several times faster when no skin follows."""
         for mesh in _meshes():

@@ -56,6 +56,10 @@ class MixHandFolder:
         folder = self.path / "mean_var"
         return folder / f"{name}_mean.npy", folder / f"{name}_var.npy"
 
+    def source(self, name: str) -> Path:
+        """What is written down of a character that was converted: from which files, and what was made."""
+        return self.finger_data / f"{name}_source.json"
+
     def mesh(self, name: str) -> Path:
         """The mesh file of a character."""
         return _mesh(self.finger_data, name)

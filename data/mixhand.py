@@ -26,7 +26,7 @@ TEST_CHARACTERS = ["SportyGranny*9", "Mano7", "Mano8", "Mano9"]
 INTRA_TARGET = ["Kaya"]
 INTRA_SOURCE = ["SportyGranny"]
 
-_SIMILAR_RATES = 1.5
+_SIMILAR_RATES = 1.1
 _MOST_CHARACTERS, _LONGEST_ENTRY = 100_000, 100_000
 _TOO_MANY = f"expected at most {_MOST_CHARACTERS} characters; write smaller numbers"
 
@@ -296,14 +296,16 @@ class MixHandDataModule(LightningDataModule):
         return windows
 
     def _report_rates(self, split: str, first: WindowGroup, second: WindowGroup) -> None:
-        rates = [rate for group in (first, second) if (rate := group.files[0].frames_per_second) is not None]
-        if len(rates) < 2 or max(rates) < _SIMILAR_RATES * min(rates):
+        files = [file for group in (first, second) for file in group.files]
+        rates = sorted((rate, file.character) for file in files for rate in set(file.rates))
+        if not rates or rates[-1][0] < _SIMILAR_RATES * rates[0][0]:
             return
+        (slow, slower), (fast, faster) = rates[0], rates[-1]
         message = (
             "%s: %s run at %.3g frames per second but %s at %.3g; `frame_stride` (now %d) changes the rate of "
-            "Mixamo motion."
+            "Mixamo motion, run.preprocess_mixhand with `resample` that of clips."
         )
-        log.warning(message, split, first.names[0], rates[0], second.names[0], rates[1], self.frame_stride)
+        log.warning(message, split, slower, slow, faster, fast, self.frame_stride)
 
     def _loader(self, split: Split) -> PairLoader:
         windows, trainer = self.windows(split), self.trainer

@@ -19,12 +19,17 @@ from torch import Tensor
 
 from model.hands import Pick, PosedHand
 from model.layout import frames_first, frames_last
+from model.rotations import unit
 from model.semantics import palm_length
 from model.topology import (
     BONES_PER_FINGER,
     FINGERS,
+    INDEX,
     JOINTS_PER_FINGER,
+    MIDDLE,
     N_FINGERS,
+    PINKY,
+    RING,
     ROOTS,
     THUMB,
     WRIST,
@@ -43,18 +48,22 @@ CARRIERS = (
 """The joint that carries each capsule."""
 PART_NAMES = (*(f"{finger} {bone + 1}" for finger in FINGERS for bone in range(BONES_PER_FINGER)), "palm")
 
+_NEIGHBOURS = ((MIDDLE, RING), (MIDDLE, INDEX), (RING, PINKY))
+
 
 def _pairs() -> tuple[tuple[int, int], ...]:
     """Pairs of parts that can touch and need not: not within one finger, whose folds always meet; not the first
-    phalanges of two fingers, which meet in their web; on the palm only what bends so far."""
+    phalanx of a finger and its neighbour, which meet in their web; on the palm only last phalanges, since the others
+    meet it in the fold of their own root."""
     found = []
     for first in range(N_PHALANGES):
         f, b = divmod(first, BONES_PER_FINGER)
         for second in range(first + 1, N_PHALANGES):
             g, c = divmod(second, BONES_PER_FINGER)
-            if f != g and (b, c) != (0, 0):
+            web = (b, c) == (0, 0) if (f, g) not in _NEIGHBOURS else 0 in (b, c)
+            if f != g and not web:
                 found.append((first, second))
-        if b == BONES_PER_FINGER - 1 or (b == 1 and f != THUMB):
+        if b == BONES_PER_FINGER - 1:
             found.append((first, PALM))
     return tuple(found)
 
@@ -77,8 +86,10 @@ FINGER_RADII = (
 tip the sphere that ends there."""
 PALM_RADII = (0.16, 0.15)
 """Of the palm near the wrist and at the roots."""
-PALM_START = 0.3
-"""Share of the way from the wrist to a root where the palm's capsules begin."""
+PALM_SHARE = (0.3, 0.85)
+"""Shares of the way from the wrist to a root between which the palm's capsules lie: beyond, fingers move the skin."""
+ADULT_FLATNESS = 0.006
+"""Of the same fingers; see `Flesh.flatness`."""
 _ROUNDS = 4
 _STEEPEST = 0.9
 
@@ -91,14 +102,17 @@ class Flesh:
     """``(..., 19, 2, 3)`` centres of their two spheres, from the joint that carries them, with the hand at rest."""
     radii: Float[Tensor, "... capsules 2"]
     """``(..., 19, 2)``."""
+    flatness: Float[Tensor, "... capsules"]
+    """``(..., 19)`` how much broader than round, and as much thinner: ``e (cos² − sin²)`` is added to the radius, the
+    angle being that from the bend axis."""
 
     def to(self, like: Tensor) -> Flesh:
         """The same in the type and on the device of a tensor."""
-        return Flesh(self.ends.to(like), self.radii.to(like))
+        return Flesh(self.ends.to(like), self.radii.to(like), self.flatness.to(like))
 
     def picked(self, pick: Pick) -> Flesh:
         """The flesh of some of the hands."""
-        return Flesh(pick(self.ends, 3), pick(self.radii, 2))
+        return Flesh(pick(self.ends, 3), pick(self.radii, 2), pick(self.flatness, 1))
 
     def placed(self, posed: PosedHand) -> Float[Tensor, "... capsules 2 3"]:
         """Centres ``(..., 19, 2, 3)`` in a pose, in palm lengths, wrist at the origin."""
@@ -112,8 +126,10 @@ class Flesh:
         """The gaps of a pose and where they are, ``(..., pairs)``; see :class:`Touches`."""
         ends = self.placed(posed)
         batch = ends.shape[:-3]
-        radii = self.radii.expand(*batch, -1, -1)
+        radii, flatness = self.radii.expand(*batch, -1, -1), self.flatness.expand(*batch, -1)
         near = nearest(frames_last(ends, 3), frames_last(radii, 2))
+        frames = frames_last(capsule_frames(posed).expand(*batch, -1, -1, -1), 3)
+        near = flattened(near, frames, frames_last(flatness, 1), list(FIRST), list(SECOND))
         return Touches(*(frames_first(part, batch) for part in near))
 
 
@@ -155,6 +171,34 @@ def nearest_of(ends: Tensor, radii: Tensor, first: list[int] | Tensor, second: l
     return Touches(gap, torch.stack([s, t]), torch.stack(places), apart / length)
 
 
+def flattened(
+    near: Touches,
+    frames: Float[Tensor, "capsules 3 3 frames"],
+    flatness: Float[Tensor, "19 #frames"],
+    first: list[int] | Tensor,
+    second: list[int] | Tensor,
+) -> Touches:
+    """Gaps of fingers that are broader than thick, from those of round ones, frames last (see `Flesh.flatness`)."""
+    gap = near.gap
+    for number in (first, second):
+        seen = (frames[number] * near.normal.movedim(1, 0).unsqueeze(2)).sum(1)  # (pairs, 3, F) along, across, up
+        gap = gap - flatness[number] * (seen[:, 1].square() - seen[:, 2].square())
+    return near._replace(gap=gap)
+
+
+def capsule_frames(posed: PosedHand) -> Float[Tensor, "... capsules 3 3"]:
+    """Frames ``(..., 19, 3, 3)`` of the capsules, columns along, across and out of the back of the hand: of phalanges
+    their joints', of the palm one of its own, from its roots."""
+    joints = posed.joints
+    forward = unit(joints[..., ROOTS[0], :])
+    normal = torch.linalg.cross(joints[..., ROOTS[INDEX], :], joints[..., ROOTS[PINKY], :], dim=-1)
+    normal = unit(normal - (normal * forward).sum(-1, keepdim=True) * forward)
+    palm = torch.stack([forward, torch.linalg.cross(normal, forward, dim=-1), normal], dim=-1)
+    fingers = posed.frames[..., [carrier - 1 for carrier in CARRIERS[:PALM]], :, :]
+    palm = palm.unsqueeze(-3).expand(*fingers.shape[:-3], N_PALM, 3, 3)
+    return torch.cat([fingers, palm], dim=-3)
+
+
 def _parameters(
     begin: tuple[Tensor, Tensor], axis: tuple[Tensor, Tensor], taper: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor]:
@@ -188,7 +232,7 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def part_gaps(gap: Float[Tensor, "*batch capsule_pairs"]) -> Float[Tensor, "*batch part_pairs"]:
-    """Gaps ``(..., 89)`` of `PART_PAIRS` from those of `CAPSULE_PAIRS`: of the palm's capsules the nearest counts."""
+    """Gaps ``(..., 73)`` of `PART_PAIRS` from those of `CAPSULE_PAIRS`: of the palm's capsules the nearest counts."""
     number = torch.tensor(_OF_PART, device=gap.device).expand(gap.shape)
     result = gap.new_full((*gap.shape[:-1], len(PART_PAIRS)), torch.inf)
     return result.scatter_reduce(-1, number, gap, "amin")
@@ -223,7 +267,10 @@ def flesh_of_radii(
     fingers = torch.stack([torch.zeros_like(outer), outer], dim=-2).flatten(-4, -3)
     finger_radii = torch.stack([default[..., :-1], default[..., 1:]], dim=-1).flatten(-3, -2)
     roots = bones[..., :THUMB, 0, :]
-    ends = torch.stack([PALM_START * roots, roots], dim=-2)
+    ends = torch.stack([share * roots for share in PALM_SHARE], dim=-2)
     thick = default[..., :THUMB, 0] * (PALM_RADII[1] / default.new_tensor(FINGER_RADII)[:THUMB, 0])
     palm_radii = torch.stack([wrist[..., None].expand_as(thick), thick], dim=-1)
-    return Flesh(torch.cat([fingers, ends], dim=-3), torch.cat([finger_radii, palm_radii], dim=-2))
+    radii = torch.cat([finger_radii, palm_radii], dim=-2)
+    flatness = torch.full_like(radii[..., 0], ADULT_FLATNESS)
+    flatness[..., PALM:] = 0
+    return Flesh(torch.cat([fingers, ends], dim=-3), radii, flatness)

@@ -28,6 +28,30 @@ Pick = Callable[[Tensor, int], Tensor]
 """Chooses among the leading dimensions of a tensor with that many dimensions of its own."""
 
 
+def by_frames(batch: torch.Size, frames: Int[Tensor, " frames"]) -> Pick:
+    """Picks some frames ``(n,)``, by their numbers after the poses' leading dimensions ``batch`` are flattened.
+
+    What is the same in all frames stays one, ``(1, …)``."""
+
+    def pick(tensor: Tensor, own_dims: int) -> Tensor:
+        lead, own = tensor.shape[: tensor.ndim - own_dims], tensor.shape[tensor.ndim - own_dims :]
+        if lead.numel() == 1:
+            return tensor.reshape(1, *own)
+        number = torch.arange(lead.numel(), device=tensor.device).view(lead).expand(batch).flatten()
+        return tensor.reshape(-1, *own)[number[frames]]
+
+    return pick
+
+
+def by_items(items: Int[Tensor, " items"]) -> Pick:
+    """Picks some items ``(n,)`` of the first dimension; what is the same for all items stays one."""
+
+    def pick(tensor: Tensor, own_dims: int) -> Tensor:
+        return tensor[items] if tensor.ndim > own_dims and len(tensor) > 1 else tensor
+
+    return pick
+
+
 @runtime_checkable
 class Surface(Protocol):
     """The surface of a hand of one shape, whose joints follow from it."""
@@ -142,14 +166,7 @@ class ShapedHand:
                 frames stay one.
         """
 
-        def pick(tensor: Tensor, own_dims: int) -> Tensor:
-            lead, own = tensor.shape[: tensor.ndim - own_dims], tensor.shape[tensor.ndim - own_dims :]
-            if lead.numel() == 1:
-                return tensor.reshape(1, *own)
-            number = torch.arange(lead.numel(), device=tensor.device).view(lead).expand(batch).flatten()
-            return tensor.reshape(-1, *own)[number[frames]]
-
-        return self._picked(pick)
+        return self._picked(by_frames(batch, frames))
 
     def of_items(self, items: Int[Tensor, " items"]) -> ShapedHand:
         """The hands ``(n, …)`` of some items, by their numbers ``(n,)`` in the first dimension.
@@ -157,10 +174,7 @@ class ShapedHand:
         Hands that are the same for all items stay one.
         """
 
-        def pick(tensor: Tensor, own_dims: int) -> Tensor:
-            return tensor[items] if tensor.ndim > own_dims and len(tensor) > 1 else tensor
-
-        return self._picked(pick)
+        return self._picked(by_items(items))
 
     def _picked(self, pick: Pick) -> ShapedHand:
         """Some of the hands."""

@@ -8,13 +8,20 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from model.flesh import Flesh
 from model.hands import PosedHand, ShapedHand
-from model.methods import named
-from model.optimizer import CONTACT_WEIGHT, OptimizerSettings, optimise
+from model.measures import Measures, measure
+from model.methods import CLOSING, named
+from model.optimizer import CONTACT_WEIGHT, SMOOTHNESS, OptimizerSettings, optimise
+from model.optimizer.kernel import solver
 from model.posing import Task, optimised
 from model.semantics import SemanticMatrix, SourceDirections
 from model.streaming import StreamingNetwork
+from model.touch import TouchGoals, touch_goals
 from utils.cached import cached_property
+
+BLOCK = 8 * solver.SEGMENT
+"""Frames of a motion that are worked on at once."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,8 @@ class SourceMotion:
     local: Float[Tensor, "frames 5 3 3 3"]
     """``(F, 5, 3, 3, 3)`` local rotations."""
     frame_rate: float
+    flesh: Flesh | None = None
+    """Of the hand, for touches by skin."""
 
     @cached_property
     def posed(self) -> PosedHand:
@@ -47,7 +56,7 @@ class SourceMotion:
         """Directions of the semantic matrix."""
         return SourceDirections(self.semantic_matrix)
 
-    def at(self, frames: Int[Tensor, " some"]) -> SourceMotion:
+    def at(self, frames: Int[Tensor, " some"] | slice) -> SourceMotion:
         """Some frames alone."""
         return replace(self, local=self.local[frames])
 
@@ -64,6 +73,7 @@ class MotionRetargeting:
         refine: steps of the optimiser after a network.
         iterations: steps of an optimiser.
         contacts: these steps close the touches that the source has.
+        flesh: of the target; if the source's is known too, what touches is skin, otherwise fingertips' joints.
     """
 
     method: str
@@ -73,18 +83,51 @@ class MotionRetargeting:
     refine: int = 0
     iterations: int = OptimizerSettings.iterations
     contacts: bool = True
+    flesh: Flesh | None = None
 
     @torch.no_grad()
     def __call__(self, source: SourceMotion) -> PosedHand:
-        """The target in poses ``(F,)`` that mean what the source's do."""
-        present = None if bool(self.present.all()) else self.present
-        task = Task(self.target, source, present, source.frame_rate, self.refine or self.iterations)
-        if self.network is None:
-            return named(self.method).posed(task)
-        tbs = self.network.tbs(source.hand, source.local, source.frame_rate)
-        if not self.refine:
+        """The target in poses ``(F,)`` that mean what the source's do.
+
+        An optimiser solves long motions a block after the other, so that their semantic matrices are never there all
+        at once; blocks reach so far into each other that no frame knows of it.
+        """
+        tbs = None if self.network is None else self.network.tbs(source.hand, source.local, source.frame_rate)
+        if tbs is not None and not self.refine:
             return self.target.with_tbs(tbs)
+        frames = len(source.local)
+        if frames <= BLOCK or (tbs is None and named(self.method).kind != "optimizer"):
+            return self._posed(source, tbs)
+        over = solver.padding(OptimizerSettings(smoothness=SMOOTHNESS, frame_rate=source.frame_rate))
+        local = torch.empty_like(source.local)
+        for first in range(0, frames, BLOCK):
+            begin = max(first - over, 0)
+            part = slice(begin, first + BLOCK + over)
+            posed = self._posed(source.at(part), None if tbs is None else tbs[part])
+            local[first : first + BLOCK] = posed.local[first - begin : first - begin + BLOCK]
+        return self.target.with_local_rotations(local)
+
+    def _posed(self, source: SourceMotion, tbs: Float[Tensor, "frames 5 3 3 3"] | None) -> PosedHand:
+        """All frames at once; ``tbs`` is the start of an optimiser that refines it."""
+        present = None if bool(self.present.all()) else self.present
+        iterations = self.refine or self.iterations
+        task = Task(self.target, source, present, source.frame_rate, iterations, self._touches(source))
+        if tbs is None:
+            return named(self.method).posed(task)
         return optimised(task, CONTACT_WEIGHT if self.contacts else 0.0, tbs)
+
+    def _touches(self, source: SourceMotion) -> TouchGoals | None:
+        """What the source's skin touches, if the method asks for it."""
+        asked = self.contacts and (self.refine > 0 or named(self.method).name == CLOSING)
+        if source.flesh is None or self.flesh is None or not asked:
+            return None
+        return touch_goals(source.posed, source.flesh, self.flesh)
+
+
+def measured(source: SourceMotion, result: PosedHand, present: Bool[Tensor, "21"]) -> Measures:
+    """What a result ``(F,)`` is worth frame by frame, worked out a block after the other."""
+    blocks = [slice(first, first + BLOCK) for first in range(0, len(source.local), BLOCK)]
+    return Measures.joined([measure(source.at(block).directions, result[block], present) for block in blocks])
 
 
 def optimum(target: ShapedHand, source: SourceMotion, present: Bool[Tensor, "21"]) -> PosedHand:

@@ -11,6 +11,7 @@ from torch import Tensor
 from model.hands import PosedHand, ShapedHand
 from model.optimizer import CONTACT_WEIGHT, SMOOTHNESS, OptimizerSettings, optimise
 from model.semantics import SemanticMatrix
+from model.touch import TouchGoals
 
 
 @runtime_checkable
@@ -47,6 +48,8 @@ class Task:
     table, of which each frame is to be as good as the method can make it."""
     iterations: int = OptimizerSettings.iterations
     """Steps of a search, at most, where there is a frame rate."""
+    touches: TouchGoals | None = None
+    """The source's touches by flesh, for what closes touches; None: fingertips' joints stand for them."""
 
 
 def rotation_copy(task: Task) -> PosedHand:
@@ -72,7 +75,8 @@ def optimised(task: Task, contact_weight: float = 0.0, start: Float[Tensor, "...
             frame_rate=task.frame_rate,
             keep_start=True,  # what the source does beyond usual limits, it does on purpose
         )
-    return optimise(task.target, task.source.semantic_matrix, begin, settings, task.present)
+    touches = task.touches if contact_weight else None
+    return optimise(task.target, task.source.semantic_matrix, begin, settings, task.present, touches)
 
 
 def optimised_with_contacts(task: Task) -> PosedHand:

@@ -122,7 +122,7 @@ def advice(report: FolderReport) -> list[str]:
     }
     found = [f"{step}: {names}" for step, names in steps.items() if names]
     if any(part.state in (MISSING, DAMAGED) for name, part in mano.items() if name != "axes"):
-        found.append(f"put MANO_RIGHT.pkl of https://mano.is.tue.mpg.de into {MANO_FOLDER / 'mano'}")
+        found.append(f"put MANO_RIGHT.pkl of https://mano.is.tue.mpg.de into {MANO_FOLDER}/mano")
     if mano["axes"].state in (MISSING, DAMAGED):
         found.append("make the axes of MANO with `python -m run.calculate_mano_axis`")
     return found or _next_steps(folder, characters)

@@ -33,6 +33,7 @@ def argument_parser() -> CommandLine:
     add("--character", metavar="NAME", help="all inputs belong to this character; default: each its own")
     add("--smplx_path", metavar="PATH", help="MANO model, if the folder holds motions of MANO")
     parser.flag("is_rhand", "the right hand (default); false: the left", default=True)
+    parser.flag("resample", "bring clips to the rate that windows assume (default); false: keep theirs", default=True)
     add("--rig_map", metavar="FILE", help="YAML file that names the joints of hands whose bones are not recognised")
     add("--blender", metavar="PATH", help="Blender, or a Python with bpy, for FBX; default: found by itself")
     add("--jobs", type=int, default=1, metavar="N", help="files or characters worked on side by side")
@@ -84,7 +85,8 @@ def prepare(options: Sequence[str] | None = None) -> None:
         step("Axes", find_all, meshes, Job(motion=[str(folder.path)], rig_map=rig_map))
     if folder.path.is_dir():
         side = "right" if config.is_rhand else "left"
-        worker = Preprocessor(folder.path, folder.mano_model(config.smplx_path), side, rig_map=rig_map)
+        model = folder.mano_model(config.smplx_path)
+        worker = Preprocessor(folder.path, model, side, rig_map=rig_map, resample=config.resample)
         step("Features", preprocess_all, worker, None, config.jobs)
     if problems:
         raise InputError("; ".join(problems))

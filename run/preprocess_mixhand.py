@@ -34,6 +34,12 @@ def argument_parser() -> CommandLine:
     parser.flag("is_rhand", "take the right hand (default); false: the left hand", default=True)
     parser.add_argument("--window_size", type=int, default=8, help="frames of the windows of the statistics")
     parser.flag("force", "compute again what is up to date")
+    parser.flag(
+        "resample",
+        "bring clips to the rate that windows assume (60 frames per second, of MANO 5); default: only clips of "
+        "MixHand-Open and of characters that run.convert_character has made, so that published data stays as it is",
+        default=None,
+    )
     parser.add_argument("--characters", nargs="+", help="only these characters; all if not given")
     parser.add_argument("--rig_map", help="YAML file that names the joints of hands whose bones are not recognised")
     parser.flag("print_map", "print what is recognised as a rig map, the start of one's own for --rig_map, and stop")
@@ -91,7 +97,8 @@ def preprocess(options: Sequence[str] | None = None) -> None:
     rig_map = None if config.rig_map is None else read_rig_map(config.rig_map)
     if config.jobs < 1:
         raise InputError(f"--jobs: expected at least 1, found {config.jobs}")
-    worker = Preprocessor(data_path, smplx_path, side, config.window_size, config.force, config.format, rig_map)
+    settings = (side, config.window_size, config.force, config.format, rig_map, config.resample)
+    worker = Preprocessor(data_path, smplx_path, *settings)
     if config.print_map:
         print(recognised(worker.rig_files(config.characters)))
         return
@@ -139,6 +146,8 @@ def preprocess_all(
             progress.advance(total)
     if outcomes:
         console.print(_table([outcomes[name] for name in characters if name in outcomes]))
+    for note in (note for name in characters if name in outcomes for note in outcomes[name].notes):
+        console.print(spoken(note), style="yellow", highlight=False, markup=False, soft_wrap=True)
     for character in sorted(failures):
         text = f"{character} failed: {spoken(failures[character])}"
         console.print(text, style="red", highlight=False, markup=False, soft_wrap=True)

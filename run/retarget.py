@@ -1,26 +1,28 @@
 """Give hand motions to another hand: `python -m run.retarget motion.bvh --target YBot --ckpt_path last.ckpt`.
 
-Sources are BVH, FBX, glTF or MANO parameters (.npz), one file or a folder of them, of any length and frame rate. The
-hand that moves is that of the file itself, or --source_hand. Targets are characters of a data set by name, their mesh
-files, FBX, glTF, BVH skeletons, or `mano` (the MANO or open hand) with a --shape. Both hands are done where both have
-them; a network of right hands serves left ones by way of their mirror images.
+Sources are BVH, FBX, glTF, MANO parameters (.npz, .json) or positions of joints, one file or a folder of them, of any
+length and frame rate. The hand that moves is that of the file itself, or --source_hand. Positions alone (MediaPipe,
+OpenXR: .json, .csv, .npy, .npz) become poses of a hand with bones of their lengths first; without --target that hand
+is written as BVH. Targets are characters of a data set by name, their mesh files, FBX, glTF, BVH skeletons, or `mano`
+(the MANO or open hand) with a --shape. Both hands are done where both have them; a network of right hands serves left
+ones by way of their mirror images.
 
 Written is what --output ends in or --format says: BVH (the target's whole skeleton; the body moves as the source's
-where both share it), glb (with skin and materials, opens in Blender and browsers), fbx (by way of Blender), mano
-(.npz, pose and shape), mp4 (source, copy and result side by side).
+where both are humanoid, see --body), glb (with skin and materials, opens in Blender and browsers), fbx (by way of
+Blender), mano (.npz, pose and shape), mp4 (source, copy and result side by side).
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from data.choices import MOTION_FORMATS as FORMATS
 from data.formats.rates import check_rate
 from model.methods import CLOSING, MAIN, OPTIMUM, named, names, of_kind
-from model.topology import FINGERS, N_SHAPE, ROOTS, SIDES
+from model.topology import N_SHAPE, SIDES
 from run.retargeting.kinds import FILMS
 from utils.cli import CommandLine, guarded, options_first, say
 from utils.errors import InputError, spoken
@@ -36,15 +38,17 @@ def argument_parser() -> CommandLine:
         "  python -m run.retarget motions/ --target HandLong0 --method asrn --refine 3 --ckpt_path last.ckpt \\\n"
         "      --data_path artifact/MixHandOpen --output retargeted --format bvh mp4\n"
         "  python -m run.retarget poses.npz --target mano --shape 1.5 0 0 0 0 0 0 0 0 0 \\\n"
-        "      --method optimize --output p.npz",
+        "      --method optimize --output p.npz\n"
+        "  python -m run.retarget mediapipe.json --target me.glb --method optimize --output me_moves.glb\n"
+        "  python -m run.retarget quest.json --output hands.bvh",
     )
     add = parser.add_argument
-    add("source", type=Path, help="a motion (.bvh .fbx .glb .gltf .npz), or a folder of them")
+    add("source", type=Path, help="a motion (.bvh .fbx .glb .gltf .npz .json .csv .npy), or a folder of them")
     add(
         "--target",
-        required=True,
         metavar="WHO",
-        help="name in the data set, mesh .npz, .fbx, .glb, .gltf, .bvh, or mano",
+        help="name in the data set, mesh .npz, .fbx, .glb, .gltf, .bvh, or mano; without it the source's own skeleton "
+        "is written as BVH, such as the one that is fitted to points",
     )
     add("--output", type=Path, metavar="PATH", default=Path("artifact/retargeted"), help="a file, or a folder")
     add("--format", nargs="+", choices=(*FORMATS, *FILMS), metavar="F", help=f"of {', '.join((*FORMATS, *FILMS))}; "
@@ -53,6 +57,7 @@ def argument_parser() -> CommandLine:
     add("--ckpt_path", type=Path, metavar="FILE", help="checkpoint of the network, for asrn and dm")
     add("--refine", type=int, default=0, metavar="N", help="steps of the optimiser after the network")
     parser.flag("no_contacts", "let the optimiser leave touches open")
+    parser.flag("skin", "the optimiser keeps touches of skin, and keeps out of flesh; slower")
     add("--hands", choices=("both", *SIDES), default="both", help="which hands; default: all that both have")
     add("--source_hand", metavar="WHO", help="whose hands the source's are, as --target; default: the file's own")
     add("--source_scale", type=float, default=1.0, metavar="X", help="multiply lengths of the source (100: metres)")
@@ -63,6 +68,8 @@ def argument_parser() -> CommandLine:
     add("--data_path", type=Path, default=Path("artifact/MixHandOpen"), help="data set with finger_data and models")
     add("--smplx_path", type=Path, metavar="PATH", help="MANO model; default: models in the data set")
     add("--mano_axes", type=Path, metavar="FILE", help="axes of the MANO hand; default: those of the data set")
+    add("--body", choices=("follow", "rest"), help="follow: the body moves as the source's, bone by bone, feet where "
+        "they are planted; rest: it stands still; default: follow where both are humanoid")  # fmt: skip
     add("--rig_map", type=Path, metavar="FILE", help="which joints are which, where names do not tell")
     add("--blender", metavar="PATH", help="Blender, or a Python with bpy, for FBX; default: found by itself")
     parser.flag("report", "measure the result: a table, and <name>_report.json")
@@ -73,16 +80,19 @@ def argument_parser() -> CommandLine:
 options_first(__name__, argument_parser)
 
 import numpy as np
+import torch
 from rich.console import Console
 
 from data.blender import ADVICE, find_blender
 from data.character.character import Character
 from data.character.reading import Reading, read_character
-from data.motion.mano_file import arrays_of, frame_rate
-from data.motion.reading import MANO_FPS, PARAMETERS, Motion, find_motions, read_motions
+from data.formats.bvh import write_bvh
+from data.motion.reading import MANO_FPS, Motion, find_motions, read_motions
 from data.motion.writing import Job, check_target, output_paths, skin_missing, write_motion
 from data.rig import read_rig_map
+from model.hands import PosedHand
 from run.retargeting.plan import Plan, formats_of, inputs_of, plan_of
+from run.retargeting.remarks import remarks
 from run.retargeting.report import hand_report, print_reports, write_report
 from run.retargeting.retargeter import Retargeter
 from run.training.trained import load_network
@@ -105,7 +115,10 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     config = argument_parser().parse_args(options)
     files = find_motions(config.source)
     formats, into_file = formats_of(config.output, config.format, len(files))
-    _check_options(config, formats)
+    if config.target is None:
+        _check_without_target(config, formats)
+    else:
+        _check_options(config, formats)
     reading = Reading(
         config.data_path,
         config.smplx_path,
@@ -117,6 +130,8 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     )
     plan = plan_of(config, files, formats, into_file)
     plan.check(inputs_of(config, files, reading))
+    if config.target is None:
+        return _each(files, config, lambda file: _convert(file, reading, plan, config))
     network = load_network(config.ckpt_path, config.method) if named(config.method).kind == "network" else None
     shape = _shape(config.shape, "--shape")
     target = _character("--target_scale", config.target, reading, shape, config.target_scale)
@@ -128,17 +143,27 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     sides = SIDES if config.hands == "both" else (config.hands,)
     open_touches = config.no_contacts and named(config.method).name == CLOSING
     method = OPTIMUM if open_touches else config.method
-    retargeter = Retargeter(target, method, network, config.refine, not config.no_contacts, sides)
+    retargeter = Retargeter(target, method, network, config.refine, not config.no_contacts, sides, config.skin)
 
+    def results(file: Path) -> Iterator[dict[str, Any]]:
+        for motion in read_motions(file, reading, own_hand, config.source_scale, config.fps, source_shape):
+            _say_rate(motion)
+            yield _one(motion, retargeter, plan.claim(file, motion.name), plan, config)
+
+    return _each(files, config, results)
+
+
+def _each(
+    files: list[Path], config: argparse.Namespace, results: Callable[[Path], Iterator[dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """The reports of all files; one that fails does not stop the others."""
     reports: list[dict[str, Any]] = []
     failures: dict[Path, str] = {}
     with progress("retargeting", len(files), "motions") as advance:
         for file in files:
             try:
-                for motion in read_motions(file, reading, own_hand, config.source_scale, config.fps, source_shape):
-                    if config.fps is None and _lacks_rate(motion.path):
-                        say(f"note: {motion.path} tells no fps; taken as {MANO_FPS:g}, --fps says otherwise")
-                    reports.append(_one(motion, retargeter, plan.claim(file, motion.name), plan, config))
+                for report in results(file):
+                    reports.append(report)
             except InputError as error:
                 if len(files) == 1:
                     raise
@@ -146,6 +171,25 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
             advance()
     _say(reports, failures, config, len(files))
     return reports
+
+
+def _convert(file: Path, reading: Reading, plan: Plan, config: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Write the motions of a file on their own skeletons; their reports."""
+    for motion in read_motions(file, reading, None, config.source_scale, config.fps):
+        _say_rate(motion)
+        if motion.bvh is None:
+            raise InputError(f"{file}: expected `target`, since poses of MANO have no skeleton of their own; "
+                             "give `target` mano")  # fmt: skip
+        path = plan.claim(file, motion.name)
+        path = path if plan.into_file else path.with_name(f"{path.name}.bvh")
+        write_bvh(path, motion.bvh)
+        yield {"motion": motion.name, "source": str(file), "frames_per_second": motion.frame_rate,
+               "files": [str(path)]}  # fmt: skip
+
+
+def _say_rate(motion: Motion) -> None:
+    if not motion.rate_told:
+        say(f"note: {motion.path} tells no fps; taken as {MANO_FPS:g}, --fps says otherwise")
 
 
 def _character(scale: str, *arguments: Any) -> Character:
@@ -156,21 +200,21 @@ def _character(scale: str, *arguments: Any) -> Character:
         raise InputError(spoken(error, {"scale": scale})) from None
 
 
-def _lacks_rate(path: Path) -> bool:
-    """Whether a file of MANO parameters does not tell its frame rate."""
-    return path.suffix.lower() in PARAMETERS and frame_rate(path, arrays_of(path)) is None
-
-
 def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config) -> dict[str, Any]:
     """Retarget one motion and write its files; its report."""
     formats, into_file = plan.formats, plan.into_file
     work = retargeter.retargetings(motion)
     results = {side: retargeting(source) for side, (source, retargeting) in work.items()}
     poses = {side: result.local.double().numpy() for side, result in results.items()}
-    job = Job(motion, retargeter.target, poses, config.blender, config.target_scale)
+    job = Job(motion, retargeter.target, poses, config.blender, config.target_scale, config.body)
     written, kept = write_motion(job, output_paths(retargeter.target, tuple(poses), base, formats, into_file))
-    for line in _remarks(motion, retargeter.target, tuple(poses), kept):
+    for line in remarks(motion, retargeter.target.path, {side: retargeter.target.hands[side] for side in poses}):
         say(f"note: {line}")
+    if motion.bvh is not None and retargeter.target.kind != "mano" and not kept:
+        why = "--body rest asks for it" if config.body == "rest" else (
+            f"the skeleton of {retargeter.target.path} is another one"
+        )  # fmt: skip
+        say(f"note: {motion.path}: the body stays at rest, because {why}")
     for kind in (kind for kind in formats if kind in FILMS):
         from run.retargeting.film import Shown, write_motion_film  # a quarter of a second
 
@@ -194,7 +238,8 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
     }
     if config.report:
         report["hands"] = {
-            side: hand_report(source, results[side], retargeting) for side, (source, retargeting) in work.items()
+            side: hand_report(source, _in_file(job, results, side), retargeting)
+            for side, (source, retargeting) in work.items()
         }
         path = base.with_name(f"{base.stem if into_file else base.name}_report.json")
         write_report(path, report)
@@ -202,18 +247,18 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
     return report
 
 
-def _remarks(motion: Motion, target: Character, sides: tuple[str, ...], kept: bool) -> list[str]:
-    """What the result does not have, one line each."""
-    lines = []
-    for path, hands in ((motion.path, motion.character.hands), (target.path, target.hands)):
-        for side in sides:
-            indices = hands[side].map.indices
-            missing = [finger for finger, root in zip(FINGERS, ROOTS, strict=True) if indices[root] is None]
-            if missing:
-                lines.append(f"{path}: its {side} hand has no {', '.join(missing)}")
-    if motion.bvh is not None and target.kind != "mano" and not kept:
-        lines.append(f"{motion.path}: the body stays at rest, because the skeleton of {target.path} is another one")
-    return lines
+def _in_file(job: Job, results: dict[str, PosedHand], side: str) -> PosedHand:
+    """A result as the file that was written holds it; where only films are, the result itself."""
+    if side not in job.read_back:
+        return results[side]
+    return results[side].shaped.with_local_rotations(torch.from_numpy(job.read_back[side]).float())
+
+
+def _check_without_target(config: argparse.Namespace, formats: list[str]) -> None:
+    if formats != ["bvh"] or config.report:
+        what = "--report" if config.report else f"--format {' '.join(formats)}"
+        raise InputError(f"{what}: expected --target, found none; without it the source's own skeleton becomes BVH")
+    _check_numbers(config)
 
 
 def _check_options(config: argparse.Namespace, formats: list[str]) -> None:
@@ -228,13 +273,7 @@ def _check_options(config: argparse.Namespace, formats: list[str]) -> None:
     if config.refine and not is_network:
         raise InputError(f"--refine: expected steps after a network ({', '.join(of_kind('network'))}), found "
                          f"{config.refine} with --method {config.method}")  # fmt: skip
-    for name in ("source_scale", "target_scale"):
-        if not 0 < getattr(config, name) < np.inf:
-            raise InputError(f"--{name}: expected a number above 0, found {getattr(config, name)}")
-    if config.fps is not None:
-        check_rate(config.fps, "--fps", "give another one")
-    if not 64 <= config.film_size <= 2160:
-        raise InputError(f"--film_size: expected 64 to 2160 pixels, found {config.film_size}")
+    _check_numbers(config)
     for kind in formats:
         if kind in FILMS:
             from utils.video import check_format
@@ -242,6 +281,16 @@ def _check_options(config: argparse.Namespace, formats: list[str]) -> None:
             check_format(kind)
     if "fbx" in formats and find_blender(config.blender) is None:
         raise InputError(f"--format fbx: {ADVICE}")
+
+
+def _check_numbers(config: argparse.Namespace) -> None:
+    for name in ("source_scale", "target_scale"):
+        if not 0 < getattr(config, name) < np.inf:
+            raise InputError(f"--{name}: expected a number above 0, found {getattr(config, name)}")
+    if config.fps is not None:
+        check_rate(config.fps, "--fps", "give another one")
+    if not 64 <= config.film_size <= 2160:
+        raise InputError(f"--film_size: expected 64 to 2160 pixels, found {config.film_size}")
 
 
 def _shape(words: list[str] | None, option: str) -> np.ndarray | None:

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from data.motion import captured
+from data.points import files, orders, table
 from data.rig import schemes
 
 TEXT = (Path(__file__).parents[1] / "DATA.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("table", [schemes, captured], ids=["rigs", "keys"])
-def test_tables_are_those_of_the_code(table):
-    assert table.listing() in TEXT
+@pytest.mark.parametrize("part", [schemes, captured, orders, files, table], ids=lambda part: part.__name__)
+def test_tables_are_those_of_the_code(part):
+    assert part.listing() in TEXT

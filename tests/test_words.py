@@ -12,7 +12,7 @@ from utils.errors import spoken
 ROOT = Path(__file__).resolve().parents[1]
 OTHERS = {
     "data/blender.py": ["--background", "--factory-startup", "--python-exit-code", "--python", "--"],
-    "data/motion/fbx.py": ["--character", "--motion", "--output_fbx", "--name", "--"],
+    "data/motion/fbx.py": ["--character", "--motion", "--output_fbx", "--output_places", "--name", "--"],
     "utils/cli.py": ["--", "--no_"],
     "utils/errors.py": ["--"],
 }

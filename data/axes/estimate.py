@@ -146,7 +146,10 @@ def closes(hand: BareHand, axes: np.ndarray) -> np.ndarray:
     goals[THUMB] = hand.fingers[hand.palm_fingers[1], 0]
     nearer = np.linalg.norm(after - goals, axis=-1) < np.linalg.norm(before - goals, axis=-1)
     palmwards = (after - before) @ hand.palm_normal < 0
-    return nearer & (palmwards | (np.arange(N_FINGERS) == THUMB))
+    good = nearer & (palmwards | (np.arange(N_FINGERS) == THUMB))
+    # A finger that rests rolled in has no straight pose to begin with: its axis must be that of the palm.
+    rolled = (hand.bones[:, 0] @ hand.forward < 0.5) & (np.arange(N_FINGERS) != THUMB)
+    return np.where(rolled, axes[:, 0, 1] @ np.cross(hand.palm_normal, hand.forward) > 0.5, good)
 
 
 def fist_angles() -> np.ndarray:

@@ -84,7 +84,7 @@ def _palm(hand: BareHand, finger: int) -> Evidence:
     """A finger bends about the line that lies in the palm at right angles to it."""
     along = hand.bones[finger].sum(0)
     flat = along - (along @ hand.palm_normal) * hand.palm_normal
-    if np.linalg.norm(flat) < 0.3 * np.linalg.norm(along):  # a finger that stands up or is rolled in
+    if flat @ hand.forward < 0.3 * np.linalg.norm(along):  # a finger that stands up, or rests rolled in as in a fist
         flat = hand.forward
     spread = MITTEN_SPREAD if THUMB in hand.palm_fingers else PALM_SPREAD
     return Evidence("palm", _unit(np.cross(hand.palm_normal, flat)), spread)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.axes.estimate import estimate_axes
+from data.axes.estimate import HandEstimate, estimate_axes
 from data.axes.hand import BareHand
 from data.character.flesh import fit_flesh, mano_surface
 from data.formats.skeleton import Skeleton, Skin
@@ -78,8 +78,8 @@ class CharacterHand:
     def flesh(self) -> Flesh:
         """Fitted to its skin; without one, that of adult hands about its bones. In palm lengths, float32."""
         if self.model is not None and self.shape is not None:
-            return fit_flesh(mano_surface(self.model, self.shape))
-        return flesh_of_radii(self.shaped.offsets) if self.surface is None else fit_flesh(self.surface)
+            return fit_flesh(mano_surface(self.model, self.shape), self.shaped.axes.double().numpy())
+        return flesh_of_radii(self.shaped.offsets) if self.surface is None else fit_flesh(self.surface, self.axes)
 
     @cached_property
     def bare(self) -> BareHand:
@@ -110,9 +110,14 @@ class CharacterHand:
         )
 
     @cached_property
+    def estimate(self) -> HandEstimate:
+        """Its axes from all evidence, and how sure they are."""
+        return estimate_axes(self.bare)
+
+    @cached_property
     def axes(self) -> np.ndarray:
         """(5, 4, 3, 3) float64 anatomical axes in the frame of features: those of its file, or estimated."""
-        axes = estimate_axes(self.bare).axes if self.given_axes is None else self.given_axes
+        axes = self.estimate.axes if self.given_axes is None else self.given_axes
         return turned(axes, self.rest.turn)
 
     @cached_property

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
-from scipy.optimize import least_squares
 
 from data.rig.surface import HandSurface
-from model.flesh import N_PALM, N_PHALANGES, PALM, PALM_START, Flesh, flesh_of_radii
+from model.flesh import N_PALM, N_PHALANGES, PALM, PALM_SHARE, Flesh, flesh_of_radii
 from model.mano import ManoHand
 from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, MANO_BONES, N_FINGERS, N_JOINTS, ROOTS, THUMB
 
@@ -15,20 +17,22 @@ SAMPLES = 12000
 """Points of the skin that are looked at."""
 _FEWEST = 24
 """Points below which a part keeps the radii of adult hands."""
-_PER_PART = 240
+_PER_PART = 120
+_FLATTEST = 0.04
 _OUTLIER = 0.02  # palm lengths: beyond it a point counts by its distance, not by the square
 _HOLD = 0.02  # how dear a palm length off the guess is: only where skin says nothing
 _HOLD_ROOT = 0.3  # the same at the roots of fingers, where webs are no part of a capsule; per point
-_HOLD_PALM = 1.0  # and of palm and ball of the thumb, which wrist and forearm go on from
+_HOLD_PALM = 0.3  # and of palm and ball of the thumb, which wrist and forearm go on from
 _INSIDE = 0.5  # radii deep: what lies there is no skin, but caps, nails and teeth within it
 
 
-def fit_flesh(surface: HandSurface) -> Flesh:
+def fit_flesh(surface: HandSurface, axes: np.ndarray) -> Flesh:
     """The flesh of a hand whose skin is known, float32: for each part the capsule whose surface lies nearest to the
     skin that the part owns, by robust least squares.
 
     Args:
         surface: the skin at rest.
+        axes: (5, 4, 3, 3) anatomical axes, rows twist, bend, splay, in its frame.
     """
     joints = (surface.joints - surface.joints[0]).astype(np.float64)
     palm = float(np.linalg.norm(joints[ROOTS[0]]))
@@ -36,28 +40,36 @@ def fit_flesh(surface: HandSurface) -> Flesh:
     points, owners = sampled_skin(surface)
     points = (points - surface.joints[0]) / palm
     start = flesh_of_radii(torch.from_numpy(_offsets(joints)))
-    ends, radii = start.ends.numpy().copy(), start.radii.numpy().copy()
+    ends, radii, flatness = (part.numpy().copy() for part in (start.ends, start.radii, start.flatness))
     for phalanx in range(N_PHALANGES):
         finger, bone = divmod(phalanx, BONES_PER_FINGER)
         carrier = 1 + JOINTS_PER_FINGER * finger + bone
         last = bone == BONES_PER_FINGER - 1
         mine = points[(owners == carrier) | (last & (owners == carrier + 1))] - joints[carrier]
         if len(mine) >= _FEWEST:
-            ends[phalanx], radii[phalanx] = _fit(_thinned(mine), ends[phalanx], radii[phalanx], finger, bone)
+            guess = ends[phalanx], radii[phalanx], flatness[phalanx]
+            found = _fit(_thinned(mine), *guess, axes[finger, bone, 1], finger, bone)
+            ends[phalanx], radii[phalanx], flatness[phalanx] = found
     mine = points[owners == 0]
     forward = mine @ joints[ROOTS[0]]
-    mine = mine[(forward > PALM_START / 2) & (forward < 1.2)]
+    mine = mine[(forward > PALM_SHARE[0]) & (forward < 1.05)]
     if len(mine) >= _FEWEST:
-        ends[PALM:], radii[PALM:] = _fit_palm(_thinned(mine, 3), ends[PALM:], radii[PALM:])
-    return Flesh(torch.from_numpy(ends).float(), torch.from_numpy(radii).float())
+        ends[PALM:], radii[PALM:] = _fit_palm(_thinned(mine, 2), ends[PALM:], radii[PALM:])
+    return Flesh(*(torch.from_numpy(part).float() for part in (ends, radii, flatness)))
 
 
 def sampled_skin(surface: HandSurface, count: int = SAMPLES) -> tuple[np.ndarray, np.ndarray]:
     """Points ``(n, 3)`` evenly spread over a skin, the same each time, and the joint ``(n,)`` that owns each."""
+    face, shares, owners = sampled_owners(surface, count)
+    return np.einsum("nc,ncd->nd", shares, surface.vertices[surface.faces[face]].astype(np.float64)), owners
+
+
+def sampled_owners(surface: HandSurface, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Faces ``(n,)`` of points evenly spread over a skin, shares ``(n, 3)`` of their corners, and owners ``(n,)``."""
     corners = surface.vertices[surface.faces].astype(np.float64)
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
     if not area.sum() > 0:
-        return np.zeros((0, 3)), np.zeros(0, np.int64)
+        return np.zeros(0, np.int64), np.zeros((0, 3)), np.zeros(0, np.int64)
     edges = np.cumsum(area) / area.sum()
     face = np.searchsorted(edges, (np.arange(count) + 0.5) / count).clip(max=len(area) - 1)
     # The two-dimensional golden ratio's sequence spreads evenly within faces too.
@@ -66,11 +78,18 @@ def sampled_skin(surface: HandSurface, count: int = SAMPLES) -> tuple[np.ndarray
     first, second = np.where(folded, 1 - first, first), np.where(folded, 1 - second, second)
     shares = np.stack([1 - first - second, first, second], axis=1)
     weights = np.einsum("nc,ncj->nj", shares, surface.weights[surface.faces[face]])
-    return np.einsum("nc,ncd->nd", shares, corners[face]), weights.argmax(axis=1)
+    return face, shares, weights.argmax(axis=1)
 
 
-def surface_distance(points: np.ndarray, ends: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """Signed distance ``(n,)`` of points ``(n, 3)`` from the surface of a tapered capsule, negative inside."""
+def surface_distance(
+    points: np.ndarray,
+    ends: np.ndarray,
+    radii: np.ndarray,
+    flatness: float = 0.0,
+    bend: np.ndarray | None = None,
+) -> np.ndarray:
+    """Signed distance ``(n,)`` of points ``(n, 3)`` from the surface of a capsule, negative inside; a flat one (see
+    `model.flesh.Flesh`) with its bend axis (3,)."""
     axis = ends[1] - ends[0]
     length = max(float(np.linalg.norm(axis)), 1e-9)
     slope = np.clip((radii[1] - radii[0]) / length, -0.9, 0.9)
@@ -78,12 +97,20 @@ def surface_distance(points: np.ndarray, ends: np.ndarray, radii: np.ndarray) ->
     along = away @ axis / length
     height = np.sqrt(np.maximum((away**2).sum(1) - along**2, 0))
     place = np.clip(along + slope * height / np.sqrt(1 - slope**2), 0, length)
-    return np.hypot(height, along - place) - (radii[0] + slope * place)
+    far = np.hypot(height, along - place)
+    distance = far - (radii[0] + slope * place)
+    if bend is None:
+        return distance
+    across = bend - axis * (bend @ axis) / length**2
+    across /= max(float(np.linalg.norm(across)), 1e-9)
+    up = np.cross(axis / length, across)
+    outwards = (away - np.outer(place / length, axis)) / np.maximum(far, 1e-9)[:, None]
+    return distance - flatness * ((outwards @ across) ** 2 - (outwards @ up) ** 2)
 
 
 def _fit(
-    points: np.ndarray, ends: np.ndarray, radii: np.ndarray, finger: int, bone: int
-) -> tuple[np.ndarray, np.ndarray]:
+    points: np.ndarray, ends: np.ndarray, radii: np.ndarray, flatness: float, bend: np.ndarray, finger: int, bone: int
+) -> tuple[np.ndarray, np.ndarray, float]:
     """One phalanx. Along the bone only the end at the finger's tip is free: skin says nothing about the others."""
     axis = ends[1] - ends[0]
     axis = axis / max(float(np.linalg.norm(axis)), 1e-9)
@@ -96,26 +123,28 @@ def _fit(
     if last:
         reach = float(np.quantile(points @ axis, 0.99))
         start_ends[1] = axis * max(reach - 0.8 * guess, 0.3 * reach)
-    start = np.array([guess, guess, *np.zeros(4 + last)]) if bone else np.array([*radii, *np.zeros(4 + last)])
+    thick = radii if bone == 0 else np.full(2, guess)
+    start = np.array([*thick, flatness, *np.zeros(4 + last)])
 
-    def capsule(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def capsule(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         moved = start_ends.copy()
-        moved[0] += x[2:4] @ across
-        moved[1] += x[4:6] @ across + (x[6] * axis if last else 0)
-        return moved, x[:2]
+        moved[0] += x[3:5] @ across
+        moved[1] += x[5:7] @ across + (x[7] * axis if last else 0)
+        return moved, x[:2], float(x[2])
 
     def solved(points: np.ndarray) -> np.ndarray:
         hold = _HOLD if bone else (_HOLD_PALM if finger == THUMB else _HOLD_ROOT) * np.sqrt(len(points))
 
         def residuals(x: np.ndarray) -> np.ndarray:
-            return np.concatenate([surface_distance(points, *capsule(x)), hold * (x - start)[2 * (bone > 0) :]])
+            return np.concatenate([surface_distance(points, *capsule(x), bend), hold * (x - start)[2 * (bone > 0) :]])
 
-        bounds = np.array([0.01, 0.01, *[-0.5] * (len(start) - 2)]), np.array([0.6, 0.6, *[0.5] * (len(start) - 2)])
-        found = least_squares(residuals, start, bounds=bounds, loss="soft_l1", f_scale=_OUTLIER, max_nfev=30)
+        reach = np.full(len(start) - 3, 0.5)
+        bounds = np.array([0.01, 0.01, -_FLATTEST, *-reach]), np.array([0.6, 0.6, _FLATTEST, *reach])
+        found = _least_squares(residuals, start, bounds=bounds, loss="soft_l1", f_scale=_OUTLIER, max_nfev=30)
         return found.x
 
     found = solved(points)
-    outside = surface_distance(points, *capsule(found)) > -_INSIDE * found[:2].mean()
+    outside = surface_distance(points, *capsule(found), bend) > -_INSIDE * found[:2].mean()
     if _FEWEST <= outside.sum() < len(points):
         found = solved(points[outside])
     return capsule(found)
@@ -138,8 +167,15 @@ def _fit_palm(points: np.ndarray, ends: np.ndarray, radii: np.ndarray) -> tuple[
         return np.concatenate([apart.min(axis=0), hold * (x - start)])
 
     bounds = np.repeat([0.03, -0.3], 2 * N_PALM), np.repeat([0.4, 0.3], 2 * N_PALM)
-    found = least_squares(residuals, start, bounds=bounds, loss="soft_l1", f_scale=_OUTLIER, max_nfev=15)
+    found = _least_squares(residuals, start, bounds=bounds, loss="soft_l1", f_scale=_OUTLIER, max_nfev=15)
     return capsules(found.x)
+
+
+def _least_squares(residuals: Callable[[np.ndarray], np.ndarray], start: np.ndarray, **options: Any) -> Any:
+    """SciPy's, loaded when it is asked for: most commands fit nothing."""
+    from scipy.optimize import least_squares
+
+    return least_squares(residuals, start, **options)
 
 
 def _thinned(points: np.ndarray, times: int = 1) -> np.ndarray:

@@ -80,10 +80,9 @@ class FeatureFile:
         return [-(-clip.frames // self.stride) for clip in self.clips]
 
     @property
-    def frames_per_second(self) -> float | None:
-        """Rate of the frames that are used (of the first clip), None where the file does not say."""
-        frame_time = self.clips[0].frame_time if self.clips else None
-        return 1 / (frame_time * self.stride) if frame_time else None
+    def rates(self) -> list[float]:
+        """Rates of the frames that are used, one for each clip of which the file says it."""
+        return [1 / (clip.frame_time * self.stride) for clip in self.clips if clip.frame_time]
 
     def clip_ends(self) -> np.ndarray:
         """``(clips,)`` row after the last of each clip."""
@@ -99,6 +98,8 @@ class FeatureWriter:
     def __init__(self, stream: BinaryIO, path: Path, domain: str, published_clips: int | None = None):
         self._stream, self._path, self._channels = stream, path, channels(domain)
         self.clips: list[Clip] = []
+        self.notes: list[str] = []
+        """Lines about the clips that go into the description."""
         self.digest = hashlib.sha256()
         self._published = None
         if published_clips is None:
@@ -197,6 +198,8 @@ def writing_features(
     }
     if missing:
         description["missing_joints"] = list(missing)
+    if writer.notes:
+        description["notes"] = writer.notes
     with atomic_write(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(description, indent=1), encoding="utf-8")
 
@@ -224,6 +227,15 @@ def stored_clips(data_path: str | Path, character: str) -> tuple[str, tuple[Clip
         return description["domain"], _clips_of(description)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: this is not a description of features ({error!r}); preprocess again") from error
+
+
+def stored_notes(data_path: str | Path, character: str) -> tuple[str, ...]:
+    """What was noted about the clips of a character when they were written; nothing if that cannot be told."""
+    try:
+        notes = orjson.loads((Path(data_path) / f"{character}.json").read_bytes()).get("notes", [])
+        return tuple(str(note) for note in notes)
+    except (OSError, ValueError, AttributeError, TypeError):
+        return ()
 
 
 def _clips_of(description: dict) -> tuple[Clip, ...]:

@@ -7,6 +7,8 @@ from utils.errors import InputError
 SLOWEST, FASTEST = 0.1, 10000.0
 """Frames per second."""
 _ROUNDING = 1e-6
+_WRITTEN = 5e-5
+"""Exporters write a frame time with four digits or more."""
 
 
 def is_rate(rate: float) -> bool:
@@ -37,3 +39,12 @@ def check_frame_time(seconds: float, where: str, remedy: str = "correct it") -> 
             f"{where}: expected a frame time of {least:g} to {most:g} seconds, found {seconds:g}; {remedy}"
         )
     return seconds
+
+
+def rate_of(frame_time: float) -> float | None:
+    """Frames per second; 30 for a frame time of 0.033333, as exporters round it. None if there is none."""
+    if not frame_time > 0:
+        return None
+    rate = 1 / frame_time
+    whole = round(rate)
+    return float(whole) if abs(rate - whole) < _WRITTEN * rate else rate

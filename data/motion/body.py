@@ -11,12 +11,19 @@ import numpy as np
 from data.character.character import CharacterHand
 from data.formats.bvh import CHANNEL_NAMES, Bvh, euler_from_rotations
 from data.formats.skeleton import Skeleton
+from data.motion.follow import Body, follow
+from data.motion.humanoid import NEEDED, humanoid
 from data.motion.reading import Motion
+from data.rig.hand_map import ancestors
 from data.rig.rotations import file_rotations
+from utils.errors import InputError
 
 SAME_REST = np.radians(20.0)
 """A bone that rests this much elsewhere is another bone: its rotations cannot be taken over."""
 _ORDER = "ZYX"
+
+
+FOLLOW, REST = "follow", "rest"
 
 
 @dataclass(frozen=True)
@@ -28,32 +35,53 @@ class WholeMotion:
     """The source's body motion was taken over; otherwise all but the hands rests."""
 
 
-def whole_motion(hands: Mapping[str, CharacterHand], poses: Mapping[str, np.ndarray], motion: Motion) -> WholeMotion:
+def whole_motion(
+    hands: Mapping[str, CharacterHand], poses: Mapping[str, np.ndarray], motion: Motion, body: str | None = None
+) -> WholeMotion:
     """Put poses of hands on their skeleton.
 
     Args:
         hands: side → hand of the target; all of one skeleton.
         poses: side → (F, 5, 3, 3, 3) local rotations in the canonical frame.
         motion: the source.
+        body: `FOLLOW`, `REST`; None: followed where that can be.
 
     Returns:
-        All joints of the skeleton in its order. Finger joints have the poses; all others the source's channels
-        unchanged if both skeletons share the way from the root to the hands, and rest otherwise. Joints of a hand
+        All joints of the skeleton in its order. Finger joints have the poses. The body follows bone by bone
+        (`data.motion.follow`) where both are humanoid; otherwise it has the source's channels unchanged if both
+        skeletons share the way from the root to the hands, and rests if not. Joints of a hand
         that do not hang below each other in the file do so here.
     """
     frames, skeleton = motion.frames, hung(next(iter(hands.values())).skeleton, hands)
     turned: dict[int, np.ndarray] = {}
     for side, local in poses.items():
         turned.update(file_rotations(hands[side].map, hands[side].rest, local))
-    shared = _shared(skeleton, hands, motion)
-    kept = shared is not None
+    shared = None if body == REST else _shared(skeleton, hands, motion)
+    place, top = None, -1
+    if body != REST and (shared is None or not _equal(skeleton, motion, shared)):
+        pair = bodies(skeleton, hands, motion)
+        if pair is None and body == FOLLOW:
+            raise InputError(
+                f"{motion.path}: expected two bodies with hips, legs and feet on both sides for `body` follow, found "
+                "none in the source or in the target; use `body` rest"
+            )
+        if pair is not None and motion.bvh is not None:
+            moved, place = follow(pair[0], motion.bvh, pair[1])
+            turned = {**moved, **turned}
+            hips = pair[1].bones["hips"]
+            top = [hips, *ancestors(hips, skeleton.parents)][-1]
+            place = place + skeleton.heads[top] - skeleton.heads[hips]  # what is between the two rests
+    kept = shared is not None or place is not None
     whole = motion.bvh
     columns, channels, starts = [], [], _starts(whole)
-    free = _free_wrists(skeleton, hands, motion) if shared is None else {}
+    free = _free_wrists(skeleton, hands, motion) if not kept else {}
     for joint, parent in enumerate(skeleton.parents):
         names: tuple[str, ...] = ()
         if parent < 0:
-            names, values = _root(skeleton, joint, motion, None if shared is None else shared.get(joint))
+            if place is not None and joint == top:
+                names, values = CHANNEL_NAMES[:3], place
+            else:
+                names, values = _root(skeleton, joint, motion, None if shared is None else shared.get(joint))
             columns.append(values)
         if joint in turned or joint in free:
             rotations = turned[joint] if joint in turned else free[joint]
@@ -149,6 +177,27 @@ def _shared(skeleton: Skeleton, hands: Mapping[str, CharacterHand], motion: Moti
         for joint, number in same.items()
         if skeleton.parents[joint] < 0 or same.get(int(skeleton.parents[joint])) == source.parents[number]
     }
+
+
+def _equal(skeleton: Skeleton, motion: Motion, shared: Mapping[int, int]) -> bool:
+    """Whether the bodies are one at rest, so that channels can be taken over as they are."""
+    if motion.skeleton is None or len(shared) < len(skeleton.names):
+        return False
+    other = motion.skeleton.offsets[[shared[joint] for joint in range(len(skeleton.names))]]
+    return bool(np.abs(other - skeleton.offsets).max() < 1e-3 * np.abs(skeleton.offsets).max())
+
+
+def bodies(skeleton: Skeleton, hands: Mapping[str, CharacterHand], motion: Motion) -> tuple[Body, Body] | None:
+    """The bodies of source and target, None unless both are known from hips to feet."""
+    if motion.skeleton is None:
+        return None
+    result = []
+    for bones, own in ((motion.skeleton, motion.own_hands), (skeleton, hands)):
+        found = humanoid(bones.names, bones.parents, {side: hand.map.wrist for side, hand in own.items()})
+        if not all(bone in found for bone in NEEDED):
+            return None
+        result.append(Body(bones, found, {side: hand.rest.turn for side, hand in own.items()}))
+    return result[0], result[1]
 
 
 def _alike(first: np.ndarray, second: np.ndarray) -> bool:

@@ -11,15 +11,22 @@ import numpy as np
 
 from data.blender import ADVICE, SCRIPTS, find_blender
 from data.formats.bvh import Bvh
-from data.motion.glb import quaternions, root_positions
+from data.formats.skeleton import Skeleton
+from data.motion.glb import posed, quaternions, root_positions, seen_from
 from utils.errors import InputError
 from utils.files import atomic_write
+from utils.safe_read import read_npz
 
 _SECONDS = 600.0
 
 
 def write_fbx(
-    path: str | os.PathLike, character: str | os.PathLike, bvh: Bvh, name: str, blender: str | None = None
+    path: str | os.PathLike,
+    character: str | os.PathLike,
+    bvh: Bvh,
+    name: str,
+    blender: str | None = None,
+    skeleton: Skeleton | None = None,
 ) -> None:
     """The user's character with an animation, through Blender.
 
@@ -29,6 +36,7 @@ def write_fbx(
         bvh: the motion.
         name: of the animation.
         blender: Blender, or a Python with bpy; None: found by itself.
+        skeleton: of the file, where bones hang otherwise than the motion's joints: they are placed too.
 
     Raises:
         InputError: there is no Blender, or it fails.
@@ -43,16 +51,43 @@ def write_fbx(
     for joint, parent in enumerate(bvh.parents):
         if parent < 0:
             moved[:, joint] = root_positions(bvh, joint) - bvh.offsets[joint]
+    elsewhere = [] if skeleton is None else np.flatnonzero(bvh.parents != skeleton.parents).tolist()
+    if skeleton is not None and elsewhere:
+        poses = posed(bvh)
+        for joint in elsewhere:
+            seen, place = seen_from(poses, joint, int(skeleton.parents[joint]))
+            turned[:, joint] = quaternions(seen)[:, [3, 0, 1, 2]]
+            moved[:, joint] = place - skeleton.offsets[joint]
     with tempfile.TemporaryDirectory() as folder, atomic_write(path) as temporary:
         motion = Path(folder) / "motion.npz"
         np.savez(
-            motion, names=np.array(bvh.joint_names), rotations=turned, roots=moved, fps=1 / bvh.frame_time
+            motion, names=np.array(bvh.joint_names), rotations=turned, moves=moved, fps=1 / bvh.frame_time
         )  # fmt: skip
         options = ["--character", str(Path(character).resolve()), "--motion", str(motion)]
         options += ["--output_fbx", str(temporary.resolve()), "--name", name]
         _run([*command, str(SCRIPTS / "animate.py"), "--", *options], path)
         if not temporary.is_file():
             raise InputError(f"{path}: Blender wrote nothing; {ADVICE}")
+
+
+def read_back_fbx(path: str | os.PathLike, blender: str | None = None) -> dict[str, np.ndarray]:
+    """Where the bones of a file are, as a Blender of its own reads them.
+
+    Returns:
+        ``names`` (J,), ``places`` (F, J, 3) centimetres and ``turns`` (F, J, 3, 3) since the rest pose, in the
+        character's frame.
+
+    Raises:
+        InputError: there is no Blender, or it cannot read the file.
+    """
+    command = find_blender(blender)
+    if command is None:
+        raise InputError(f"{path}: {ADVICE}")
+    with tempfile.TemporaryDirectory() as folder:
+        found = Path(folder) / "places.npz"
+        options = ["--character", str(Path(path).resolve()), "--output_places", str(found)]
+        _run([*command, str(SCRIPTS / "animate.py"), "--", *options], path)
+        return dict(read_npz(found))
 
 
 def _run(command: list[str], path: str | os.PathLike) -> None:

@@ -230,7 +230,7 @@ def _node_motion(character: GltfCharacter, bvh: Bvh, nodes: list[dict]) -> tuple
         back = np.linalg.inv(above)
         place = (back @ rest[bone])[:3, 3]
         if poses is not None and bone in elsewhere:  # the motion hangs it on another bone than the file does
-            turned, moved = _seen_from(poses, bone, parent)
+            turned, moved = seen_from(poses, bone, parent)
             place = METRES * moved @ back[:3, :3].T + (back[:3, 3] if parent < 0 else 0)
         elif parent < 0:
             moved = METRES * (root_positions(bvh, bone) - skeleton.offsets[bone])
@@ -264,7 +264,7 @@ def posed(bvh: Bvh) -> tuple[np.ndarray, np.ndarray]:
     return turned, places
 
 
-def _seen_from(poses: tuple[np.ndarray, np.ndarray], bone: int, parent: int) -> tuple[np.ndarray, np.ndarray]:
+def seen_from(poses: tuple[np.ndarray, np.ndarray], bone: int, parent: int) -> tuple[np.ndarray, np.ndarray]:
     """Rotation (F, 3, 3) and place (F, 3) of a bone, undone what its parent in the file does; in the rest pose's
     space."""
     turned, places = poses

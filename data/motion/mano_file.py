@@ -11,8 +11,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import orjson
 import torch
 from pytorch3d.transforms import matrix_to_axis_angle
 
@@ -124,16 +126,27 @@ def is_mano_motion(arrays: Mapping[str, np.ndarray]) -> bool:
 def arrays_of(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an ``.npz``, or of a ``.json`` with one array a key or one object a frame; what is inside an
     object is called ``right.pose``."""
-    if path.suffix.lower() != ".json":
-        return read_npz(path)
+    return arrays_in(json_of(path)) if path.suffix.lower() == ".json" else read_npz(path)
+
+
+def json_of(path: Path) -> Any:
+    """The content of a ``.json``, also one with NaN in it."""
     if not path.is_file():
         raise InputError(f"{path}: expected a file, found {'a folder' if path.is_dir() else 'nothing'}")
     if path.stat().st_size > LARGEST_JSON:
         raise InputError(f"{path}: expected at most {LARGEST_JSON >> 20} MB of JSON, found more; write it as .npz")
+    data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: this is not JSON ({str(error)[:80]}); write it again") from None
+        return orjson.loads(data)
+    except ValueError:  # NaN and Infinity are no JSON, but Python writes them
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path}: this is not JSON ({str(error)[:80]}); write it again") from None
+
+
+def arrays_in(content: Any) -> dict[str, np.ndarray]:
+    """The arrays of a ``.json``'s content, as `arrays_of`."""
     if isinstance(content, list) and content and all(isinstance(frame, Mapping) for frame in content):
         keys = [key for key in content[0] if all(key in frame for frame in content)]
         content = {key: [frame[key] for frame in content] for key in keys}

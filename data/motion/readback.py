@@ -1,5 +1,7 @@
 """What was written is read again and compared, joint by joint and frame by frame, with the pose that was meant.
 
+It happens before a file gets its name: one that is wrong never takes the place of an older one.
+
 The way back shares nothing with the way there: the file is read from disk, its joints are put where the file's own
 hierarchy, rotations and places put them, and seen from its wrist. The pose meant is put together by the hand's own
 forward kinematics.
@@ -8,48 +10,61 @@ forward kinematics.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from data.character.character import CharacterHand
-from data.character.gltf import read_gltf_character
-from data.formats.bvh import read_bvh
+from data.character.gltf import GltfCharacter, read_gltf_character
+from data.formats.bvh import Bvh, read_bvh
 from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
+from data.motion.fbx import read_back_fbx
 from data.motion.mano_file import read_mano_motion
 from data.rig.hand_map import ancestors
 from model.kinematics import finger_chain, finger_positions
-from model.topology import JOINTS_PER_FINGER, MIDDLE, N_JOINTS, ROOTS
+from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, MIDDLE, N_FINGERS, N_JOINTS, PARENTS, ROOTS
 from utils.errors import InputError
 
 TOLERANCE = 1 / 900
 """How far a joint may be off, in lengths of the palm: a tenth of a millimetre at 9 cm."""
 
 
-def check_written(path: Path, hands: Mapping[str, tuple[CharacterHand, np.ndarray]], scale: float = 1.0) -> float:
+@dataclass(frozen=True)
+class ReadBack:
+    """What a file holds."""
+
+    worst: float
+    """The largest distance of a joint from where it should be, in lengths of the palm."""
+    poses: Mapping[str, np.ndarray]
+    """Side → (F, 5, 3, 3, 3) local rotations in the canonical frame, as the file has them; what the rig has no joint
+    for is as it was meant."""
+
+
+def check_written(
+    path: Path, hands: Mapping[str, tuple[CharacterHand, np.ndarray]], scale: float = 1.0, blender: str | None = None
+) -> ReadBack:
     """Compare a file with the poses it should hold.
 
     Args:
-        path: the file that was written; ``.fbx`` files are not read again.
+        path: the file that was written.
         hands: side → (hand of the target, (F, 5, 3, 3, 3) local rotations in the frame of features).
         scale: lengths of the hands, in those of the file.
-
-    Returns:
-        The largest distance of a joint from where it should be, in lengths of the palm.
+        blender: that reads ``.fbx``; None: found by itself.
 
     Raises:
-        InputError: it differs; the file is gone then.
+        InputError: it differs.
     """
-    kind = path.suffix.lower()
-    if kind == ".fbx":
-        return 0.0
-    worst = 0.0
+    worst, poses = 0.0, {}
+    whole = _Placed(path, blender)
     for side, (hand, local) in hands.items():
         meant = _meant(hand, local)
-        found = _meant(hand, read_mano_motion(path).local) if kind == ".npz" else _found(path, hand, scale)
-        if len(found) == 1:  # a motion that holds still is one key
-            found = np.broadcast_to(found, meant.shape)
+        if path.suffix.lower() == ".npz":
+            poses[side] = read_mano_motion(path).local
+            found = _meant(hand, poses[side])
+        else:
+            found, poses[side] = whole.hand(hand, local, scale)
         palm = float(np.linalg.norm(hand.rest.joints[ROOTS[MIDDLE]]))
         joints = _comparable(hand)
         if len(found) != len(meant):
@@ -65,12 +80,11 @@ def check_written(path: Path, hands: Mapping[str, tuple[CharacterHand, np.ndarra
                 f"joint {hand.skeleton.names[index]} of the {side} hand where the pose has it, found it {worst:.3g} "
                 f"palm lengths away in frame {frame}"
             )
-        path.unlink(missing_ok=True)
         raise InputError(
             f"{path}: read again after it was written, expected {problem}; the file was removed. Try another format, "
             f"or apply scale and rotation of the armature of {hand.name}"
         )
-    return worst
+    return ReadBack(worst, poses)
 
 
 def _comparable(hand: CharacterHand) -> list[int]:
@@ -90,20 +104,51 @@ def _meant(hand: CharacterHand, local: np.ndarray) -> np.ndarray:
     return finger_positions(turns, torch.from_numpy(hand.rest.whole_offsets)).numpy()
 
 
-def _found(path: Path, hand: CharacterHand, scale: float) -> np.ndarray:
-    """(F, 21, 3) the joints of a hand in a file, from its wrist, in the frame of features; NaN where there is none."""
+class _Placed:
+    """Joints of a file, read once for all its hands."""
+
+    def __init__(self, path: Path, blender: str | None) -> None:
+        self.path, self.kind = path, path.suffix.lower()
+        if self.kind == ".bvh":
+            self.file = read_bvh(path)
+        elif self.kind in GLTF_SUFFIXES:
+            self.file = read_gltf_character(path)
+        elif self.kind == ".fbx":
+            self.file = read_back_fbx(path, blender)
+
+    def hand(self, hand: CharacterHand, local: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        """(F, 21, 3) the joints of a hand from its wrist, in the frame of features, NaN where there is none; and the
+        rotations of its bones."""
+        listed = hand.map.listed
+        names = [hand.skeleton.names[number] for number in hand.map.in_file(listed)]
+        read = {".bvh": _by_bvh, ".fbx": _by_fbx}.get(self.kind, _by_gltf)
+        places, turns = read(self.file, names)
+        if len(places) == 1:  # a motion that holds still is one key
+            places, turns = (np.broadcast_to(part, (len(local), *part.shape[1:])) for part in (places, turns))
+        joints = np.full((len(places), N_JOINTS, 3), np.nan)
+        joints[:, listed] = scale * (places - places[:, :1]) @ turns[:, 0] @ hand.rest.turn.T
+        return joints, _local(hand, turns, local) if len(places) == len(local) else local
+
+
+def _local(hand: CharacterHand, turns: np.ndarray, meant: np.ndarray) -> np.ndarray:
+    """(F, 5, 3, 3, 3) each bone seen from the one above it, in the frame of features."""
     listed = hand.map.listed
-    names = [hand.skeleton.names[number] for number in hand.map.in_file(listed)]
-    read = _by_gltf if path.suffix.lower() in GLTF_SUFFIXES else _by_bvh
-    places, wrist = read(path, names)
-    result = np.full((len(places), N_JOINTS, 3), np.nan)
-    result[:, listed] = scale * (places - places[:, :1]) @ wrist @ hand.rest.turn.T
+    turned = hand.rest.turn @ turns @ hand.rest.turn.T
+    result = np.array(meant, dtype=np.float64)
+    for joint in listed:
+        finger, bone = divmod(joint - 1, JOINTS_PER_FINGER)
+        if joint and bone < BONES_PER_FINGER and finger < N_FINGERS:
+            above = PARENTS[joint]
+            while above not in listed:
+                above = PARENTS[above]
+            result[:, finger, bone] = (
+                np.swapaxes(turned[:, listed.index(above)], -1, -2) @ turned[:, listed.index(joint)]
+            )
     return result
 
 
-def _by_bvh(path: Path, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """(F, n, 3) places of joints, and (F, 3, 3) how the first one has turned since the rest pose."""
-    bvh = read_bvh(path)
+def _by_bvh(bvh: Bvh, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """(F, n, 3) places of joints, and (F, n, 3, 3) how they have turned since the rest pose."""
     wanted = [bvh.joint_names.index(name) for name in names]
     needed = sorted({above for joint in wanted for above in (joint, *ancestors(joint, bvh.parents))})
     turns = dict(zip(needed, np.moveaxis(bvh.rotations(needed), 1, 0), strict=True))
@@ -116,15 +161,18 @@ def _by_bvh(path: Path, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
                 place[:, "XYZ".index(channel[0])] = bvh.values[:, column]
         above = int(bvh.parents[joint])
         if above >= 0:
-            place = places[above] + np.einsum("fij,fj->fi", turns[above], place)
+            place = places[above] + (turns[above] @ place[..., None])[..., 0]
             turns[joint] = turns[above] @ turns[joint]
         places[joint] = place
-    return np.stack([places[joint] for joint in wanted], axis=1), turns[wanted[0]]
+    return np.stack([places[joint] for joint in wanted], axis=1), np.stack([turns[joint] for joint in wanted], axis=1)
 
 
-def _by_gltf(path: Path, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+def _by_gltf(character: GltfCharacter, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """As `_by_bvh`: of the first animation of a file."""
-    character = read_gltf_character(path)
-    bones = [character.skeleton.names.index(name) for name in names]
-    places, turns = character.placed(0, bones)
-    return places, turns[:, 0]
+    return character.placed(0, [character.skeleton.names.index(name) for name in names])
+
+
+def _by_fbx(bones: Mapping[str, np.ndarray], names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """As `_by_bvh`."""
+    order = [bones["names"].tolist().index(name) for name in names]
+    return bones["places"][:, order], bones["turns"][:, order]

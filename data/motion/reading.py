@@ -1,9 +1,9 @@
-"""Motions of hands from files: BVH, FBX, glTF, MANO parameters."""
+"""Motions of hands from files: BVH, FBX, glTF, MANO parameters, positions of joints."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,21 +16,26 @@ from data.character.gltf import read_gltf_character
 from data.character.reading import Reading, bvh_character, gltf_character, mano_hands, read_character
 from data.formats.bvh import Bvh, read_bvh
 from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
+from data.formats.rates import check_rate, rate_of
 from data.formats.skeleton import MESH_END, Skeleton, file_name
 from data.motion.captured import Model
-from data.motion.mano_file import arrays_of, is_mano_motion, read_mano_motions
+from data.motion.mano_file import arrays_in, is_mano_motion, json_of, read_mano_motions
+from data.points.files import PointFile, are_points, points_of_arrays, points_of_json
+from data.points.motion import motion_of_points
+from data.points.table import has_columns_of_points, read_table
 from data.rig.rest import donor_finger
 from data.rig.rotations import hand_rotations
 from model.mano_file import find_model_file, read_mano_arrays
 from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, N_FINGERS, N_SHAPE, ROOTS
 from utils.errors import InputError
-from utils.safe_read import read_npy
+from utils.safe_read import read_npy, read_npz
 
 GLTF_FPS = 60.0
 PARAMETERS = (".npz", ".json")
-"""Files of poses of MANO hands."""
-SOURCES = (".bvh", ".fbx", *GLTF_SUFFIXES, *PARAMETERS)
-_ROUNDED = 5e-5
+"""Files of poses of MANO hands, or of positions."""
+TABLES = (".csv", ".npy")
+"""Files of positions."""
+SOURCES = (".bvh", ".fbx", *GLTF_SUFFIXES, *PARAMETERS, *TABLES)
 MANO_FPS = 30.0
 """Frame rate of MANO motions that do not tell theirs."""
 
@@ -62,6 +67,12 @@ class Motion:
     """Of the file; None for MANO parameters."""
     bvh: Bvh | None = None
     """The motion of all joints of the skeleton."""
+    own_hands: Mapping[str, CharacterHand] = field(default_factory=dict)
+    """Of the file itself, whoever's the hands of ``tracks`` are."""
+    radii: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Side → (21,) how thick the hand is at its joints, centimetres, where a file of positions tells it."""
+    rate_told: bool = True
+    """Somebody said how many frames a second there are; otherwise they were taken as `MANO_FPS`."""
 
     @property
     def frames(self) -> int:
@@ -85,7 +96,7 @@ def find_motions(source: Path) -> list[Path]:
         raise InputError(f"{source}: expected a motion file or a folder of them, found nothing; check the path")
     files = [path for path in source.rglob("*") if path.is_file() and path.suffix.lower() in SOURCES]
     files = sorted(path for path in files if not path.name.endswith(MESH_END) and not path.name.startswith("."))
-    files = [path for path in files if path.suffix.lower() not in PARAMETERS or is_mano_motion(arrays_of(path))]
+    files = [path for path in files if path.suffix.lower() not in (*PARAMETERS, *TABLES) or _holds_hands(path)]
     if not files:
         raise InputError(f"{source}: expected motions ({', '.join(SOURCES)}) in this folder, found none")
     return files
@@ -115,8 +126,12 @@ def read_motions(
     kind = path.suffix.lower()
     if kind == ".bvh":
         yield _of_bvh(path.stem, path, read_bvh(path), None, reading, own_hand, scale, fps, shape)
-    elif kind in PARAMETERS:
-        yield _of_mano(path, reading, own_hand, fps, shape)
+    elif kind in (*PARAMETERS, *TABLES):
+        content = _content(path)
+        if isinstance(content, PointFile):
+            yield _of_points(path, content, reading, own_hand, scale, fps, shape)
+        else:
+            yield _of_mano(path, content, reading, own_hand, fps, shape)
     elif kind in GLTF_SUFFIXES:
         content = read_gltf_character(path)
         if not content.clips:
@@ -154,7 +169,7 @@ def _of_bvh(
     """A motion whose joints are those of a BVH; ``character`` is what its file says of its hands."""
     if bvh.n_frames == 0:
         raise InputError(f"{path}: expected at least one frame, found none; export it again")
-    rate = fps or _rate(bvh.frame_time)
+    rate = fps or rate_of(bvh.frame_time)
     if rate is None:
         raise InputError(f"{path}: expected a frame time, found 0; give `fps`")
     own = character or bvh_character(path, bvh, reading, scale)
@@ -166,16 +181,7 @@ def _of_bvh(
             f"{' and '.join(own.hands)} hand; give another `source_hand`"
         )
     tracks = {side: _track(bvh, own.hands[side], whose.hands[side], path) for side in sides}
-    return Motion(name, path, rate, tracks, whose, own.skeleton, bvh)
-
-
-def _rate(frame_time: float) -> float | None:
-    """Frames per second; 30 for a frame time of 0.033333, as exporters round it. None if there is none."""
-    if not frame_time > 0:
-        return None
-    rate = 1 / frame_time
-    whole = round(rate)
-    return float(whole) if abs(rate - whole) < _ROUNDED * rate else rate
+    return Motion(name, path, rate, tracks, whose, own.skeleton, bvh, own.hands)
 
 
 def _track(bvh: Bvh, own: CharacterHand, whose: CharacterHand, path: Path) -> HandTrack:
@@ -207,8 +213,65 @@ def _mano_of(path: Path, own: Character, reading: Reading, shape: np.ndarray | N
     return found if found.sides == own.sides else None
 
 
+def _holds_hands(path: Path) -> bool:
+    """Whether a file with numbers is one of hands."""
+    kind = path.suffix.lower()
+    if kind == ".csv":
+        return has_columns_of_points(path)
+    if kind == ".npy":
+        return are_points(read_npy(path, mmap=True))
+    if kind == ".json":
+        content = json_of(path)
+        return are_points(content) or is_mano_motion(arrays_in(content))
+    arrays = read_npz(path)
+    return is_mano_motion(arrays) or are_points(arrays)
+
+
+def _content(path: Path) -> PointFile | dict[str, np.ndarray]:
+    """What a file with numbers holds: positions, or arrays with poses of MANO hands."""
+    kind = path.suffix.lower()
+    try:
+        if kind == ".csv":
+            return read_table(path)
+        if kind == ".npy":
+            return points_of_arrays({"points": read_npy(path)})
+        if kind == ".json":
+            content = json_of(path)
+            keys = content[0] if isinstance(content, list) and content else content
+            captured = isinstance(keys, Mapping) and is_mano_motion(keys)
+            return points_of_json(content) if not captured and are_points(content) else arrays_in(content)
+        arrays = read_npz(path)
+        return points_of_arrays(arrays) if not is_mano_motion(arrays) and are_points(arrays) else arrays
+    except InputError as error:
+        text = str(error)
+        raise error if text.startswith(str(path)) else InputError(f"{path}: {text}") from None
+
+
+def _of_points(
+    path: Path,
+    content: PointFile,
+    reading: Reading,
+    own_hand: Character | None,
+    scale: float,
+    fps: float | None,
+    shape: np.ndarray | None,
+) -> Motion:
+    """Hands of which only the places of joints are known."""
+    told = content.rate if fps is None else fps
+    rate = check_rate(MANO_FPS if told is None else told, str(path), "correct it or give `fps`")
+    made = motion_of_points(path, content, rate, reading.side, scale)
+    own = replace(reading, rig_map=None, side=None)
+    motion = _of_bvh(path.stem, path, made.bvh, None, own, own_hand, 1.0, None, shape)
+    return replace(motion, radii=made.radii, rate_told=told is not None)
+
+
 def _of_mano(
-    path: Path, reading: Reading, own_hand: Character | None, fps: float | None, shape: np.ndarray | None
+    path: Path,
+    arrays: Mapping[str, np.ndarray],
+    reading: Reading,
+    own_hand: Character | None,
+    fps: float | None,
+    shape: np.ndarray | None,
 ) -> Motion:
     """One MANO hand or both."""
 
@@ -216,7 +279,7 @@ def _of_mano(
         arrays = read_mano_arrays(find_model_file(reading.models, side))
         return Model(arrays["hands_mean"], arrays["hands_components"])
 
-    motions = read_mano_motions(path, model)
+    motions = read_mano_motions(path, model, arrays)
     first = next(iter(motions.values()))
     if len({len(motion.local) for motion in motions.values()}) > 1:
         raise InputError(f"{path}: expected as many frames of both hands; write each hand into a file of its own")
@@ -226,4 +289,5 @@ def _of_mano(
     for side in sides or motions:
         hand, motion = whose.hand(side), motions[side]
         tracks[side] = HandTrack(hand, torch.from_numpy(motion.local).float(), motion.wrist, hand.present)
-    return Motion(path.stem, path, fps or first.fps or MANO_FPS, tracks, whose)
+    told = fps or first.fps
+    return Motion(path.stem, path, told or MANO_FPS, tracks, whose, rate_told=told is not None)

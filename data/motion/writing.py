@@ -22,6 +22,7 @@ from data.motion.mano_file import ManoMotion, write_mano_motion
 from data.motion.readback import check_written
 from data.motion.reading import Motion
 from utils.errors import InputError
+from utils.files import atomic_write
 
 _ENDINGS = {"mano": "npz"}
 
@@ -37,6 +38,13 @@ class Job:
     blender: str | None = None
     scale: float = 1.0
     """How much larger the target is taken than its file has it."""
+    body: str | None = None
+    """``"follow"``, ``"rest"``; None: followed where that can be."""
+
+    @cached_property
+    def read_back(self) -> dict[str, np.ndarray]:
+        """Side → (F, 5, 3, 3, 3) local rotations in the canonical frame, as the first file of it holds them."""
+        return {}
 
     @cached_property
     def _whole(self) -> dict[tuple[str, ...], WholeMotion]:
@@ -46,7 +54,9 @@ class Job:
         """The motion of all joints of the skeleton that these hands hang on; worked out once."""
         if sides not in self._whole:
             hands = {side: self.target.hands[side] for side in sides}
-            self._whole[sides] = whole_motion(hands, {side: self.poses[side] for side in sides}, self.motion)
+            self._whole[sides] = whole_motion(
+                hands, {side: self.poses[side] for side in sides}, self.motion, self.body
+            )
         return self._whole[sides]
 
 
@@ -110,27 +120,42 @@ def output_paths(
 
 
 def write_motion(job: Job, outputs: Sequence[Output]) -> tuple[list[Path], bool]:
-    """Write files, each complete or not at all.
+    """Write files, each complete, read again and found right, or not at all.
 
     Returns:
-        Their paths, and whether the body moves as the source's.
+        Their paths, and whether the body moves as the source's. What they hold is in `Job.read_back`.
+
+    Raises:
+        InputError: a file cannot be written, or does not hold the poses; what had its name before is left alone.
     """
     for output in outputs:
-        if output.kind == "mano":
-            _write_mano(job, output)
-        else:
-            bvh = job.whole(output.sides).bvh
-            if output.kind == "bvh":
-                write_bvh(output.path, bvh)
-            elif output.kind == "glb":
-                _write_glb(job, output.path, output.sides, bvh)
-            else:
-                _write_fbx(job, output, bvh)
-        hands = {side: (job.target.hands[side], job.poses[side]) for side in output.sides}
-        own = output.kind == "glb" and job.target.path.suffix.lower() in GLTF_SUFFIXES
-        check_written(output.path, hands, job.scale if own else 1.0)
+        with atomic_write(output.path) as temporary:
+            try:
+                found = _write(job, replace(output, path=temporary))
+            except InputError as error:
+                raise InputError(str(error).replace(str(temporary), str(output.path))) from None
+        for side, local in found.items():
+            job.read_back.setdefault(side, local)
     kept = all(job.whole(output.sides).body_kept for output in outputs if output.kind != "mano")
     return [output.path for output in outputs], kept
+
+
+def _write(job: Job, output: Output) -> Mapping[str, np.ndarray]:
+    """One file; the poses that it holds."""
+    own = job.target.path.suffix.lower() in (".fbx", *GLTF_SUFFIXES)
+    if output.kind == "mano":
+        _write_mano(job, output)
+    else:
+        bvh = job.whole(output.sides).bvh
+        if output.kind == "bvh":
+            write_bvh(output.path, bvh)
+        elif output.kind == "glb":
+            _write_glb(job, output.path, output.sides, bvh)
+        else:
+            _write_fbx(job, output, bvh)
+    hands = {side: (job.target.hands[side], job.poses[side]) for side in output.sides}
+    scale = job.scale if own and output.kind in ("glb", "fbx") else 1.0
+    return check_written(output.path, hands, scale, job.blender).poses
 
 
 def _write_mano(job: Job, output: Output) -> None:
@@ -153,15 +178,8 @@ def _write_glb(job: Job, path: Path, sides: tuple[str, ...], bvh: Bvh) -> None:
 def _write_fbx(job: Job, output: Output, bvh: Bvh) -> None:
     """The user's own FBX or glTF goes through Blender; other characters as a glTF file of ours."""
     own = job.target.path
-    flat = any(hand.map.made_parents for hand in job.target.hands.values())
-    if flat and own.suffix.lower() in (".fbx", *GLTF_SUFFIXES):
-        raise InputError(
-            f"{own}: expected joints that hang below each other for `format` fbx, found the hand's side by side; give "
-            "`format` glb or bvh"
-        )
-    bvh = resized(bvh, 1 / job.scale)
     if own.suffix.lower() in (".fbx", *GLTF_SUFFIXES):
-        write_fbx(output.path, own, bvh, job.motion.name, job.blender)
+        write_fbx(output.path, own, resized(bvh, 1 / job.scale), job.motion.name, job.blender, job.target.skeleton)
         return
     with tempfile.TemporaryDirectory(prefix="s2h_glb_") as folder:
         character = Path(folder) / "character.glb"

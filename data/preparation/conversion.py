@@ -108,7 +108,7 @@ def _job(path: Path, name: str, output: Path, own: Settings) -> Job:
     kept = replace(request, source=path.name, mesh="", folder="")
     beside = sorted(p for p in path.parent.glob("*.bin") if p.is_file()) if path.suffix.lower() == ".gltf" else []
     state = f"{VERSION} {content_hash(path, *beside)} {json.dumps(kept.__dict__, sort_keys=True)}"
-    return Job(request, folder.finger_data / f"{name}_source.json", state)
+    return Job(request, folder.source(name), state)
 
 
 def convert_gltf(request: Request) -> Result:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,10 +14,19 @@ import numpy as np
 from data.character.character import CharacterHand
 from data.character.reading import read_annotated
 from data.dataset import MixHandFolder
-from data.features.file import FORMATS, VERSION, is_up_to_date, stored_clips, writing_features
+from data.features.file import FORMATS, VERSION, is_up_to_date, stored_clips, stored_notes, writing_features
 from data.features.row import CHUNK, compute_features
 from data.features.windows import WindowMoments, remove_statistics, window_weights, write_statistics
 from data.formats.bvh import read_bvh, read_skeleton
+from data.preparation.resampling import (
+    ASSUMED,
+    bone_lengths,
+    difference,
+    is_assumed,
+    resampled,
+    rest_lengths,
+    round_frame_time,
+)
 from data.rig import RigMap, find_hand
 from data.rig.rotations import hand_rotations
 from model.hands import ShapedHand
@@ -31,6 +40,7 @@ from utils.safe_read import read_npy
 MIXAMO_STRIDE = 12
 """Mixamo motion is used at each 12th frame (60 → 5 frames per second)."""
 
+_NAMED = 4  # clips that a note lists
 Report = Callable[[str, int, int], None]
 """Told of progress: character, clips done, clips in all."""
 
@@ -60,6 +70,22 @@ class Outcome:
     frames: int
     written: bool
     """False: the file was there already, made from the same inputs."""
+    notes: tuple[str, ...] = ()
+    """What is unusual about its clips, and what was done about it."""
+
+
+@dataclass(frozen=True)
+class _ReadClip:
+    """One motion file."""
+
+    path: Path
+    local: np.ndarray
+    """(frames, 21, 3, 3) local rotations."""
+    shapes: np.ndarray | None
+    """(frames, 10) of a MANO hand."""
+    frame_time: float
+    bones: np.ndarray
+    """(21,) lengths in the file."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +102,8 @@ class Preprocessor:
         force: compute again what is up to date.
         layout: of the feature files, ``"ours"`` or ``"published"``; see `data.features.file`.
         rig_map: what the user says about rigs whose names tell nothing.
+        resample: bring clips to the rate that windows assume; None: those of our own data, that is of MixHand-Open and
+            of characters that run.convert_character has made. Published data stays as it is.
     """
 
     data_path: Path
@@ -85,6 +113,7 @@ class Preprocessor:
     force: bool = False
     layout: str = "ours"
     rig_map: RigMap | None = None
+    resample: bool | None = None
 
     def __post_init__(self) -> None:
         if self.layout not in FORMATS:
@@ -144,7 +173,8 @@ class Preprocessor:
             self._write(plan, report)
         domain, clips = stored_clips(self.data_path, plan.character)
         frames = sum(clip.frames for clip in clips)
-        return Outcome(plan.character, domain, len(clips), frames, not plan.up_to_date)
+        notes = stored_notes(self.data_path, plan.character)
+        return Outcome(plan.character, domain, len(clips), frames, not plan.up_to_date, notes)
 
     def run(self, character: str, report: Report | None = None) -> Outcome:
         """:meth:`plan` and :meth:`carry_out`."""
@@ -165,6 +195,8 @@ class Preprocessor:
             settings.append(self.layout)
         if self.rig_map is not None:
             settings.append(self.rig_map.names)
+        if self._resamples(character):
+            settings.append("resampled")
         return hashlib.sha256(json.dumps([settings, content_hash(*motions, *shapes, *hand)]).encode()).hexdigest()
 
     def _write(self, plan: Plan, report: Report | None) -> None:
@@ -179,14 +211,17 @@ class Preprocessor:
             )
         stride = MIXAMO_STRIDE if domain == "mixamo" else 1
         moments = WindowMoments()
+        notes = _Notes(character, domain, None if of is None else rest_lengths(of.rest), self._resamples(character))
         published = len(plan.motions) if self.layout == "published" else None
         with writing_features(self.data_path, character, domain, self.side, plan.inputs, missing, published) as writer:
             for number, path in enumerate(plan.motions):
                 if report is not None:
                     report(character, number, len(plan.motions))
-                local, shapes, frame_time = _read_clip(path, of, self.side, self.rig_map)
-                blocks = _summed(_blocks(hand, local, shapes), len(local), stride, self.window_size, moments)
-                writer.add_blocks(path.stem, len(local), blocks, frame_time)
+                clip = notes.seen(_read_clip(path, of, self.side, self.rig_map))
+                local = clip.local
+                blocks = _summed(_blocks(hand, local, clip.shapes), len(local), stride, self.window_size, moments)
+                writer.add_blocks(path.stem, len(local), blocks, clip.frame_time)
+            writer.notes = notes.lines()
             # Before the features appear: whoever finds these up to date may rely on the statistics.
             statistics = moments.result()
             if statistics is None:
@@ -206,6 +241,11 @@ class Preprocessor:
             )
         return character.hands[self.side]
 
+    def _resamples(self, character: str) -> bool:
+        folder = self._folder
+        ours = folder.splits.is_file() or folder.source(character).is_file()
+        return ours if self.resample is None else self.resample
+
     @property
     def _folder(self) -> MixHandFolder:
         return MixHandFolder(self.data_path)
@@ -220,11 +260,62 @@ class Preprocessor:
         return ManoHand.load(*self._mano_files, self.side)
 
 
-def _read_clip(
-    path: Path, hand: CharacterHand | None, side: str, rig_map: RigMap | None
-) -> tuple[np.ndarray, np.ndarray | None, float]:
-    """Local rotations ``(frames, 21, 3, 3)`` and MANO shapes ``(frames, 10)`` of a motion file, and its frame time;
-    no hand of a character: a MANO hand."""
+class _Notes:
+    """What is unusual about the clips of a character: another rate, another skeleton. Resamples them, if asked to.
+
+    Args:
+        bones: ``(21,)`` lengths of the character's hand; None: those of its first clip.
+    """
+
+    def __init__(self, character: str, domain: str, bones: np.ndarray | None, resample: bool) -> None:
+        self.character, self.domain, self.resample = character, domain, resample
+        self._bones, self._whose = bones, f"{character}'s mesh"
+        self._rates: dict[float, list[str]] = {}
+        self._skeletons: dict[str, list[str]] = {}
+        self._clips = 0
+
+    def seen(self, clip: _ReadClip) -> _ReadClip:
+        """Look at a clip; gives it as it is to be used."""
+        self._clips += 1
+        if self._bones is None:
+            self._bones, self._whose = clip.bones, clip.path.stem
+        if (how := difference(clip.bones, self._bones)) is not None:
+            self._skeletons.setdefault(how, []).append(clip.path.stem)
+        if is_assumed(clip.frame_time, self.domain):
+            return clip
+        self._rates.setdefault(clip.frame_time, []).append(clip.path.stem)
+        if not self.resample or not clip.frame_time > 0:
+            return clip
+        rate = ASSUMED[self.domain]
+        local, shapes = resampled(clip.local, clip.shapes, clip.frame_time, rate, str(clip.path))
+        return replace(clip, local=local, shapes=shapes, frame_time=1 / rate)
+
+    def lines(self) -> list[str]:
+        """A line for each kind of clip that is unusual."""
+        lines, assumed = [], f"{ASSUMED[self.domain]:g}"
+        for frame_time, names in sorted(self._rates.items()):
+            who = f"{self.character}: {self._named(names)}"
+            rate = 1 / round_frame_time(frame_time) if frame_time > 0 else 0.0
+            if not rate:
+                lines.append(f"{who} without a frame rate, taken for the {assumed} per second that windows assume")
+            elif self.resample:
+                lines.append(f"{who} at {rate:.5g} frames per second, resampled to the {assumed} that windows assume")
+            else:
+                lines.append(
+                    f"{who} at {rate:.5g} frames per second where windows assume {assumed}: kept as they are; "
+                    "`resample` changes the rate"
+                )
+        for how, names in self._skeletons.items():
+            lines.append(f"{self.character}: {self._named(names)} of another skeleton than {self._whose}: {how}")
+        return lines
+
+    def _named(self, names: list[str]) -> str:
+        shown = ", ".join([*names[:_NAMED], *(["…"] if len(names) > _NAMED else [])])
+        return f"{len(names)} of {self._clips} clips ({shown})"
+
+
+def _read_clip(path: Path, hand: CharacterHand | None, side: str, rig_map: RigMap | None) -> _ReadClip:
+    """Read a motion file; no hand of a character: a MANO hand."""
     motion = read_bvh(path)
     found = find_hand(motion.joint_names, side, str(path), motion.parents, rig_map)
     domain = "mano" if hand is None else hand.map.domain
@@ -237,7 +328,8 @@ def _read_clip(
         raise InputError(f"{path}: expected at least one frame, found none; remove the file or export it again")
     shapes = _shapes_of(path, motion.n_frames) if hand is None else None
     rest = None if hand is None else hand.rest
-    return hand_rotations(motion, found, rest, str(path)), shapes, motion.frame_time
+    local = hand_rotations(motion, found, rest, str(path))
+    return _ReadClip(path, local, shapes, motion.frame_time, bone_lengths(found, motion))
 
 
 def _blocks(hand: ManoHand | ShapedHand, local: np.ndarray, shapes: np.ndarray | None) -> Iterator[np.ndarray]:

@@ -13,12 +13,13 @@ It is the upper bound of every table, and refines the result of a network. See m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from model.flesh import capsule_frames
 from model.hands import PosedHand, ShapedHand
 from model.kinematics import tbs_from_angles
 from model.layout import frames_last
@@ -28,9 +29,11 @@ from model.optimizer.curvature import Pairs, linearised, objective
 from model.optimizer.kernel import solver
 from model.optimizer.settings import OptimizerSettings
 from model.optimizer.smoothing import smooth_step
+from model.optimizer.touches import TouchTerms, moved_by
 from model.semantics import SemanticMatrix, SourceDirections, palm_anchors, palm_length
 from model.topology import (
     BONES_PER_FINGER,
+    JOINTS_PER_FINGER,
     N_ANCHORS,
     N_FINGER_JOINTS,
     N_FINGERS,
@@ -38,6 +41,7 @@ from model.topology import (
     PALM_ANCHORS,
     TIPS,
 )
+from model.touch import TouchGoals, ramp
 
 _TIPS = [tip - 1 for tip in TIPS]
 _LONGEST_STEP = 0.4  # radians: beyond it the linear picture means little
@@ -56,6 +60,7 @@ def optimise(
     start: Float[Tensor, "*batch 5 3 3 3"],
     settings: OptimizerSettings | None = None,
     present: Bool[Tensor, "... 21"] | None = None,
+    touches: TouchGoals | None = None,
 ) -> PosedHand:
     """Pose ``hand`` so that its semantic matrix points where a source's does.
 
@@ -70,6 +75,8 @@ def optimise(
         settings: see :class:`OptimizerSettings`.
         present: ``(21,)``, or ``(batch, time or 1, 21)`` and the same throughout an item: true for joints that both
             hands have; the others do not count, and stay as they start. None: all.
+        touches: the source's touches by flesh, ``(..., time, …)``, to be kept and not gone beyond; None: none. They
+            are worked out in the form that follows here.
 
     Returns:
         The hand in poses ``(..., time)``; every angle is within the limits.
@@ -79,7 +86,7 @@ def optimise(
     """
     settings = settings or OptimizerSettings()
     if present is not None and present.ndim > 1:
-        return _optimise_items(hand, matrix, start, settings, present)
+        return _optimise_items(hand, matrix, start, settings, present, touches)
     _check_shapes(matrix, start, present)
     batch = start.shape[:-4]
     # Inference mode spares each of many small operations its bookkeeping.
@@ -87,11 +94,13 @@ def optimise(
         read = settings.limits.angles if settings.keep_start else settings.limits.nearest_angles
         begin = read(start).reshape(-1, N_FINGERS, BONES_PER_FINGER, 3)
     matrix = matrix.flattened()
-    if solver.covers(hand, matrix, begin, present) and solver.ready(len(begin)):
+    if touches is not None:
+        touches, settings = touches.flattened(), replace(settings, contact_weight=0.0)
+    elif solver.covers(hand, matrix, begin, present) and solver.ready(len(begin)):
         return solver.solve(hand, matrix, begin, batch, settings, present)
     with torch.inference_mode():
         angles = begin.clone()
-        problem = _Problem(hand, batch, matrix, begin, settings, present)
+        problem = _Problem(hand, batch, matrix, begin, settings, present, touches)
         coupled = settings.smoothness > 0 and len(batch) > 0 and batch[-1] > 2
         parts = []
         for frames in torch.arange(len(angles), device=start.device).split(_chunk(start)):
@@ -112,13 +121,15 @@ def _optimise_items(
     start: Float[Tensor, "batch time 5 3 3 3"],
     settings: OptimizerSettings,
     present: Bool[Tensor, " batch #time 21"],
+    touches: TouchGoals | None,
 ) -> PosedHand:
     """The same for items of different masks, those of one mask at once."""
     tbs = start.clone()
     masks, kinds = present[:, 0].unique(dim=0, return_inverse=True)
     for kind, mask in enumerate(masks):
         (items,) = (kinds == kind).nonzero(as_tuple=True)
-        tbs[items] = optimise(hand.of_items(items), matrix.at(items), start[items], settings, mask).tbs
+        goals = None if touches is None else touches.of_items(items)
+        tbs[items] = optimise(hand.of_items(items), matrix.at(items), start[items], settings, mask, goals).tbs
     return hand.with_tbs(tbs)
 
 
@@ -157,12 +168,14 @@ class _Problem:
     start: Float[Tensor, "frames 5 3 3"]
     settings: OptimizerSettings
     present: Bool[Tensor, "21"] | None
+    touches: TouchGoals | None
 
     def part(self, frames: Int[Tensor, " some"], angles: Float[Tensor, "frames 5 3 3"]) -> _Part:
         """The frames with these numbers; their angles are read from, and written to, ``angles (F, 5, 3, 3)``."""
         pairs = wanted_pairs(self.matrix.at(frames), self.settings, self.present)
         hand = self.hand.of_frames(self.batch, frames)
-        return _Part(hand, pairs, self.start, angles, frames, self.settings)
+        touches = None if self.touches is None else self.touches.of_frames(self.batch, frames).to(angles)
+        return _Part(hand, pairs, self.start, angles, frames, self.settings, touches, self.present)
 
 
 def _step_together(
@@ -223,7 +236,7 @@ def wanted_pairs(
     if not settings.contact_weight:
         return Pairs(unit, weight, None, None, settings.softening)
     coords = matrix.finger[:, _TIPS][:, :, _TIPS].permute(3, 1, 2, 0).contiguous()
-    contact = settings.contact_weight * _ramp(coords.norm(dim=0), settings.contact_near, settings.contact_far)
+    contact = settings.contact_weight * ramp(coords.norm(dim=0), settings.contact_near, settings.contact_far)
     contact = contact * (1 - torch.eye(N_FINGERS).to(contact)).unsqueeze(-1)
     if seen is not None:
         contact = contact * seen[_TIPS][:, _TIPS].unsqueeze(-1)
@@ -234,12 +247,6 @@ def _pair_mask(present: Bool[Tensor, "21"]) -> Bool[Tensor, "20 29"]:
     """``(20, 29)`` pairs of which both ends exist; an anchor exists if its finger's root does."""
     seen = torch.cat([present[1:], present[[root for root, _ in PALM_ANCHORS]]])
     return present[1:, None] & seen
-
-
-def _ramp(distance: Float[Tensor, " *any"], near: float, far: float) -> Float[Tensor, " *any"]:
-    """One up to ``near``, zero from ``far`` on, with two continuous derivatives."""
-    share = ((far - distance) / (far - near)).clamp(0, 1)
-    return share**3 * (10 - 15 * share + 6 * share**2)
 
 
 class _Part:
@@ -253,6 +260,8 @@ class _Part:
         angles: Float[Tensor, "frames 5 3 3"],
         frames: Int[Tensor, " some"],
         settings: OptimizerSettings,
+        touches: TouchGoals | None = None,
+        present: Bool[Tensor, "21"] | None = None,
     ) -> None:
         self.hand, self.pairs, self.settings, self.frames = hand, pairs, settings, frames
         self.all_angles = angles
@@ -260,6 +269,9 @@ class _Part:
         self.per_joint = tuple(moving.sum(1).tolist())
         self.unknowns = moving.expand(N_FINGERS, -1, -1).flatten().nonzero()[:, 0].to(angles.device)
         self.angles = angles[frames]
+        self.flesh = None if touches is None else touches.flesh
+        self.touches = None if touches is None else TouchTerms.of(touches, settings, present)
+        self.moved = moved_by(self.unknowns)
         low, high = settings.limits.like(angles)
         self.stay = torch.where(self.unknowns % 3 == TWIST, settings.stay_twist, settings.stay_bend).to(angles)
         self.damping = angles.new_full((len(frames),), _DAMPING)
@@ -278,7 +290,7 @@ class _Part:
             trial[:, self.unknowns] = (unknown + step).clamp(self.low, self.high)
             trial = trial.view_as(self.angles)
             if iteration == iterations - 1:  # nothing follows that needs the derivatives
-                value = objective(*self._posed(trial)[:2], self.pairs)
+                value = self._value(trial)
                 better = self._total(value, trial) <= self._total(self.state[0], self.angles)
                 self.angles = torch.where(better[:, None, None, None], trial, self.angles)
                 break
@@ -341,15 +353,38 @@ class _Part:
         self, angles: Float[Tensor, "some 5 3 3"]
     ) -> tuple[Float[Tensor, " some"], Float[Tensor, "some unknowns"], Float[Tensor, "some unknowns unknowns"]]:
         """Value ``(n,)``, gradient ``(n, U)`` and matrix ``(n, U, U)`` of the semantic objective."""
-        seen, frames, axes = self._posed(angles)
+        posed = self.hand.with_tbs(tbs_from_angles(angles))
+        seen, frames, axes = self._seen(posed, angles)
         value, gradient, matrix = linearised(seen, frames, axes, self.per_joint, self.pairs)
-        return value, gradient.mT.contiguous(), matrix.flatten(0, 1).mT.contiguous().unflatten(1, matrix.shape[:2])
+        gradient = gradient.mT.contiguous()
+        matrix = matrix.flatten(0, 1).mT.contiguous().unflatten(1, matrix.shape[:2])
+        if self.touches is not None:
+            centres = seen[self.unknowns // 9 * JOINTS_PER_FINGER + self.unknowns % 9 // 3]
+            of_touch = self.touches.linearised(*self._capsules(posed), axes, centres, self.moved)
+            value, gradient, matrix = value + of_touch[0], gradient + of_touch[1], matrix + of_touch[2]
+        return value, gradient, matrix
+
+    def _value(self, angles: Float[Tensor, "some 5 3 3"]) -> Float[Tensor, " some"]:
+        posed = self.hand.with_tbs(tbs_from_angles(angles))
+        value = objective(*self._seen(posed, angles)[:2], self.pairs)
+        return value if self.touches is None else value + self.touches.value(*self._capsules(posed))
+
+    def _capsules(self, posed: PosedHand) -> tuple[Float[Tensor, "19 2 3 some"], Float[Tensor, "19 3 3 some"]]:
+        """Ends and frames of the capsules of flesh, frames last."""
+        assert self.flesh is not None
+        ends, frames = self.flesh.placed(posed), capsule_frames(posed)
+        return frames_last(ends, 3), frames_last(frames.expand(*ends.shape[:-3], -1, -1, -1), 3)
 
     def _posed(
         self, angles: Float[Tensor, "some 5 3 3"]
     ) -> tuple[Float[Tensor, "29 3 some"], Float[Tensor, "20 3 3 some"], Float[Tensor, "unknowns 3 some"]]:
+        """The same as `_seen`, of angles."""
+        return self._seen(self.hand.with_tbs(tbs_from_angles(angles)), angles)
+
+    def _seen(
+        self, posed: PosedHand, angles: Float[Tensor, "some 5 3 3"]
+    ) -> tuple[Float[Tensor, "29 3 some"], Float[Tensor, "20 3 3 some"], Float[Tensor, "unknowns 3 some"]]:
         """Points, frames and turning axes, frames last; see :func:`model.optimizer.curvature.linearised`."""
-        posed = self.hand.with_tbs(tbs_from_angles(angles))
         joints = posed.joints / palm_length(posed.joints)[..., None, None]
         seen = torch.cat([joints[..., 1:, :], palm_anchors(joints)], dim=-2)
         rotating = posed.frames.unflatten(-3, (N_FINGERS, -1))[..., :BONES_PER_FINGER, :, :]

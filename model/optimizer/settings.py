@@ -28,6 +28,10 @@ class OptimizerSettings:
         contact_weight: how much fingertips that touch in the source must touch; 0: not at all.
         contact_near: fingertips nearer than this in the source, in palm lengths, keep their distance in full,
         contact_far: beyond this not at all, and softly in between, so that motion does not jump.
+        touch_weight: how much flesh that touches in the source must touch (with touches given; fingertips' own term
+            then rests).
+        place_weight: how much it must touch at the same places.
+        apart_weight: how much flesh must not be deeper, nor nearer, than in the source.
         smoothness: how dear accelerations of what is changed of the start pose are, per (rad/frame²)² at 60 frames/s;
             0: every frame for itself.
         frame_rate: of the motion, frames/s.
@@ -50,6 +54,9 @@ class OptimizerSettings:
     contact_weight: float = 0.0
     contact_near: float = 0.03
     contact_far: float = 0.15
+    touch_weight: float = 2000.0
+    place_weight: float = 50.0
+    apart_weight: float = 2000.0
     smoothness: float = 0.0
     frame_rate: float = 60.0
     iterations: int = 8
@@ -63,7 +70,17 @@ class OptimizerSettings:
     all_angles: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("palm_weight", "contact_weight", "smoothness", "tolerance", "stay_bend", "stay_twist"):
+        for name in (
+            "palm_weight",
+            "contact_weight",
+            "smoothness",
+            "tolerance",
+            "stay_bend",
+            "stay_twist",
+            "touch_weight",
+            "place_weight",
+            "apart_weight",
+        ):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"`{name}` must not be negative; got {getattr(self, name)}")
         for name in ("frame_rate", "softening"):

@@ -155,5 +155,6 @@ class Plan:
 
 def plan_of(config: argparse.Namespace, files: Sequence[Path], formats: Sequence[str], into_file: bool) -> Plan:
     """The plan of the options of `run.retarget`."""
-    sided = config.target.lower() in MANO_NAMES or Path(config.target).is_dir()
+    target = config.target or ""
+    sided = target.lower() in MANO_NAMES or bool(target) and Path(target).is_dir()
     return Plan(config.output, into_file, config.source, files, formats, config.report, sided)

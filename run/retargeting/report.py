@@ -18,7 +18,7 @@ from torch import Tensor
 from model.hands import PosedHand
 from model.measures import CONTACT, VIOLATION, Measures, beyond_limits, gap_closed, jerk, measure
 from model.methods import COPY, named
-from model.motion import MotionRetargeting, SourceMotion, optimum
+from model.motion import MotionRetargeting, SourceMotion, measured, optimum
 from model.topology import BONES_PER_FINGER, FINGERS
 from utils.cli import wide_console
 from utils.files import atomic_write
@@ -42,8 +42,8 @@ def hand_report(source: SourceMotion, result: PosedHand, retargeting: MotionReta
         retargeting: how it was made.
     """
     mask = retargeting.present
-    reached = measure(source.directions, result, mask)
-    copied = measure(source.directions, MotionRetargeting(COPY, retargeting.target, mask)(source), mask)
+    reached = measured(source, result, mask)
+    copied = measured(source, MotionRetargeting(COPY, retargeting.target, mask)(source), mask)
     before, excess = jerk(source.local, mask), beyond_limits(result.tbs, mask)
     return {
         "frames": len(source.local),

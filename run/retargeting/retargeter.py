@@ -24,6 +24,8 @@ class Retargeter:
     refine: int
     contacts: bool
     sides: tuple[str, ...]
+    skin: bool = False
+    """Touches are those of skin, not of fingertips' joints."""
 
     def retargetings(self, motion: Motion) -> dict[str, tuple[SourceMotion, MotionRetargeting]]:
         """Side → what is to be done, for the hands that source and target both have.
@@ -43,9 +45,10 @@ class Retargeter:
             track, hand = motion.tracks[side], self.target.hands[side]
             network = None if self.network is None else StreamingNetwork(self.network, hand.shaped, hand.shape)
             mask = torch.from_numpy(track.present & hand.present)
-            source = SourceMotion(track.hand.shaped, track.local, motion.frame_rate)
+            flesh = (track.hand.flesh, hand.flesh) if self.skin and self.contacts else (None, None)
+            source = SourceMotion(track.hand.shaped, track.local, motion.frame_rate, flesh[0])
             retargeting = MotionRetargeting(
-                self.method, hand.shaped, mask, network, refine=self.refine, contacts=self.contacts
+                self.method, hand.shaped, mask, network, refine=self.refine, contacts=self.contacts, flesh=flesh[1]
             )  # fmt: skip
             result[side] = source, retargeting
         return result

@@ -202,7 +202,7 @@ def test_different_frame_rates_are_reported(folder, caplog):
     with caplog.at_level(logging.WARNING):
         module(folder, val_characters=["Robot", "Mano1"]).setup("validate")
     (message,) = [record.getMessage() for record in caplog.records if record.name.startswith("data")]
-    assert "Robot run at 2.5 frames per second but Mano1 at 5; `frame_stride` (now 12)" in message
+    assert "Robot run at 2.5 frames per second but Mano1 at 5; `frame_stride` (now 12) changes the rate" in message
 
 
 def test_normalization(folder, tmp_path):

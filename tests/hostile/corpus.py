@@ -17,6 +17,8 @@ import torch
 from data.features.file import writing_features
 from data.formats.bvh import Bvh, write_bvh
 from model.topology import PARENTS, hand_joint_names
+from tests.data.formats.test_fbx_check import fbx
+from tests.helpers import plausible_offsets
 
 VERTICES = 30
 
@@ -73,6 +75,20 @@ def annotations(rng) -> dict:
     return {str(c): {str(3 * n): {"right": hand(), "left": hand()} for n in range(4)} for c in range(2)}
 
 
+def points() -> dict[str, object]:
+    """Positions of a hand's joints, one frame an object and all frames of a hand in one array."""
+    hand = plausible_offsets(seed=1)
+    for joint, parent in enumerate(PARENTS):
+        hand[joint] += hand[max(parent, 0)] if joint else 0
+    frames = np.round(hand.numpy() / 100, 5)
+    order = [0, *range(17, 21), *range(13, 17), *range(1, 13)]  # the thumb first, as MediaPipe has it
+    seen = [dict(zip("xyz", place.tolist(), strict=True)) for place in frames[order]]
+    return {
+        "landmarks.json": [{"timestamp": 33 * n, "handedness": "Right", "landmarks": seen} for n in range(3)],
+        "positions.json": {"fps": 30, "right": {"joints": np.tile(frames, (3, 1, 1)).tolist()}},
+    }
+
+
 def make(folder: Path) -> dict[str, bytes]:
     """Write the corpus; gives name → content. Names say the kind of file, see `tests.hostile.readers`."""
     rng = np.random.default_rng(0)
@@ -96,6 +112,9 @@ def make(folder: Path) -> dict[str, bytes]:
     np.save(folder / "Ours_mean.npy", np.zeros((2074, 1), np.float32))
     (folder / "annotations.json").write_text(json.dumps(annotations(rng)))
     (folder / "subjects.csv").write_text("capture,subject\nCapture0,4\nCapture1,7\n")
+    (folder / "body.fbx").write_bytes(fbx())
+    for name, content in points().items():
+        (folder / name).write_text(json.dumps(content))
     settings = {"hidden_channel": 8, "norm_type": "none"}
     weights = {"recon_nets.0.weight": torch.zeros(4, 3), "recon_nets.1.bias": torch.ones(3)}
     torch.save({"state_dict": weights, "hyper_parameters": settings, "epoch": 3}, folder / "model.ckpt")
@@ -143,6 +162,10 @@ def bombs(corpus: dict[str, bytes]) -> list[tuple[str, bytes]]:
         ("annotations.json", b'{"0": {"1": {"right": {"pose": [' + b"0," * (10 << 20)),
         ("annotations.json", b'{"0": {"1": {"note": ' + b"[" * (5 << 20)),
         ("annotations.json", b'{"' + b"0" * (30 << 20) + b'": {}}'),
+        ("landmarks.json", b"[" * (5 << 20)),
+        ("landmarks.json", b'[{"landmarks": [' + b'{"x": 0, "y": 0, "z": 0},' * (1 << 20)),
+        ("positions.json", b'{"right": {"joints": [[[' + b"0," * (10 << 20) + b"0]]]}}"),
+        ("body.fbx", corpus["body.fbx"][:27] + bytes(20 << 20)),
         ("subjects.csv", b"1 2\n" + b"x" * (20 << 20)),
     ]
 

@@ -27,10 +27,12 @@ import numpy as np
 import torch
 
 from data.axes.files import read_finger_axes
-from data.character.reading import read_annotated
+from data.character.reading import Reading, read_annotated
 from data.features.file import check_rows, open_features
 from data.features.windows import WindowGroup, read_statistics, window_statistics
 from data.formats.bvh import read_bvh, write_bvh
+from data.formats.fbx_check import check_fbx
+from data.motion.reading import read_motions
 from data.preparation.check import check_folder
 from data.preparation.interhand_conversion import Conversion, read_subjects
 from data.preparation.preprocess import Preprocessor, check_motion
@@ -100,6 +102,16 @@ def convert(folder: Path, name: str) -> None:
     Conversion(folder / "annotations.json", model, folder / "out" / "clips", both, subjects).run()
 
 
+def read_points(folder: Path, name: str) -> None:
+    for motion in read_motions(folder / name, Reading(folder / "none", side="right")):
+        assert motion.frames > 0
+
+
+def read_fbx(folder: Path, name: str) -> None:
+    """As far as it goes before Blender gets the file."""
+    check_fbx(folder / name)
+
+
 def read_checkpoint(folder: Path, name: str) -> None:
     load_checkpoint(folder / name)
 
@@ -127,7 +139,8 @@ READERS = {
     "Aj_finger_axis.pkl": read_axes, "mano_finger_axis.pkl": read_mano_axes, "MANO_RIGHT.pkl": read_mano,
     "Ours.npy": read_features, "Ours.json": read_features, "Published.npy": read_features,
     "Published.json": read_features, "Ours_mean.npy": read_moments, "annotations.json": convert,
-    "subjects.csv": convert, "model.ckpt": read_checkpoint,
+    "subjects.csv": convert, "model.ckpt": read_checkpoint, "landmarks.json": read_points,
+    "positions.json": read_points, "body.fbx": read_fbx,
 }  # fmt: skip
 
 _PROGRAMS = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "subprocess.Popen", "pty.spawn",

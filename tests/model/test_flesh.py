@@ -46,7 +46,7 @@ class TestNearest:
                 thick = [radii[c, 0, frame] + p * (radii[c, 1] - radii[c, 0])[frame] for c, p in ((a, s), (b, t))]
                 best = ((first - second).norm(dim=-1) - thick[0] - thick[1]).min()
                 gap = found.gap[number, frame]
-                assert best - 2e-3 <= gap <= best + 4e-3
+                assert best - 4e-3 <= gap <= best + 4e-3
 
     def test_spheres(self):
         """Capsules without length: the gap is the distance less the radii."""
@@ -84,9 +84,10 @@ class TestFlesh:
         flesh = flesh_of_radii(posed.shaped.offsets)
         together = flesh.touches(posed)
         for n in range(batch):
-            alone = Flesh(flesh.ends[n], flesh.radii[n]).touches(posed[n])
-            for ours, theirs in zip(together, alone, strict=True):
-                assert_close(ours[n], theirs, 1e-12)
+            hand = offset_hand(posed.shaped.offsets[n], posed.shaped.axes[n], "right")
+            one = Flesh(flesh.ends[n], flesh.radii[n], flesh.flatness[n])
+            for ours, theirs in zip(together, one.touches(hand.with_tbs(posed.tbs[n])), strict=True):
+                assert_close(ours[n], theirs, 1e-9)
 
     def test_no_unit(self):
         small, large = plausible_offsets(), 100 * plausible_offsets()
@@ -115,7 +116,7 @@ class TestFlesh:
 
 class TestPairs:
     def test_what_counts(self):
-        assert len(PART_PAIRS) == 89 and len(set(PART_PAIRS)) == 89
+        assert len(PART_PAIRS) == 73 and len(set(PART_PAIRS)) == 73
         for first, second in PART_PAIRS:
             assert second == PALM or first // BONES_PER_FINGER != second // BONES_PER_FINGER, "one finger's own folds"
         assert PART_NAMES[2] == "middle 3" and PART_NAMES[PALM] == "palm"

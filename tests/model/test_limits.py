@@ -66,3 +66,32 @@ def test_turning_axes():
 def test_ranges_must_be_ranges():
     with pytest.raises(ValueError, match="finger_bend"):
         JointLimits(finger_bend=((1, 0), (0, 1), (0, 1)))
+
+
+def in_degrees(finger: int, joint: int, kind: int, degrees: float) -> torch.Tensor:
+    angles = torch.zeros(1, 5, 3, 3, dtype=torch.float64)
+    angles[:, finger, joint, kind] = degrees
+    return angles.deg2rad()
+
+
+@pytest.mark.parametrize(
+    ("finger", "kind", "lowest", "highest"),
+    [
+        (0, 1, (-35, -15, -20), (100, 115, 95)),  # fingers bend, and stretch backwards a little
+        (3, 2, (-30, -12, -12), (30, 12, 12)),  # spread
+        (2, 0, (-15, -12, -12), (15, 12, 12)),  # hardly turn about their bones
+        (4, 1, (-60, -30, -30), (90, 90, 100)),  # the thumb
+        (4, 2, (-60, -20, -20), (60, 20, 20)),
+        (4, 0, (-45, -20, -20), (45, 20, 20)),
+    ],
+)
+def test_how_far_joints_go(finger, kind, lowest, highest):
+    """A joint asked to go 10 degrees further stays where an adult's hand does."""
+    limits = JointLimits()
+    for joint in range(3):
+        for edge, way in ((lowest[joint], -1), (highest[joint], 1)):
+            assert limits.excess(in_degrees(finger, joint, kind, edge)).max() < 1e-9
+            asked = in_degrees(finger, joint, kind, edge + 10 * way)
+            assert limits.excess(asked).max().rad2deg() == pytest.approx(10)
+            reached = limits.nearest_angles(tbs_from_angles(asked))
+            assert reached[0, finger, joint, kind].rad2deg() == pytest.approx(edge, abs=0.1)

@@ -9,7 +9,7 @@ import torch
 
 from model.hands import offset_hand
 from model.kinematics import tbs_from_angles
-from model.measures import CONTACT, S_FINGER_CEILING, beyond_limits, gap_closed, jerk, measure
+from model.measures import CONTACT, S_FINGER_CEILING, Measures, beyond_limits, gap_closed, jerk, measure
 from model.motion import MotionRetargeting, SourceMotion, optimum
 from model.semantics import SourceDirections, semantic_matrix
 from model.topology import ROOTS, TIPS
@@ -198,3 +198,19 @@ def test_joints_beyond_their_limits_are_counted_in_degrees():
     excess = beyond_limits(hand(0).with_tbs(tbs_from_angles(angles)).tbs, ALL)
     assert torch.allclose(excess[:, 3, 1], torch.full((4,), 28.0, dtype=torch.float64), atol=0.5)
     assert float(excess.sum()) == pytest.approx(float(excess[:, 3, 1].sum()), abs=1e-3)
+
+
+def test_jerk_is_the_third_difference():
+    """Quadratic motion has none, cubic motion 3! a frame; measured on all nine numbers of a rotation's matrix."""
+    time = torch.arange(8.0)[:, None, None, None, None]
+    still = torch.ones(1, 5, 3, 3, 3)
+    assert jerk(time**2 * still, ALL) == pytest.approx(0, abs=1e-4)
+    assert jerk(time**3 * still, ALL) == pytest.approx(6 * 3)
+    assert jerk((time**3 * still)[:3], ALL) == 0
+
+
+def test_the_pinch_of_a_frame_is_the_mean_of_the_pairs_that_touch():
+    touching, gaps = torch.zeros(2, 10, dtype=torch.bool), torch.full((2, 10), 9.0)
+    touching[0, [2, 5]], gaps[0, 2], gaps[0, 5] = True, 0.1, 0.3
+    found = Measures(torch.ones(2, 20), torch.ones(2, 20), torch.ones(2), touching, gaps)
+    assert found.pinch[0] == pytest.approx(0.2) and found.pinch[1].isnan()

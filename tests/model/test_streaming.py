@@ -143,3 +143,33 @@ def test_hands_of_two_sides_are_refused():
     left = offset_hand(mirror_points(hand.offsets), mirror_axes(hand.axes), "left")
     with pytest.raises(ValueError, match="one side"):
         StreamingNetwork(small_network(), hand).tbs(left, waving(3, 5.0, hand), 5.0)
+
+
+def test_a_left_hand_does_in_space_what_its_mirror_image_does():
+    """Mirrored here by hand: places and bones in the plane x = 0, axes so that twist and splay are images and bend is
+    splay × twist. What a network of right hands makes of left ones is the image of what it makes of the right ones."""
+    flip = torch.tensor([-1.0, 1.0, 1.0])
+
+    def image(hand):
+        twist, _, splay = (hand.axes * flip).unbind(-2)
+        axes = torch.stack([twist, torch.linalg.cross(splay, twist), splay], dim=-2)
+        return offset_hand(hand.offsets * flip, axes, "left")
+
+    network, target, hand = small_network(), right_hand(1), right_hand(0)
+    local = waving(20, 30.0, hand)
+    right = target.with_tbs(StreamingNetwork(network, target).tbs(hand, local, 30.0))
+    turned = torch.diag(flip) @ local @ torch.diag(flip)
+    left = image(target).with_tbs(StreamingNetwork(network, image(target)).tbs(image(hand), turned, 30.0))
+    assert (right.joints - target.at_rest().joints).abs().max() > 1  # centimetres: it moves
+    assert torch.allclose(left.joints, right.joints * flip, atol=1e-4)
+
+
+@pytest.mark.parametrize("rate", [15.0, 60.0])
+def test_a_network_that_always_adds_the_same_turn_adds_it(rate, monkeypatch):
+    """Behind the source's own rotation: S_src C."""
+    turn = axis_angle_to_matrix(torch.tensor([0.2, -0.4, 0.1]))
+    monkeypatch.setattr(StreamingNetwork, "_predicted", lambda self, posed, grid: posed.tbs @ turn)
+    hand = right_hand(0)
+    local = waving(30, rate, hand)
+    found = StreamingNetwork(small_network(), hand).tbs(hand, local, rate)
+    assert torch.allclose(found, hand.with_local_rotations(local).tbs @ turn, atol=1e-5)

@@ -339,6 +339,57 @@ def test_the_published_layout(folder, tmp_path, capsys):
     assert capsys.readouterr().out.count("written") == 4
 
 
+def slowed(folder, place, rate, bones=1.0):
+    """The motion at another rate, its index finger's bones longer."""
+    motion = read_bvh(folder / place)
+    offsets = motion.offsets.copy()
+    index = [joint for joint, name in enumerate(motion.joint_names) if "RightHandIndex" in name]
+    offsets[index[1:]] *= bones
+    write_bvh(folder / place, replace(motion, frame_time=1 / rate, offsets=offsets))
+
+
+def test_other_rates_and_skeletons_are_told_and_nothing_is_changed(folder, golden, capsys):
+    slowed(folder, "Aj/a.bvh", 30, bones=1.25)
+    run(folder)
+    text = capsys.readouterr().out
+    assert "Aj: 1 of 2 clips (a) at 30 frames per second where windows assume 60: kept as they are; --resample" in text
+    assert "Aj: 1 of 2 clips (a) of another skeleton than Aj's mesh: the bone to index 2 is 25% longer" in text
+    assert "SportyGranny:" not in text and "Mano0:" not in text  # nothing is said of what is as it should be
+    kept = open_features(folder, "Aj")
+    expected = np.load(golden / "bvh" / "mixamo_clip_a_features.npz")["features"]
+    assert [clip.frames for clip in kept.clips] == [len(expected)] * 2
+    assert kept.rows[: len(expected)].tobytes() == kept.rows[len(expected) :].tobytes()
+    run(folder)
+    assert "at 30 frames per second" in capsys.readouterr().out  # told again, though up to date
+
+
+def test_resampled(folder, capsys):
+    slowed(folder, "Aj/a.bvh", 30)
+    run(folder, "--characters", "Aj")
+    rows = np.array(open_features(folder, "Aj").rows)
+    capsys.readouterr()
+    run(folder, "--resample", "--characters", "Aj", "Mano0")
+    assert "Aj: 1 of 2 clips (a) at 30 frames per second, resampled to the 60 that windows" in capsys.readouterr().out
+    file = open_features(folder, "Aj")
+    frames = file.clips[1].frames
+    assert file.clips[0].frames == 2 * frames - 1 and file.clips[0].frame_time == pytest.approx(1 / 60)
+    # Every second frame is one of the file's.
+    np.testing.assert_allclose(np.abs(file.rows[: 2 * frames - 1 : 2]), np.abs(rows[:frames]), rtol=1e-5, atol=3e-6)
+    np.testing.assert_array_equal(file.rows[2 * frames - 1 :], rows[frames:])  # the clip at 60 is as it was
+
+
+def test_what_we_have_made_is_resampled_unless_asked_otherwise(folder, capsys):
+    slowed(folder, "Aj/a.bvh", 30)
+    slowed(folder, "SportyGranny/clip.bvh", 30)
+    (folder / "finger_data" / "Aj_source.json").write_text("{}")  # by run.convert_character
+    run(folder)
+    text = capsys.readouterr().out
+    assert "Aj: 1 of 2 clips (a) at 30 frames per second, resampled" in text
+    assert "SportyGranny: 1 of 1 clips (clip) at 30 frames per second where windows assume 60: kept" in text
+    run(folder, "--resample", "false", "--characters", "Aj")
+    assert open_features(folder, "Aj").clips[0].frames == open_features(folder, "Aj").clips[1].frames
+
+
 def test_left_hands_in_the_published_layout(folder):
     run(folder, "--format", "published", "--is_rhand", "false", "--characters", "Aj")
     assert open_features(folder, "Aj").side == "left"

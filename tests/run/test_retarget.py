@@ -22,6 +22,7 @@ from model.kinematics import tbs_from_angles
 from run.drawing.surfaces import bone_hand
 from run.retarget import retarget
 from run.retargeting import film as retarget_film
+from tests.data.points.hands import MIRROR, angles, hand_points, listed
 from tests.data.rig.rigs import character, skeleton
 from tests.helpers import set_weights
 from utils.errors import InputError
@@ -146,6 +147,26 @@ def test_the_frame_rate_of_a_file_that_tells_none_is_said(files, tmp_path, capsy
     assert report["frames_per_second"] == 30 and "tells no fps; taken as 30" in capsys.readouterr().err
     run(files, *words, "--fps", "25")
     assert "tells no fps" not in capsys.readouterr().err
+
+
+def test_positions_alone_become_a_skeleton_and_move_a_character(files, tmp_path, capsys):
+    points = listed(hand_points(angles(4, 1, share=0.3)), "MediaPipe, OpenPose") / 100
+    content = {"fps": 24, "right": points.tolist(), "left": (points * MIRROR).tolist()}
+    (tmp_path / "points.json").write_text(json.dumps(content))
+    retarget([str(tmp_path / "points.json"), "--output", str(tmp_path / "hands.bvh")])
+    own = read_bvh(tmp_path / "hands.bvh")
+    assert own.joint_names[0] == "Hands" and own.n_frames == 4 and own.frame_time == pytest.approx(1 / 24)
+    for source in ("points.json", "hands.bvh"):
+        words = ("--target", "Kaya", "--method", "tbs_copy", "--output", tmp_path / f"{source}.bvh")
+        run(files, tmp_path / source, *words)
+    first, second = (rotations_of(read_bvh(tmp_path / f"{name}.bvh")) for name in ("points.json", "hands.bvh"))
+    assert all(np.abs(first[name] - second[name]).max() < 1e-5 for name in first)
+    with pytest.raises(InputError, match="--format glb: expected --target, found none"):
+        retarget([str(tmp_path / "points.json"), "--output", str(tmp_path / "hands.glb")])
+    still = np.broadcast_to(np.eye(3), (2, 5, 3, 3, 3)), np.broadcast_to(np.eye(3), (2, 3, 3))
+    write_mano_motion(tmp_path / "m.npz", ManoMotion(*still, None, 30.0, "right"))
+    with pytest.raises(InputError, match="expected `target`, since poses of MANO"):
+        run(files, tmp_path / "m.npz", "--output", tmp_path / "m.bvh")
 
 
 def test_one_hand_alone(files, tmp_path):

@@ -30,7 +30,7 @@ _SHORT = 20_000
 _SHARE = 8 * layout.LANES
 """Frames that a thread takes at a time."""
 _TIPS = [tip - 1 for tip in TIPS]
-_SEGMENT = 512
+SEGMENT = 512
 """Frames of a sequence that are made smooth at a time, without what overlaps."""
 _REACH = 24.0
 _waited_for = 0
@@ -102,7 +102,7 @@ def solve(
     if tied:
         ties, overlap = _segments(frames, batch[-1], settings)
         unknowns = int(call.kept(layout.FORM)[layout.PER_HAND])
-        call.run("smooth", layout.LANES, ties, layout.tied_size(unknowns, _SEGMENT + 2 * overlap))
+        call.run("smooth", layout.LANES, ties, layout.tied_size(unknowns, SEGMENT + 2 * overlap))
     else:
         call.run("search", layout.LANES, shares)
     local, fingers, joints = (torch.from_numpy(part).reshape(*batch, *part.shape[1:]) for part in outputs)
@@ -115,16 +115,26 @@ def _segments(frames: int, time: int, settings: OptimizerSettings) -> tuple[list
     What is far away does not matter: the influence of a frame falls off within a length that grows with the fourth
     root of what accelerations cost.
     """
-    weight = settings.smoothness * (settings.frame_rate / 60) ** 4
-    overlap = max(8, ceil(_REACH * weight**0.25))
+    overlap = _overlap(settings)
     result = []
     for sequence in range(0, frames, time):
-        for begin in range(0, time, _SEGMENT):
-            end = min(begin + _SEGMENT, time)
+        for begin in range(0, time, SEGMENT):
+            end = min(begin + SEGMENT, time)
             first, last = max(begin - overlap, 0), min(end + overlap, time)
             places = (layout.FIRST, first), (layout.LAST, last), (layout.BEGIN, begin), (layout.END, end)
             result.append({argument: sequence + place for argument, place in places})
     return result, overlap
+
+
+def _overlap(settings: OptimizerSettings) -> int:
+    weight = settings.smoothness * (settings.frame_rate / 60) ** 4
+    return max(8, ceil(_REACH * weight**0.25))
+
+
+def padding(settings: OptimizerSettings) -> int:
+    """By how many frames blocks of a sequence, whose size is a multiple of `SEGMENT`, have to reach into each other
+    so that they are solved as the whole sequence is, to the last bit."""
+    return SEGMENT * ceil(_overlap(settings) / SEGMENT) if settings.smoothness else 0
 
 
 class Call:

@@ -237,3 +237,15 @@ def without(hand, fingers):
     for finger in fingers:
         joints[1 + 4 * finger : 5 + 4 * finger] = np.nan
     return replaced(hand, joints=joints)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_hand_that_rests_in_a_fist_bends_as_it_would_open(rest_hand, side):
+    """The palm's axis is that of the straight finger, not of one whose bones point back to the wrist."""
+    hand = replace(rest_hand("HandLong0", side), bone_axes=None, faces=np.zeros((0, 3), np.int64))
+    axes = estimate_axes(hand).axes
+    _, joints = hand.bent(axes, np.where(np.arange(5)[:, None] == THUMB, 0.3, np.radians([90.0, 80, 105])))
+    found = estimate_axes(replace(hand, joints=joints, whole=joints))
+    fingers = [FINGERS.index(name) for name in FINGERS if name != "thumb"]
+    assert not found.opening and not found.doubtful
+    assert (found.axes[fingers, 0, 1] * axes[fingers, 0, 1]).sum(-1).min() > np.cos(np.radians(15))

@@ -3,10 +3,13 @@ import pytest
 import torch
 
 from data.character.flesh import fit_flesh, sampled_skin, surface_distance
+from data.open_hands.anatomy import finger_axes
 from data.rig.surface import HandSurface
 from model.flesh import N_PHALANGES, flesh_of_radii
 from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, N_JOINTS, PARENTS
 from tests.helpers import plausible_offsets
+
+AXES = finger_axes(plausible_offsets(), torch.tensor([0.0, 0, 1], dtype=torch.float64).expand(5, 3)).numpy()
 
 
 def capsule_mesh(ends: np.ndarray, radii: np.ndarray, rings: int = 24, around: int = 16):
@@ -56,7 +59,7 @@ def known():
 
 def test_a_hand_of_capsules_is_found_again(known):
     surface, ends, radii = known
-    found = fit_flesh(surface)
+    found = fit_flesh(surface, AXES)
     for phalanx in range(N_PHALANGES):
         if phalanx % BONES_PER_FINGER:
             assert np.abs(found.radii[phalanx].numpy() - radii[phalanx]).max() < 0.004
@@ -65,7 +68,7 @@ def test_a_hand_of_capsules_is_found_again(known):
 
 def test_skin_lies_on_it(known):
     surface, _, _ = known
-    flesh = fit_flesh(surface)
+    flesh = fit_flesh(surface, AXES)
     points, owners = sampled_skin(surface)
     palm = np.linalg.norm(surface.joints[1])
     near = []
@@ -80,7 +83,7 @@ def test_skin_lies_on_it(known):
 
 def test_parts_without_skin_keep_the_radii_of_adult_hands(known):
     surface, _, _ = known
-    found = fit_flesh(HandSurface(surface.vertices, surface.faces[:0], surface.weights, surface.joints))
+    found = fit_flesh(HandSurface(surface.vertices, surface.faces[:0], surface.weights, surface.joints), AXES)
     expected = flesh_of_radii(plausible_offsets())
     assert torch.allclose(found.radii, expected.radii.float(), atol=1e-6)
     assert torch.allclose(found.ends, expected.ends.float(), atol=1e-6)

@@ -18,6 +18,7 @@ from data.formats.bvh import (
     euler_from_rotations,
     format_rows,
     read_bvh,
+    resized,
     rotations_from_euler,
     write_bvh,
 )
@@ -538,3 +539,15 @@ def test_missing_file_and_folder(tmp_path):
         read_bvh(tmp_path / "none.bvh")
     with pytest.raises(InputError, match="found a folder"):
         read_bvh(tmp_path)
+
+
+def test_another_unit_changes_lengths_and_nothing_else(golden):
+    motion = read_bvh(golden / "bvh" / "mixamo_clip_a.bvh")
+    inches = resized(motion, 1 / 2.54)
+    names = [name for channels in motion.channels for name in channels]
+    lengths = [name.endswith("position") for name in names]
+    assert any(lengths)
+    np.testing.assert_allclose(inches.values[:, lengths] * 2.54, motion.values[:, lengths])
+    np.testing.assert_allclose(inches.offsets * 2.54, motion.offsets)
+    assert np.array_equal(inches.rotations(), motion.rotations())
+    assert resized(motion, 1) is motion

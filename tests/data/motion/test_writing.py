@@ -19,7 +19,7 @@ from data.character.reading import Reading, gltf_character
 from data.formats.bvh import Bvh, read_bvh, write_bvh
 from data.formats.gltf import read_container
 from data.motion.body import whole_motion
-from data.motion.glb import write_into_gltf
+from data.motion.glb import quaternions, write_into_gltf
 from data.motion.mano_file import read_mano_motion
 from data.motion.reading import Motion, read_motions
 from data.motion.writing import Job, check_target, output_paths, write_motion
@@ -290,3 +290,13 @@ def test_write_into_gltf_needs_a_skin(tmp_path):
     with pytest.raises(InputError, match="weights"):
         write_into_gltf(tmp_path / "x.glb", tmp_path / "bare.glb", motion.bvh, "a")
     assert not (tmp_path / "x.glb").exists()
+
+
+def test_quaternions_do_not_jump():
+    """Players blend between keys: q and -q are one rotation, and a long way apart."""
+    angle = np.linspace(0, 4 * np.pi, 101)
+    cos, sin, zero, one = np.cos(angle), np.sin(angle), np.zeros(101), np.ones(101)
+    turns = np.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], axis=-1).reshape(-1, 3, 3)
+    found = quaternions(turns)
+    assert (np.linalg.norm(np.diff(found, axis=0), axis=1) < 0.1).all()
+    np.testing.assert_allclose(np.abs(found[:, 3]), np.abs(np.cos(angle / 2)), atol=1e-6)

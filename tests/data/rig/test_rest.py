@@ -160,3 +160,14 @@ def test_a_turned_hand_comes_back_into_the_convention(side):
     flat, offsets = plausible_offsets(side=side).numpy()[1:], rest.offsets[1:]
     cosines = (offsets * flat).sum(1) / np.linalg.norm(offsets, axis=1) / np.linalg.norm(flat, axis=1)
     assert np.degrees(np.arccos(cosines)).max() < 15
+
+
+def test_a_missing_finger_is_a_little_shorter_than_its_neighbour():
+    """So that a network that sees a whole hand sees a likely one."""
+    bones, heads, _ = skeleton()
+    kept = [joint for joint in range(21) if not 9 <= joint <= 12]  # no pinky
+    parents = [-1 if j == 0 else kept.index(0 if j % 4 == 1 else j - 1) for j in kept]
+    rest = at_rest(Skeleton(tuple(bones.names[joint] for joint in kept), np.array(parents), heads[kept]))
+    pinky, ring = (rest.positions[first + 3] - rest.positions[first] for first in (9, 5))
+    assert not rest.present[9:13].any()
+    assert np.linalg.norm(pinky) == pytest.approx(0.85 * np.linalg.norm(ring))

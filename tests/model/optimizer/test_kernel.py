@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from model import motion as motion_of
 from model.hands import offset_hand
 from model.kinematics import tbs_from_angles
 from model.limits import JointLimits
 from model.losses import finger_weights
+from model.measures import measure
 from model.optimizer import OptimizerSettings, optimise, smoothing
 from model.optimizer.kernel import layout, solver
 from model.optimizer.search import wanted_pairs
@@ -131,7 +133,7 @@ class TestBlocks:
         settings = OptimizerSettings(smoothness=1000.0, contact_weight=100.0)
         found = []
         for size in (600, 256, 100):
-            monkeypatch.setattr(solver, "_SEGMENT", size)
+            monkeypatch.setattr(solver, "SEGMENT", size)
             found.append(optimise(target, matrix, start, settings).local)
         for other in found[1:]:
             assert (found[0] - other).abs().max() < 3e-6  # a few roundings of single precision
@@ -227,3 +229,21 @@ class TestDispatch:
         assert layout.FORM_SIZE == layout.UNKNOWNS + layout.N_ANGLES
         ends = [value for name, value in vars(layout).items() if name.startswith("R_")]
         assert len(set(ends)) == len(ends) and max(ends) < layout.ROWS
+
+
+class TestLongMotions:
+    """Long motions are solved a block after the other."""
+
+    @pytest.mark.parametrize("frame_rate", [30.0, 240.0])
+    def test_the_size_of_a_block_does_not_matter(self, frame_rate, monkeypatch):
+        target, _, start = task(batch=(1, 5 * solver.SEGMENT + 7))
+        other = character("right", 1, torch.float32)
+        hand, target = (offset_hand(each.offsets[0], each.axes[0], "right") for each in (other, target))
+        source = motion_of.SourceMotion(hand, hand.with_tbs(start[0]).local, frame_rate)
+        retargeting = motion_of.MotionRetargeting("optimize", target, torch.ones(21, dtype=torch.bool))
+        whole = retargeting(source)
+        monkeypatch.setattr(motion_of, "BLOCK", solver.SEGMENT)
+        assert retargeting(source).local.equal(whole.local)
+        mask = retargeting.present
+        parts, all_at_once = motion_of.measured(source, whole, mask), measure(source.directions, whole, mask)
+        torch.testing.assert_close(parts.s_finger, all_at_once.s_finger, rtol=0, atol=1e-6)

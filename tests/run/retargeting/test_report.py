@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 
 import pytest
+import torch
 from rich.console import Console
 
-from run.retargeting.report import HEADS, print_reports
+from model.measures import Measures
+from run.retargeting.report import HEADS, _look_at, print_reports
 
 
 def report(method: str = "asrn", refine: int = 0, score: float = 0.9, name: str = "walk [1]") -> dict:
@@ -43,3 +45,15 @@ def test_hint_below_the_copy():
     assert printed(report(), report()).count(hint) == 1
     for other in (report("optimize"), report(refine=3), report(score=0.92)):
         assert hint not in printed(other)
+
+
+def test_frames_to_look_at_are_not_two_of_one_moment():
+    """Half a second apart at least, the worst first."""
+    score = torch.full((120,), 0.9)
+    score[[20, 21, 22, 60, 100]] = torch.tensor([0.5, 0.4, 0.5, 0.6, 0.7])
+    touching = torch.zeros(120, 10, dtype=torch.bool)
+    reached = Measures(score[:, None], score[:, None], score, touching, torch.zeros(120, 10))
+    found = _look_at(reached, torch.zeros(120, 5, 3), 30.0)
+    assert [each["frame"] for each in found] == [21, 60, 100]
+    assert [each["seconds"] for each in found] == [0.7, 2.0, 3.333]
+    assert [each["why"] for each in found] == ["S_finger 0.400", "S_finger 0.600", "S_finger 0.700"]

@@ -1,0 +1,181 @@
+"""Touches of flesh as terms of the objective: value, gradient and Gauss–Newton matrix in closed form.
+
+For each pair of capsules with gap ``g`` (source's ``g₀``, degree of touch ``d``, mathematics §20)
+
+    ½ w d relu(g − max(g₀, 0))²  +  ½ w relu(low − g)²  +  ½ w_place d |(I − n nᵀ)(q_B − q_A)|²
+
+The first closes touches; between the source's gap and its depth nothing pulls. The second keeps out of flesh: ``low``
+is the source's depth or `PRESSED` where that is more, and rises to `TOUCHING` and a little where the source is apart.
+The third brings the places ``q`` on the two bones that met in the source over each other, ``n`` being the first one's
+own outward direction there. Frames are the last dimension (see :mod:`model.layout`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from model.flesh import CARRIERS, FIRST, PALM, SECOND, Touches, flattened, nearest_of
+from model.layout import frames_last
+from model.optimizer.settings import OptimizerSettings
+from model.topology import JOINTS_PER_FINGER
+from model.touch import PRESSED, TOUCHING, TouchGoals, degree, pairs_present
+
+CLEARANCE = 0.02
+"""By how much pairs that are apart in the source keep from touching."""
+
+
+@dataclass(frozen=True)
+class TouchTerms:
+    """The terms of some frames; goals frames last."""
+
+    radii: Float[Tensor, "capsules 2 #frames"]
+    flatness: Float[Tensor, "19 #frames"]
+    gap: Float[Tensor, "pairs frames"]
+    along: Float[Tensor, "2 pairs frames"]
+    around: Float[Tensor, "2 3 pairs frames"]
+    weight: Float[Tensor, "pairs frames"]
+    """Of the touch."""
+    place: Float[Tensor, "pairs frames"]
+    apart: Float[Tensor, "pairs 1"]
+    low: Float[Tensor, "pairs frames"]
+    first: Int[Tensor, " pairs"]
+    second: Int[Tensor, " pairs"]
+
+    @staticmethod
+    def of(goals: TouchGoals, settings: OptimizerSettings, present: Bool[Tensor, "21"] | None) -> TouchTerms:
+        """From goals ``(F, …)``."""
+        gap = frames_last(goals.gap, 1)
+        touch = degree(gap)
+        counts = gap.new_ones(len(gap), 1) if present is None else pairs_present(present).to(gap).unsqueeze(1)
+        deep = torch.minimum(gap, -gap.new_tensor(PRESSED))
+        clear = TOUCHING + CLEARANCE
+        low = torch.minimum(deep, gap) * touch + torch.minimum(gap, gap.new_tensor(clear)) * (1 - touch)
+        first, second = (torch.tensor(side, device=gap.device) for side in (FIRST, SECOND))
+        return TouchTerms(
+            frames_last(goals.flesh.radii, 2),
+            frames_last(goals.flesh.flatness, 1),
+            gap,
+            frames_last(goals.along, 2),
+            frames_last(goals.around, 3),
+            settings.touch_weight * touch * counts,
+            settings.place_weight * touch * counts,
+            settings.apart_weight * counts,
+            low,
+            first,
+            second,
+        )
+
+    def value(
+        self, ends: Float[Tensor, "capsules 2 3 frames"], frames: Float[Tensor, "capsules 3 3 frames"]
+    ) -> Float[Tensor, " frames"]:
+        """``(F,)``; see :meth:`linearised`."""
+        near = self._near(ends, frames)
+        value = 0.5 * (self.weight * self._open(near.gap).square() + self.apart * self._deep(near.gap).square()).sum(0)
+        some = (self.place > 0).any(1).nonzero()[:, 0]
+        if len(some):
+            across = self._across(*self._attached(ends, frames, some)[:3])
+            value = value + 0.5 * (self.place[some] * across.square().sum(0)).sum(0)
+        return value
+
+    def linearised(
+        self,
+        ends: Float[Tensor, "capsules 2 3 frames"],
+        frames: Float[Tensor, "capsules 3 3 frames"],
+        axes: Float[Tensor, "angles 3 frames"],
+        centres: Float[Tensor, "angles 3 frames"],
+        moved: Bool[Tensor, "capsules angles"],
+    ) -> tuple[Float[Tensor, " frames"], Float[Tensor, "frames angles"], Float[Tensor, "frames angles angles"]]:
+        """Value ``(F,)``, gradient ``(F, U)`` and Gauss–Newton matrix ``(F, U, U)`` by U joint angles.
+
+        Args:
+            ends: ``(19, 2, 3, F)`` of the capsules, in palm lengths.
+            frames: ``(19, 3, 3, F)`` of the capsules.
+            axes, centres: ``(U, 3, F)`` what each angle turns about, and through which point.
+            moved: ``(19, U)`` which capsules each angle moves.
+        """
+        near = self._near(ends, frames)
+        opened, deep = self._open(near.gap), self._deep(near.gap)
+        value = 0.5 * (self.weight * opened.square() + self.apart * deep.square()).sum(0)
+        stiff = self.weight * (opened > 0) + self.apart * (deep > 0)
+        pull = self.weight * opened - self.apart * deep
+        rows, residuals = [], []
+        some = (stiff > 0).any(1).nonzero()[:, 0]
+        if len(some):
+            normal = near.normal[:, some]
+            slope = self._turned(near.places[1][:, some], normal, axes, centres, moved[self.second[some]])
+            slope = slope - self._turned(near.places[0][:, some], normal, axes, centres, moved[self.first[some]])
+            root = stiff[some].sqrt()
+            rows.append(slope * root.unsqueeze(1))
+            residuals.append(pull[some] / root.clamp_min(1e-12))
+        some = (self.place > 0).any(1).nonzero()[:, 0]
+        if len(some):
+            first, second, normal, a, b = self._attached(ends, frames, some)
+            across = self._across(first, second, normal)
+            root = self.place[some].sqrt()
+            value = value + 0.5 * (self.place[some] * across.square().sum(0)).sum(0)
+            for c in range(3):
+                direction = -normal * normal[c]
+                direction[c] += 1
+                slope = self._turned(second, direction, axes, centres, moved[b])
+                slope = slope - self._turned(first, direction, axes, centres, moved[a])
+                rows.append(slope * root.unsqueeze(1))
+                residuals.append(across[c] * root)
+        n_angles = len(axes)
+        if not rows:
+            return value, axes.new_zeros(axes.shape[-1], n_angles), axes.new_zeros(axes.shape[-1], n_angles, n_angles)
+        slopes = torch.cat(rows).permute(2, 1, 0).contiguous()  # (F, U, rows)
+        residual = torch.cat(residuals).t().unsqueeze(-1)
+        return value, (slopes @ residual)[..., 0], slopes @ slopes.mT
+
+    def _near(self, ends: Tensor, frames: Tensor) -> Touches:
+        """Where capsules are nearest. How flat ones turn against each other is left out of the derivative."""
+        near = nearest_of(ends, self.radii, self.first, self.second)
+        return flattened(near, frames, self.flatness, self.first, self.second)
+
+    def _open(self, gap: Tensor) -> Tensor:
+        return torch.relu(gap - self.gap.clamp_min(0))
+
+    def _deep(self, gap: Tensor) -> Tensor:
+        return torch.relu(self.low - gap)
+
+    def _attached(self, ends: Tensor, frames: Tensor, some: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """The places on the skin of the first and second ``(3, n, F)``, the first one's outward direction, and the
+        capsules that they lie on."""
+        places, outwards = [], []
+        numbers = self.first[some], self.second[some]
+        for side, number in enumerate(numbers):
+            share = self.along[side][some]
+            tip, root = ends[number, 1].movedim(1, 0), ends[number, 0].movedim(1, 0)
+            radius = self.radii[number, 0] + share * (self.radii[number, 1] - self.radii[number, 0])
+            # (n, 3, 3, F) times (3, n, F)
+            outward = (frames[number] * self.around[side][:, some].movedim(0, 1).unsqueeze(1)).sum(2).movedim(1, 0)
+            places.append(root + share * (tip - root) + radius * outward)
+            outwards.append(outward)
+        return places[0], places[1], outwards[0], *numbers
+
+    @staticmethod
+    def _across(first: Tensor, second: Tensor, normal: Tensor) -> Tensor:
+        apart = second - first
+        return apart - normal * (apart * normal).sum(0)
+
+    @staticmethod
+    def _turned(point: Tensor, direction: Tensor, axes: Tensor, centres: Tensor, moved: Tensor) -> Tensor:
+        """How far points ``(3, n, F)`` go along directions ``(3, n, F)`` by each angle: ``(n, U, F)``."""
+        # direction · (axis × (point − centre)) = axis · (point × direction) − direction · (axis × centre)
+        moment = torch.linalg.cross(point, direction, dim=0)
+        offset = torch.linalg.cross(axes, centres, dim=1)
+        result = torch.einsum("ucf,cnf->nuf", axes, moment) - torch.einsum("ucf,cnf->nuf", offset, direction)
+        return result * moved.unsqueeze(-1)
+
+
+def moved_by(unknowns: Int[Tensor, " angles"]) -> Bool[Tensor, "capsules angles"]:
+    """Which capsules ``(19, U)`` angles move, from their numbers among the 45 (finger, joint, angle)."""
+    finger, joint = unknowns // 9, unknowns % 9 // 3
+    carriers = torch.tensor(CARRIERS, device=unknowns.device).unsqueeze(1) - 1
+    inside = (carriers // JOINTS_PER_FINGER == finger) & (carriers % JOINTS_PER_FINGER >= joint)
+    inside[PALM:] = False
+    return inside

@@ -1,0 +1,172 @@
+"""A body that follows another: the same limbs in space, feet that stand as the source's, any names and stance."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from data.character.reading import Reading
+from data.formats.bvh import Bvh, write_bvh
+from data.motion.body import bodies, whole_motion
+from data.motion.follow import between
+from data.motion.glb import posed
+from data.motion.humanoid import humanoid
+from data.motion.reading import read_motions
+from tests.data.rig.rigs import character, skeleton
+from utils.errors import InputError
+
+FRAMES = 40
+BIPED = {
+    "Hips": "Bip01 Pelvis",
+    "Spine": "Bip01 Spine",
+    "UpLeg": "Thigh",
+    "Leg": "Calf",
+    "Foot": "Foot",
+    "Toes": "Toe0",
+}
+
+
+def whole_body(legs=(40.0, 40.0), foot=15.0, arm_down=0.0, wide=10.0, biped=False, seed=0):
+    """The hands on an arm of two bones and a body with legs that stands on y = 0."""
+    bones = skeleton(seed=seed)
+    names, parents, heads = list(bones.names), list(bones.parents), list(bones.heads)
+    hips = np.array([0.0, 8 + sum(legs) * 0.995, 0])
+    heads = [head + hips - heads[0] for head in heads]
+    for side, sign in (("Right", -1.0), ("Left", 1.0)):
+        arm, hand = names.index(f"{side}Arm"), names.index(f"{side}Hand")
+        below = [hand, *(j for j, name in enumerate(names) if name.startswith(f"{side}Hand") and j != hand)]
+        names.append(f"{side}ForeArm")
+        parents.append(arm)
+        heads.append((heads[arm] + heads[hand]) / 2)
+        parents[hand] = len(names) - 1
+        turn = Rotation.from_euler("z", -sign * arm_down, degrees=True).as_matrix()
+        for joint in (*below, len(names) - 1):
+            heads[joint] = heads[arm] + turn @ (heads[joint] - heads[arm])
+        hip = hips + [sign * wide, -2, 0]
+        knee = hip + [0, -0.995 * legs[0], 0.0998 * legs[0]]
+        ankle = knee + [0, -0.995 * legs[1], -0.0998 * legs[1]]
+        above = 1 if biped else 0
+        for bone, head in (("UpLeg", hip), ("Leg", knee), ("Foot", ankle), ("Toes", ankle + [0, -6.0, foot])):
+            names.append(f"Bip01 {side[0]} {BIPED[bone]}" if biped else f"{side}{bone}")
+            parents.append(above)
+            heads.append(head)
+            above = len(names) - 1
+    if biped:
+        names[0], names[1] = BIPED["Hips"], BIPED["Spine"]
+    order = []
+    waiting = [0]
+    while waiting:
+        order.append(waiting.pop())
+        waiting += [joint for joint, parent in enumerate(parents) if parent == order[-1]]
+    place = {joint: number for number, joint in enumerate(order)}
+    return replace(
+        bones,
+        names=tuple(names[joint] for joint in order),
+        parents=np.array([place.get(parents[joint], -1) for joint in order]),
+        heads=np.array([heads[joint] for joint in order]),
+    )
+
+
+def dance(bones, tmp_path):
+    """Knees bent and a turn to and fro, with both feet planted; the arms swing."""
+    time = np.linspace(0, 2 * np.pi, FRAMES)
+    turned = np.broadcast_to(np.eye(3), (FRAMES, len(bones.names), 3, 3)).copy()
+    at = bones.names.index
+    bend = 25 + 20 * np.sin(time)
+    for side in ("Right", "Left"):
+        for bone, angle in (("UpLeg", -bend), ("Leg", 2 * bend), ("Foot", -bend)):
+            turned[:, at(side + bone)] = Rotation.from_euler("x", angle[:, None], degrees=True).as_matrix()
+        turned[:, at(side + "Arm")] = Rotation.from_euler("z", 40 * np.sin(time)[:, None], degrees=True).as_matrix()
+    turned[:, at("Spine")] = Rotation.from_euler("y", 30 * np.sin(time)[:, None], degrees=True).as_matrix()
+    bvh = Bvh.from_rotations(bones.names, bones.parents, bones.offsets, turned, frame_time=1 / 30,
+                             root_positions=np.broadcast_to(bones.heads[0], (FRAMES, 3)))  # fmt: skip
+    _, places = posed(bvh)
+    root = bones.heads[0] + (bones.heads[at("RightFoot")] - places[:, at("RightFoot")])
+    bvh = Bvh.from_rotations(bones.names, bones.parents, bones.offsets, turned, frame_time=1 / 30, root_positions=root)
+    write_bvh(tmp_path / "dance.bvh", bvh)
+    (motion,) = read_motions(tmp_path / "dance.bvh", Reading(Path(".")))
+    return motion
+
+
+def rest_poses(target):
+    return {side: np.broadcast_to(np.eye(3), (FRAMES, 5, 3, 3, 3)) for side in target.hands}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"legs": (30.0, 24.0)},
+        {"foot": 28.0},
+        {"arm_down": 45.0},
+        {"wide": 18.0},
+        {"biped": True, "legs": (45.0, 50.0)},
+    ],
+    ids=["short legs", "long feet", "A-pose", "wide hips", "legs on the spine"],
+)
+def test_limbs_point_as_the_sources_and_planted_feet_stay(tmp_path, options):
+    motion = dance(whole_body(), tmp_path)
+    target = character(whole_body(seed=3, **options), tmp_path)
+    whole = whole_motion(target.hands, rest_poses(target), motion)
+    assert whole.body_kept
+    source, own = bodies(target.skeleton, target.hands, motion)
+    before, after = posed(motion.bvh)[1], posed(whole.bvh)[1]
+    for side in ("right", "left"):
+        for bone in ("foot", "toes"):
+            slid, there = (np.ptp(places[:, body.bones[f"{side}_{bone}"]], axis=0)
+                           for places, body in ((after, own), (before, source)))  # fmt: skip
+            assert (slid / own.leg_length - there / source.leg_length).max() < 0.01, (side, bone)
+        low = after[:, own.bones[f"{side}_toes"], 1].min() - own.head(f"{side}_toes")[1]
+        assert low > -0.01 * own.leg_length
+        ways = []
+        for places, body in ((before, source), (after, own)):
+            way = places[:, body.bones[f"{side}_hand"]] - places[:, body.bones[f"{side}_lower_arm"]]
+            ways.append(way / np.linalg.norm(way, axis=-1, keepdims=True))
+        assert np.degrees(np.arccos(np.clip((ways[0] * ways[1]).sum(-1), -1, 1))).max() < 1e-3
+
+
+def test_a_motion_on_its_own_skeleton_is_itself(tmp_path):
+    motion = dance(whole_body(), tmp_path)
+    target = character(whole_body(), tmp_path)
+    whole = whole_motion(target.hands, rest_poses(target), motion)
+    arm = whole.bvh.joint_names.index("RightArm")
+    assert np.array_equal(whole.bvh.rotations([arm]), motion.bvh.rotations([arm]))
+
+
+def test_a_body_rests_where_it_shall_and_none_follows_without_legs(tmp_path):
+    motion = dance(whole_body(), tmp_path)
+    target = character(whole_body(legs=(30.0, 30.0)), tmp_path)
+    assert not whole_motion(target.hands, rest_poses(target), motion, "rest").body_kept
+    legless = character(skeleton(), tmp_path)
+    with pytest.raises(InputError, match="expected two bodies with hips, legs and feet"):
+        whole_motion(legless.hands, rest_poses(legless), motion, "follow")
+
+
+def test_helpers_are_no_bones_of_the_body():
+    names = (
+        "root",
+        "pelvis",
+        "spine_01",
+        "upperarm_twist_r",
+        "upperarm_r",
+        "lowerarm_r",
+        "hand_r",
+        "thigh_r",
+        "calf_r",
+    )
+    found = humanoid(names, np.array([-1, 0, 1, 2, 2, 4, 5, 1, 7]), {"right": 6})
+    assert {bone: names[joint] for bone, joint in found.items()} == {
+        "hips": "pelvis", "spine_0": "spine_01", "right_upper_arm": "upperarm_r", "right_lower_arm": "lowerarm_r",
+        "right_hand": "hand_r", "right_upper_leg": "thigh_r", "right_lower_leg": "calf_r",
+    }  # fmt: skip
+
+
+def test_the_smallest_turn():
+    generator = np.random.default_rng(0)
+    first, second = generator.normal(size=(2, 20, 3))
+    found = np.einsum("fij,fj->fi", between(first, second), first)
+    units = [way / np.linalg.norm(way, axis=-1, keepdims=True) for way in (found, second)]
+    np.testing.assert_allclose(*units, atol=1e-9)
