@@ -40,7 +40,8 @@ ELSEWHERE = {
 """How commands begin that are not run here, and where they are."""
 
 SHORTER = {
-    "fit": [*SMALL, "--trainer.max_steps", "3", "--trainer.limit_val_batches", "1", "--pictures.every_n_epochs", "0",
+    "fit": [*SMALL, "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "3", "--trainer.limit_val_batches", "1",
+            "--pictures.every_n_epochs", "0",
             "--trainer.accelerator", "cpu", "--data.num_workers", "0"],
     "test": ["--trainer.limit_test_batches", "1", "--trainer.accelerator", "cpu", "--data.num_workers", "0"],
     "run.evaluate": ["--max_windows", "2"],
@@ -124,6 +125,10 @@ class Folder:
         self.environment = {
             **os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
         }  # fmt: skip
+        (path / ".venv/bin").mkdir(parents=True)
+        (path / ".venv/bin/python").symlink_to(tools / "python")
+        for mesh in (published.GOLDEN / "inputs").glob("*_mesh_data.npz"):
+            shutil.copy(mesh, path / "artifact/MixHand/finger_data")
         log = path / "artifact/ASRN/lightning_logs/version_0"
         (log / "checkpoints").mkdir(parents=True)
         (log / "config.yaml").write_text(published.config_text("asrn", accelerator="cpu"))
