@@ -18,6 +18,7 @@ import torch
 from data.blender import find_blender
 from run.training import command_line
 from tests.blender_scripts.conftest import run as run_with_blender
+from tests.data.points.hands import angles, hand_points, listed
 from tests.data.preparation.test_interhand import hand
 from tests.run import published
 from tests.run.conftest import SMALL
@@ -40,9 +41,8 @@ ELSEWHERE = {
 """How commands begin that are not run here, and where they are."""
 
 SHORTER = {
-    "fit": [*SMALL, "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "3", "--trainer.limit_val_batches", "1",
-            "--pictures.every_n_epochs", "0",
-            "--trainer.accelerator", "cpu", "--data.num_workers", "0"],
+    "fit": [*SMALL, "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "3", "--pictures.every_n_epochs", "0",
+            "--trainer.limit_val_batches", "1", "--trainer.accelerator", "cpu", "--data.num_workers", "0"],
     "test": ["--trainer.limit_test_batches", "1", "--trainer.accelerator", "cpu", "--data.num_workers", "0"],
     "run.evaluate": ["--max_windows", "2"],
     "run.visualize_mixhand": ["--max_windows", "1", "--trainer.accelerator", "cpu"],
@@ -139,6 +139,9 @@ class Folder:
             for number in range(2)
         }
         (path / "InterHand2.6M_train_MANO_NeuralAnnot.json").write_text(json.dumps(captures))
+        seen = listed(hand_points(angles(20, share=0.3)) / 100, "MediaPipe, OpenPose")
+        frames = [{"handedness": "Right", "landmarks": points} for points in seen.tolist()]
+        (path / "mediapipe.json").write_text(json.dumps(frames))
         (path / "subjects.csv").write_text("capture,subject\n0,12\n1,3\n")
 
     def run(self, command: str) -> None:
