@@ -41,8 +41,9 @@ ELSEWHERE = {
 """How commands begin that are not run here, and where they are."""
 
 SHORTER = {
-    "fit": [*SMALL, "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "3", "--pictures.every_n_epochs", "0",
-            "--trainer.limit_val_batches", "1", "--trainer.accelerator", "cpu", "--data.num_workers", "0"],
+    "fit": [*SMALL, "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "3",
+            "--pictures.every_n_epochs", "0", "--trainer.limit_val_batches", "1",
+            "--trainer.accelerator", "cpu", "--data.num_workers", "0"],
     "test": ["--trainer.limit_test_batches", "1", "--trainer.accelerator", "cpu", "--data.num_workers", "0"],
     "run.evaluate": ["--max_windows", "2"],
     "run.visualize_mixhand": ["--max_windows", "1", "--trainer.accelerator", "cpu"],
