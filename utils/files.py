@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import tempfile
 import time
 import zlib
@@ -107,6 +108,20 @@ def remove_leftovers(folder: str | os.PathLike, age: float = ABANDONED) -> None:
             if _has_ended(match["owner"] or "") or time.time() - entry.stat().st_mtime > age:
                 with suppress(OSError):
                     os.unlink(entry.path)
+
+
+def private_folder(prefix: str) -> tempfile.TemporaryDirectory:
+    """A temporary folder for its owner's eyes alone, which goes when it is cleaned up or forgotten.
+
+    Those of this prefix that killed programs of the same user have left on this machine are removed first.
+    """
+    name = re.compile(re.escape(prefix) + "(?P<owner>[0-9a-f]{12})_.+")
+    with suppress(OSError):
+        for entry in os.scandir(tempfile.gettempdir()):
+            match = name.fullmatch(entry.name)
+            if match is not None and entry.is_dir(follow_symlinks=False) and _has_ended(match["owner"]):
+                shutil.rmtree(entry.path, ignore_errors=True)  # what is another user's stays
+    return tempfile.TemporaryDirectory(prefix=f"{prefix}{_owner()}_")
 
 
 def _owner() -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from data.motion.writing import Job, Output, check_target, write_motion
 from run.viewing.hands import Hand
 from run.viewing.take import SOURCE, Take
+from utils.files import private_folder
 
 FORMATS = {"BVH": ("bvh", ".bvh"), "GLB (skinned)": ("glb", ".glb"), "MANO parameters": ("mano", ".npz")}
 """What is offered → its short name and ending."""
@@ -38,7 +38,7 @@ def motion_file(take: Take, column: str, kind: str) -> bytes:
     else:
         local = take.methods.pose(column, hand, source.original, take.present).local
     job = Job(source.track.whole, hand.character, {hand.side: local.double().numpy()})
-    with tempfile.TemporaryDirectory(prefix="s2h_view_") as folder:
+    with private_folder("s2h_view_") as folder:
         path = Path(folder) / f"motion{dict(FORMATS.values())[kind]}"
         (written,), _ = write_motion(job, [Output(path, kind, (hand.side,))])
         return written.read_bytes()

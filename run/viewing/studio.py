@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
@@ -17,6 +16,7 @@ from run.viewing.methods import Methods
 from run.viewing.motions import HandMotion
 from run.viewing.take import LONGEST, SOURCE, SourceTake, Take
 from utils.errors import InputError, spoken
+from utils.files import private_folder
 
 LARGEST_FILE = 256 << 20
 """Bytes of a file that the page takes."""
@@ -55,7 +55,7 @@ class Studio:
         self.shelf, self.methods = shelf, methods
         self._dropped: dict[tuple[str, str], HandMotion] = {}
         self._source: SourceTake | None = None
-        self._folder = tempfile.TemporaryDirectory(prefix="s2h_view_")  # for its owner's eyes alone
+        self._folder = private_folder("s2h_view_")  # for its owner's eyes alone
         self._count = 0
         source = next((name for name in shelf.names if shelf.clips(name)), None)
         if source is None:

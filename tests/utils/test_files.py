@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from utils.errors import InputError
-from utils.files import _owner, atomic_write, check_writable, content_hash, remove_leftovers
+from utils.files import _owner, atomic_write, check_writable, content_hash, private_folder, remove_leftovers
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_file_appears_complete_and_nothing_else_stays(tmp_path):
@@ -118,6 +120,27 @@ def test_leftovers_of_killed_programs_go(tmp_path):
     remove_leftovers(tmp_path)
     assert {file.read_text() for file in tmp_path.iterdir()} == {*kept, "new"}
     remove_leftovers(tmp_path / "nowhere")
+
+
+def test_private_folders_of_killed_programs_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    code = """
+import os, signal, sys
+from utils.files import private_folder
+folder = private_folder("a_")
+open(os.path.join(folder.name, "x"), "w").close()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}, check=False
+    )
+    (left,) = tmp_path.iterdir()
+    other = private_folder("b_")  # of another kind, and alive
+    assert left.is_dir() and left.stat().st_mode & 0o077 == 0
+    own = private_folder("a_")
+    assert {str(path) for path in tmp_path.iterdir()} == {own.name, other.name}
+    again = private_folder("a_")
+    assert os.path.isdir(own.name) and os.path.isdir(again.name)
 
 
 def test_a_full_disk_is_told_with_the_file_and_a_way_out(tmp_path):
