@@ -52,8 +52,8 @@ blender: .venv-blender/.ready
 demo: setup
 	$(BIN)/python -m run.demo
 
-# One process a core; each takes tests that another has not begun. What shares a fixture for a module stays together.
-SIDE_BY_SIDE := --numprocesses auto --maxprocesses 8 --dist loadscope
+# One process a core; each takes a module that no other has begun, the longest first (tests/conftest.py).
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 8 --dist loadscope --no-loadscope-reorder
 test: setup
 	$(BIN)/python -m pytest -m "not slow" $(SIDE_BY_SIDE)
 

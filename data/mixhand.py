@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,69 +14,22 @@ from pytorch_lightning import LightningDataModule
 from data.features.file import FeatureFile, open_features
 from data.features.loader import BatchOrder, PairLoader
 from data.features.windows import PairedWindows, WindowGroup, read_statistics
+from data.splits import (
+    INTRA_SOURCE,
+    INTRA_TARGET,
+    TEST_CHARACTERS,
+    TRAIN_CHARACTERS,
+    VAL_CHARACTERS,
+    expand_characters,
+)
 from utils.cli import processors
 from utils.errors import InputError
 
 log = logging.getLogger(__name__)
 
-TRAIN_CHARACTERS = ["(Aj+BigVegas+Kaya)*9", *(f"Mano{n}" for n in range(7))]
-VAL_CHARACTERS = ["SportyGranny", "Mano7", "Mano8", "Mano9"]
-TEST_CHARACTERS = ["SportyGranny*9", "Mano7", "Mano8", "Mano9"]
-INTRA_TARGET = ["Kaya"]
-INTRA_SOURCE = ["SportyGranny"]
-
 _SIMILAR_RATES = 1.1
-_MOST_CHARACTERS, _LONGEST_ENTRY = 100_000, 100_000
-_TOO_MANY = f"expected at most {_MOST_CHARACTERS} characters; write smaller numbers"
 
 Split = Literal["train", "val", "test"]
-
-
-def expand_characters(entries: Sequence[str]) -> list[str]:
-    """Write out a list of characters.
-
-    ``"Aj*3"`` is three times Aj, ``"(Aj+Kaya)*2"`` is Aj, Kaya, Aj, Kaya, and ``"Hand08..11"`` is Hand08, Hand09,
-    Hand10, Hand11.
-
-    Raises:
-        InputError: an entry is not of this form.
-    """
-    names = []
-    for entry in entries:
-        if len(entry) > _LONGEST_ENTRY:
-            raise InputError(f"characters: expected entries of at most {_LONGEST_ENTRY} letters, found {len(entry)}")
-        match = re.fullmatch(r"\s*(?:\((?P<several>[^()*]+)\)|(?P<one>[^()*]+?))\s*(?:\*\s*(?P<times>\d+))?\s*", entry)
-        group = [] if match is None else (match["several"].split("+") if match["several"] else [match["one"]])
-        group = [name.strip() for name in group]
-        times = _number(match["times"] or "1") if match else 0
-        if not group or not all(group) or times < 1:
-            raise InputError(
-                f"characters: expected NAME, NAME*3, (NAME+NAME)*3 or NAME00..11, found {entry!r}; fix that entry of "
-                f"the list"
-            )
-        expanded = [name for each in group for name in _expand_range(each)]
-        if len(names) + len(expanded) * times > _MOST_CHARACTERS:
-            raise InputError(f"characters: {entry[:60]!r}: {_TOO_MANY}")
-        names += expanded * times
-    return names
-
-
-def _number(digits: str) -> int:
-    """A number of any length; those of more than 18 digits are all the same here, too large."""
-    return int(digits.lstrip("0")[:18] or 0)
-
-
-def _expand_range(name: str) -> list[str]:
-    match = re.fullmatch(r"(?P<stem>.*?)(?P<first>\d+)\.\.(?P<last>\d+)", name)
-    if match is None:
-        return [name]
-    first, last = _number(match["first"]), _number(match["last"])
-    numbers = range(first, last + 1)
-    if last - first >= _MOST_CHARACTERS:
-        raise InputError(f"characters: {name[:60]!r}: {_TOO_MANY}")
-    if not numbers:
-        raise InputError(f"characters: {name!r} counts downwards; write the smaller number first")
-    return [f"{match['stem']}{number:0{len(match['first'])}}" for number in numbers]
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,17 @@ import torch
 
 from data.dataset import MixHandFolder
 from data.features.windows import BatchRequest, PairedWindows
-from data.mixhand import INTRA_SOURCE, INTRA_TARGET, TEST_CHARACTERS, MixHandDataModule
-from data.splits import SPLITS, TITLES, each_with_the_others, read_sides, read_splits
+from data.mixhand import MixHandDataModule
+from data.splits import (
+    INTRA_SOURCE,
+    INTRA_TARGET,
+    SPLITS,
+    TEST_CHARACTERS,
+    TITLES,
+    each_with_the_others,
+    read_sides,
+    read_splits,
+)
 from model.batch import HandModels
 from run.evaluation.comparison import window_names
 from run.evaluation.line_up import LineUp

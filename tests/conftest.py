@@ -39,6 +39,15 @@ def pytest_configure(config: pytest.Config) -> None:
         )
 
 
+LONGEST = ("test_processes", "test_demo", "test_view", "test_hostile", "test_command_line", "test_evaluate")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest modules come first, so that processes side by side end together."""
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONGEST)))
+
+
 @pytest.fixture(scope="session")
 def golden(request: pytest.FixtureRequest) -> Path:
     """The folder of reference vectors."""

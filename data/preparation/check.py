@@ -11,8 +11,8 @@ from data.character.reading import read_mesh_character
 from data.dataset import MixHandFolder
 from data.features.file import FeatureFile, check_rows, open_features
 from data.features.windows import read_statistics
-from data.mixhand import TEST_CHARACTERS, TRAIN_CHARACTERS, VAL_CHARACTERS, expand_characters
 from data.preparation.preprocess import check_motion
+from data.splits import TEST_CHARACTERS, TRAIN_CHARACTERS, VAL_CHARACTERS, expand_characters
 from model.mano_file import ManoAxes, find_model_file, read_mano_arrays
 from model.topology import SIDES
 from utils.errors import InputError

@@ -56,10 +56,11 @@ def uninterrupted(published_world: Path) -> dict:
     return state(published_world, "uninterrupted")
 
 
+@pytest.mark.slow  # the quick tests have one in tests/run/test_processes.py and some in tests/data/test_mixhand.py
 @pytest.mark.parametrize(
     ("step", "moment"),
     [
-        pytest.param(1, "batch", marks=pytest.mark.slow),  # before the first checkpoint
+        (1, "batch"),  # before the first checkpoint
         (5, "validation"),  # the epoch's steps are done, its end is not
         (8, "batch"),  # just before the checkpoint of this step is written
     ],
