@@ -18,6 +18,7 @@ from pytorch3d.transforms import axis_angle_to_matrix
 
 from model.topology import MANO_BONES, SIDES
 from utils.errors import InputError
+from utils.markdown import table_of_keys
 
 POSES = ("fullpose", "pose", "poses", "pose_m", "hand_pose", "local_rotations")
 """One hand, both, or a whole body, as the width says; the first that is there counts."""
@@ -322,5 +323,4 @@ def listing() -> str:
         "shape": SHAPES,
         "side": (*NAMED_SIDES, *RIGHT_OR_NOT),
     }
-    lines = [f"| {what} | {', '.join(f'`{key}`' for key in keys)} |" for what, keys in rows.items()]
-    return "\n".join(["| what | keys |", "|---|---|", *lines])
+    return table_of_keys("keys", rows)

@@ -16,6 +16,7 @@ import numpy as np
 from data.points.orders import COUNTS
 from model.topology import SIDES
 from utils.errors import InputError
+from utils.markdown import table_of_keys
 
 SIDE_WORDS = {"right": "right", "r": "right", "rh": "right", "left": "left", "l": "left", "lh": "left"}
 POINT_WORDS = ("joint", "joints", "landmark", "landmarks", "keypoint", "keypoints", "point", "points", "position",
@@ -119,7 +120,7 @@ def points_of_arrays(arrays: Mapping[str, np.ndarray]) -> PointFile:
             tracks.append(PointTrack(side or said, points, _radii(parts.get("radii"), points)))
     names = next((value for key, value in arrays.items() if _plain(key) in map(_plain, NAME_KEYS)), None)
     return PointFile(tracks, None if names is None else [str(name) for name in np.ravel(names)], camera,
-                     rate_of(arrays), _image_size(arrays))  # fmt: skip
+                     told_rate(arrays), _image_size(arrays))  # fmt: skip
 
 
 def points_of_json(content: Any) -> PointFile:
@@ -137,7 +138,7 @@ def points_of_json(content: Any) -> PointFile:
         for hand in hands:
             for points in _hands_of_array(_block([hand.points])[0]):
                 tracks.append(PointTrack(hand.side, points, _radii(hand.radii, points)))
-        return PointFile(tracks, notes.names, notes.camera, rate_of(head), _image_size(head))
+        return PointFile(tracks, notes.names, notes.camera, told_rate(head), _image_size(head))
     said = next((labelled_side(value) for key, value in head.items() if _is_label(key, value)), None)
     rows: dict[Any, list[_Hand | None]] = {}
     for number, frame in enumerate(frames):
@@ -155,11 +156,11 @@ def points_of_json(content: Any) -> PointFile:
         radii = [hand.radii for hand in row if hand is not None and hand.radii is not None]
         tracks.append(PointTrack(key if isinstance(key, str) else None, points, _radii(radii or None, points)))
     tracks.sort(key=lambda track: SIDES.index(track.side or SIDES[0]))
-    rate = rate_of(head) or _rate_of_frames(frames)
+    rate = told_rate(head) or _rate_of_frames(frames)
     return PointFile(tracks, notes.names, notes.camera, rate, _image_size(head))
 
 
-def rate_of(arrays: Mapping[str, Any]) -> float | None:
+def told_rate(arrays: Mapping[str, Any]) -> float | None:
     """Frames per second as a file says them. Raises InputError if it says something else."""
     stored = next((arrays[key] for key in RATES if key in arrays), None)
     if stored is None:
@@ -444,5 +445,4 @@ def listing() -> str:
         "or times, in seconds, milli- or microseconds": TIME_KEYS,
         "size of the image": ("width", "height", "image_width", "image_height"),
     }
-    lines = [f"| {what} | {', '.join(f'`{key}`' for key in keys)} |" for what, keys in rows.items()]
-    return "\n".join(["| what | keys |", "|---|---|", *lines])
+    return table_of_keys("keys", rows)

@@ -13,6 +13,7 @@ from data.points.files import SIDE_WORDS, PointFile, PointTrack, labelled_side, 
 from data.points.orders import COUNTS, named_joint
 from model.topology import SIDES
 from utils.errors import InputError
+from utils.markdown import table_of_keys
 
 FRAME_COLUMNS = ("frame", "frame_id", "frame_number", "frame_index", "frame_idx")
 TIME_COLUMNS = ("time", "timestamp", "t", "seconds", "time_s", "timestamp_s", "time_ms", "timestamp_ms")
@@ -231,5 +232,4 @@ def listing() -> str:
         "hand": HAND_COLUMNS,
         "joint, of a row a joint": JOINT_COLUMNS,
     }
-    lines = [f"| {what} | {', '.join(f'`{key}`' for key in keys)} |" for what, keys in rows.items()]
-    return "\n".join(["| what | columns |", "|---|---|", *lines])
+    return table_of_keys("columns", rows)

@@ -53,7 +53,7 @@ class TouchTerms:
         counts = gap.new_ones(len(gap), 1) if present is None else pairs_present(present).to(gap).unsqueeze(1)
         deep = torch.minimum(gap, -gap.new_tensor(PRESSED))
         clear = TOUCHING + CLEARANCE
-        low = torch.minimum(deep, gap) * touch + torch.minimum(gap, gap.new_tensor(clear)) * (1 - touch)
+        low = deep * touch + torch.minimum(gap, gap.new_tensor(clear)) * (1 - touch)
         first, second = (torch.tensor(side, device=gap.device) for side in (FIRST, SECOND))
         return TouchTerms(
             frames_last(goals.flesh.radii, 2),
