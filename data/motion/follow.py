@@ -50,6 +50,11 @@ class Body:
         hip, knee, foot = (self.head(f"{side}_{bone}") for bone in ("upper_leg", "lower_leg", "foot"))
         return float(np.linalg.norm(knee - hip)), float(np.linalg.norm(foot - knee))
 
+    def hip(self, side: str) -> np.ndarray:
+        """(3,) where a leg begins at rest, from the middle of both."""
+        heads = {each: self.head(f"{each}_upper_leg") for each in SIDES}
+        return heads[side] - np.mean(list(heads.values()), axis=0)
+
     @property
     def leg_length(self) -> float:
         """Of both legs, on average."""
@@ -161,29 +166,31 @@ class _Feet:
         self.bones = [bone for bone in (foot, toes) if bone in source.bones and bone in target.bones]
         self.source, self.target, self.frame_rate = source, target, frame_rate
         self.places = [places[:, source.bones[bone]] for bone in self.bones]
+        self.stands = [_stands(source, place, frame_rate) for place in self.places]
         self.turn = turned[:, source.bones[foot]]
+        own, other = (body.hip(side) for body in (target, source))
+        self.wider = turned[:, source.bones["hips"]] @ (own - self.ratio * other)
         if len(self.bones) > 1:
             self.own, self.other = (body.head(toes) - body.head(foot) for body in (target, source))
-            self.stands = [_stands(source, place, frame_rate) for place in self.places]
             self.turn = self._steady() @ self.turn
 
     def goal(self, start: np.ndarray, ground: float) -> np.ndarray:
-        """(F, 3) where a foot shall be: where the source's is, and on its toes where the source's foot rolls or turns
-        over them; no lower under its height at rest than the source's.
+        """(F, 3) where a foot shall be: where the source's is, beside it as far as the hips are wider, and on its toes
+        where the source's foot rolls or turns over them; no lower under its height at rest than the source's.
 
         Args:
             start: (3,) of the target's places, less the source's in leg lengths.
             ground: how much higher the source moves than it rests.
         """
         goal = start + self.ratio * self.places[0]
-        ways = [np.zeros_like(goal)]
+        ways, further, wished = [np.zeros_like(goal)], np.zeros_like(goal), self.wider[:, [0, 2]]
         if len(self.bones) > 1:
             ways.append(self.turn @ self.own)
             longer = self.own - self.ratio * self.other
             further = ways[1] - self.ratio * (self.places[1] - self.places[0])
             goal[:, 1] += longer[1] - further[:, 1]
-            further, wished = further[:, [0, 2]], _level(self.turn, longer) - further[:, [0, 2]]
-            goal[:, [0, 2]] += _held(wished, further, *self.stands, self.frame_rate)
+            wished = wished + _level(self.turn, longer) - further[:, [0, 2]]
+        goal[:, [0, 2]] += _held(wished, further[:, [0, 2]], self.stands[0], self.stands[-1], self.frame_rate)
         for bone, place, way in zip(self.bones, self.places, ways, strict=True):
             under = np.minimum(0, self.ratio * (place[:, 1] - self.source.head(bone)[1] - ground))
             goal[:, 1] = np.maximum(goal[:, 1], self.target.head(bone)[1] + under - way[:, 1])

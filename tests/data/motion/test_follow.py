@@ -162,6 +162,16 @@ def test_long_feet_that_turn_on_their_toes_stay_there(tmp_path, foot):
         assert slid - there < 0.01, (slid, there)
 
 
+@pytest.mark.parametrize("wide", [6.0, 18.0])
+def test_feet_stand_under_hips_of_another_width(tmp_path, wide):
+    motion = dance(whole_body(), tmp_path)
+    target = character(whole_body(seed=3, wide=wide), tmp_path)
+    _, own = bodies(target.skeleton, target.hands, motion)
+    places = posed(whole_motion(target.hands, rest_poses(target), motion).bvh)[1]
+    apart = np.linalg.norm(places[:, own.bones["left_foot"]] - places[:, own.bones["right_foot"]], axis=-1)
+    assert np.abs(apart - 2 * wide).max() < 0.1
+
+
 def test_a_motion_on_its_own_skeleton_is_itself(tmp_path):
     motion = dance(whole_body(), tmp_path)
     target = character(whole_body(), tmp_path)
