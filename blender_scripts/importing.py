@@ -366,6 +366,11 @@ class Scene:
         back = np.linalg.inv(self.skeleton.rest[:, :3, :3])
         return posed[..., :3, 3], nearest_rotations(posed[..., :3, :3] @ back)
 
+    def clip(self, number: int):
+        """An animation of the file, assigned to the armature."""
+        self._assign(self._clips[number])
+        return self._clips[number]
+
     def _without_meshes(self) -> None:
         """Frames are set several times faster when no skin follows."""
         for mesh in _meshes():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 MOTION_FORMATS = ("bvh", "glb", "fbx", "mano")
 """What retargeted motions are written as."""
+BODIES = ("keep", "follow", "rest")
+"""What a body does while its hands take the source's motion."""
 FEATURE_FORMATS = ("ours", "published")
 """Layouts of feature files."""
 AXIS_METHODS = ("combined", "mesh")

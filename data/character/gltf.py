@@ -75,10 +75,18 @@ class GltfCharacter:
 
         return motion(self.skeleton, pose, n_frames, 1.0 / fps, self.skin)
 
-    def placed(self, clip: int, bones: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Where an animation puts bones, frame by frame: centimetres (F, n, 3), and turns since rest (F, n, 3, 3)."""
+    def placed(
+        self, clip: int, bones: Sequence[int], times: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Where an animation puts bones, frame by frame: centimetres (F, n, 3), and turns since rest (F, n, 3, 3).
+
+        Args:
+            clip: number of the animation.
+            bones: n numbers.
+            times: (F,) seconds of the frames; None: the keys of the track that has most.
+        """
         tracks = self.animations[clip].tracks
-        times = max((track.times for track in tracks), key=len)
+        times = max((track.times for track in tracks), key=len) if times is None else times
         nodes = self.nodes[list(bones)]
         back = np.linalg.inv(usable(self.skeleton.rest)[list(bones), :3, :3])
         places, turns = np.empty((len(times), len(nodes), 3)), np.empty((len(times), len(nodes), 3, 3))

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from data.character.character import CharacterHand
-from data.character.gltf import GltfCharacter, read_gltf_character
+from data.character.gltf import read_gltf_character
 from data.formats.bvh import Bvh, read_bvh
 from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
 from data.motion.fbx import read_back_fbx
@@ -43,7 +43,11 @@ class ReadBack:
 
 
 def check_written(
-    path: Path, hands: Mapping[str, tuple[CharacterHand, np.ndarray]], scale: float = 1.0, blender: str | None = None
+    path: Path,
+    hands: Mapping[str, tuple[CharacterHand, np.ndarray]],
+    scale: float = 1.0,
+    blender: str | None = None,
+    times: np.ndarray | None = None,
 ) -> ReadBack:
     """Compare a file with the poses it should hold.
 
@@ -52,12 +56,13 @@ def check_written(
         hands: side → (hand of the target, (F, 5, 3, 3, 3) local rotations in the frame of features).
         scale: lengths of the hands, in those of the file.
         blender: that reads ``.fbx``; None: found by itself.
+        times: (F,) seconds of the frames in a glTF file whose other bones have keys of their own.
 
     Raises:
         InputError: it differs.
     """
     worst, poses = 0.0, {}
-    whole = _Placed(path, blender)
+    whole = _Placed(path, blender, times)
     for side, (hand, local) in hands.items():
         meant = _meant(hand, local)
         if path.suffix.lower() == ".npz":
@@ -107,8 +112,8 @@ def _meant(hand: CharacterHand, local: np.ndarray) -> np.ndarray:
 class _Placed:
     """Joints of a file, read once for all its hands."""
 
-    def __init__(self, path: Path, blender: str | None) -> None:
-        self.path, self.kind = path, path.suffix.lower()
+    def __init__(self, path: Path, blender: str | None, times: np.ndarray | None) -> None:
+        self.path, self.kind, self.times = path, path.suffix.lower(), times
         if self.kind == ".bvh":
             self.file = read_bvh(path)
         elif self.kind in GLTF_SUFFIXES:
@@ -121,8 +126,10 @@ class _Placed:
         rotations of its bones."""
         listed = hand.map.listed
         names = [hand.skeleton.names[number] for number in hand.map.in_file(listed)]
-        read = {".bvh": _by_bvh, ".fbx": _by_fbx}.get(self.kind, _by_gltf)
-        places, turns = read(self.file, names)
+        if self.kind in GLTF_SUFFIXES:  # of the first animation
+            places, turns = self.file.placed(0, [self.file.skeleton.names.index(name) for name in names], self.times)
+        else:
+            places, turns = (_by_bvh if self.kind == ".bvh" else _by_fbx)(self.file, names)
         if len(places) == 1:  # a motion that holds still is one key
             places, turns = (np.broadcast_to(part, (len(local), *part.shape[1:])) for part in (places, turns))
         joints = np.full((len(places), N_JOINTS, 3), np.nan)
@@ -165,11 +172,6 @@ def _by_bvh(bvh: Bvh, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
             turns[joint] = turns[above] @ turns[joint]
         places[joint] = place
     return np.stack([places[joint] for joint in wanted], axis=1), np.stack([turns[joint] for joint in wanted], axis=1)
-
-
-def _by_gltf(character: GltfCharacter, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """As `_by_bvh`: of the first animation of a file."""
-    return character.placed(0, [character.skeleton.names.index(name) for name in names])
 
 
 def _by_fbx(bones: Mapping[str, np.ndarray], names: list[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -13,11 +13,12 @@ import numpy as np
 from data.character.character import Character
 from data.character.mano import mano_skin
 from data.choices import MOTION_FORMATS as FORMATS
-from data.formats.bvh import Bvh, resized, write_bvh
+from data.formats.bvh import Bvh, decimals, resized, write_bvh
 from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
 from data.motion.body import WholeMotion, whole_motion
 from data.motion.fbx import write_fbx
 from data.motion.glb import write_glb, write_into_gltf
+from data.motion.keep import Kept
 from data.motion.mano_file import ManoMotion, write_mano_motion
 from data.motion.readback import check_written
 from data.motion.reading import Motion
@@ -38,8 +39,8 @@ class Job:
     blender: str | None = None
     scale: float = 1.0
     """How much larger the target is taken than its file has it."""
-    body: str | None = None
-    """``"follow"``, ``"rest"``; None: followed where that can be."""
+    body: str | Kept | None = None
+    """``"follow"``, ``"rest"``, an animation that is kept; None: followed where that can be."""
 
     @cached_property
     def read_back(self) -> dict[str, np.ndarray]:
@@ -148,14 +149,21 @@ def _write(job: Job, output: Output) -> Mapping[str, np.ndarray]:
     else:
         bvh = job.whole(output.sides).bvh
         if output.kind == "bvh":
-            write_bvh(output.path, bvh)
+            write_bvh(output.path, bvh, decimals(job.body.bvh.values) if isinstance(job.body, Kept) else 6)
         elif output.kind == "glb":
             _write_glb(job, output.path, output.sides, bvh)
         else:
             _write_fbx(job, output, bvh)
     hands = {side: (job.target.hands[side], job.poses[side]) for side in output.sides}
     scale = job.scale if own and output.kind in ("glb", "fbx") else 1.0
-    return check_written(output.path, hands, scale, job.blender).poses
+    times = job.body.times() if output.kind == "glb" and _keeps(job, GLTF_SUFFIXES) else None
+    return check_written(output.path, hands, scale, job.blender, times).poses
+
+
+def _keeps(job: Job, kinds: Sequence[str]) -> bool:
+    """Whether the body's own animation is kept key by key: in files of the same kind."""
+    paths = [job.target.path, job.body.path] if isinstance(job.body, Kept) else []
+    return bool(paths) and all(path.suffix.lower() in kinds for path in paths)
 
 
 def _write_mano(job: Job, output: Output) -> None:
@@ -168,7 +176,9 @@ def _write_mano(job: Job, output: Output) -> None:
 
 def _write_glb(job: Job, path: Path, sides: tuple[str, ...], bvh: Bvh) -> None:
     if job.target.path.suffix.lower() in GLTF_SUFFIXES:
-        write_into_gltf(path, job.target.path, resized(bvh, 1 / job.scale), job.motion.name)
+        kept = job.body if _keeps(job, GLTF_SUFFIXES) else None
+        fingers = job.whole(sides).fingers
+        write_into_gltf(path, job.target.path, resized(bvh, 1 / job.scale), job.motion.name, kept, fingers)
     else:
         hand = job.target.hands[sides[0]]
         skin = mano_skin(hand) if job.target.kind == "mano" else hand.skin
@@ -179,7 +189,18 @@ def _write_fbx(job: Job, output: Output, bvh: Bvh) -> None:
     """The user's own FBX or glTF goes through Blender; other characters as a glTF file of ours."""
     own = job.target.path
     if own.suffix.lower() in (".fbx", *GLTF_SUFFIXES):
-        write_fbx(output.path, own, resized(bvh, 1 / job.scale), job.motion.name, job.blender, job.target.skeleton)
+        kept = job.body if _keeps(job, (".fbx",)) and job.body.path.resolve() == own.resolve() else None
+        fingers = job.whole(output.sides).fingers
+        write_fbx(
+            output.path,
+            own,
+            resized(bvh, 1 / job.scale),
+            job.motion.name,
+            job.blender,
+            job.target.skeleton,
+            kept,
+            fingers,
+        )
         return
     with tempfile.TemporaryDirectory(prefix="s2h_glb_") as folder:
         character = Path(folder) / "character.glb"
