@@ -120,6 +120,8 @@ class RetargetingNetwork(nn.Module):
             )
             for domain in DOMAINS
         )
+        self.mixed: torch.dtype | None = None
+        """What the networks' products are done in, if not in the type of their weights (mixed precision)."""
         self.hand_models = HandModels(smplx_model_path, mano_axis_path, self.side)
 
     def mano_hand(self, like: Tensor) -> ManoHand:
@@ -148,7 +150,12 @@ class RetargetingNetwork(nn.Module):
         if target.domain == "mano":
             betas = cast(ManoHands, target).shape.transpose(1, 2)
             inputs = torch.cat([inputs, betas.repeat(len(sources), 1, 1)], dim=1)
-        output = net(inputs.transpose(1, 2), static_features(target).repeat(len(sources), 1))
+        static = static_features(target).repeat(len(sources), 1)
+        if self.mixed is None:
+            output = net(inputs.transpose(1, 2), static)
+        else:
+            with torch.autocast(inputs.device.type, self.mixed):
+                output = net(inputs.transpose(1, 2), static).to(inputs.dtype)
         return list(output.unflatten(-1, (N_FINGERS, 3, -1)).chunk(len(sources)))
 
     def retarget(self, target: Hands, source: Hands) -> PosedHand:

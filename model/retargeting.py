@@ -11,7 +11,8 @@ and source within one domain.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any, Literal
 
 import torch
@@ -35,6 +36,25 @@ from utils.errors import InputError
 from utils.parameters import init_parameters
 
 ADAM = {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-4}}
+
+
+def mixed_networks_only(step: Callable[..., Any]) -> Callable[..., Any]:
+    """In mixed precision only the networks' products are done in few bits: rotations, positions, losses and metrics
+    would lose what they are made of. Of a step of `Retargeting`."""
+
+    @wraps(step)
+    def run(self, batch, batch_idx: int) -> Any:
+        device = batch.first.tbs.device.type
+        if not torch.is_autocast_enabled(device):
+            return step(self, batch, batch_idx)
+        self.mixed = torch.get_autocast_dtype(device)
+        try:
+            with torch.autocast(device, enabled=False):
+                return step(self, batch, batch_idx)
+        finally:
+            self.mixed = None
+
+    return run
 
 
 class Retargeting(RetargetingNetwork, LightningModule):
@@ -138,6 +158,7 @@ class Retargeting(RetargetingNetwork, LightningModule):
             logged.update({f"{domain}_{name}": value for name, value in terms.items()})
         return totals, logged
 
+    @mixed_networks_only
     def training_step(self, batch, batch_idx: int) -> Float[Tensor, ""]:
         """Both networks' losses in one step; they share no parameter, so each gets the gradient of its own."""
         totals, terms = self._step(batch, self.semi_supervised)
@@ -146,6 +167,7 @@ class Retargeting(RetargetingNetwork, LightningModule):
         self.last_losses = {domain: total.detach() for domain, total in totals.items()}
         return batch.share * (totals["mixamo"] + totals["mano"])
 
+    @mixed_networks_only
     def validation_step(self, batch, batch_idx: int) -> None:
         """Every term, both networks on both groups."""
         _, terms = self._step(batch, semi=True)
@@ -194,6 +216,7 @@ class Retargeting(RetargetingNetwork, LightningModule):
         """Forget earlier tests."""
         self.test_records = {}
 
+    @mixed_networks_only
     def test_step(self, batch, batch_idx: int) -> None:
         """Metrics of the network and of both copies, per window, in every direction that the batch offers."""
         groups = (batch.first, batch.second)
@@ -231,6 +254,7 @@ class Retargeting(RetargetingNetwork, LightningModule):
             value = value.detach().cpu()
             held[name] = torch.cat([held[name], value]) if name in held else value
 
+    @mixed_networks_only
     def predict_step(self, batch, batch_idx: int) -> dict[str, dict[str, Tensor]]:
         """Poses by direction: ``local_rotations (batch, time, 21, 4)``, ``tbs (batch, time, 5, 3, 4)`` quaternions and
         ``joints (batch, time, 21, 3)`` in the target's unit."""
