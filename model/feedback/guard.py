@@ -35,17 +35,18 @@ def guarded_shares(
     """
     places = torch.linspace(0, 1, STEPS + 1, dtype=like.dtype, device=like.device)
     scores = torch.stack([score(place.expand(frames)) for place in places])
-    worst = (scores[0] - scores).cummax(0).values
-    shares = _free_way(worst[:-1], worst[1:]).sum(0) / STEPS
+    lost = scores[0] - scores
+    shares = _free_way(lost[:-1], lost[1:], lost.cummax(0).values[:-1]).sum(0) / STEPS
     harmful = ~(scores[0] - score(shares) <= TOLERANCE)
     return torch.where(harmful, (shares * STEPS).floor() / STEPS, shares)
 
 
 def _free_way(
-    begin: Float[Tensor, "steps frames"], end: Float[Tensor, "steps frames"]
+    begin: Float[Tensor, "steps frames"], end: Float[Tensor, "steps frames"], worst: Float[Tensor, "steps frames"]
 ) -> Float[Tensor, "steps frames"]:
-    """The mean over a step of ``relu(1 − w / ε)``, with w going evenly from ``begin`` to ``end``, ``0 ≤ begin ≤ end``."""
+    """The mean over a step of ``relu(1 − w/ε)``, d going evenly from ``begin`` to ``end`` after a ``worst`` w ≥ 0."""
     most = TOLERANCE / 2
-    rise = end - begin
-    part = torch.where(rise > 0, ((most - begin) / rise.clamp_min(1e-30)).clamp(0, 1), (begin < most).to(begin))
-    return part * (1 - (2 * begin + part * rise) / (2 * most))
+    higher = (end - worst).clamp_min(0)
+    flat = torch.where(higher > 0, (worst - begin) / (end - begin), 1.0)
+    part = torch.where(higher > 0, ((most - worst) / higher).clamp(0, 1), 0.0)  # of the rise that is below ε
+    return flat * torch.relu(1 - worst / most) + (1 - flat) * part * (1 - (2 * worst + part * higher) / (2 * most))
