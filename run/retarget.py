@@ -54,7 +54,8 @@ def argument_parser() -> CommandLine:
     add("--format", nargs="+", choices=(*FORMATS, *FILMS), metavar="F", help=f"of {', '.join((*FORMATS, *FILMS))}; "
         "default: what --output ends in, else bvh")  # fmt: skip
     add("--method", choices=names(), default=MAIN, help="default: %(default)s")
-    add("--ckpt_path", type=Path, metavar="FILE", help="checkpoint of the network, for asrn and dm")
+    add("--ckpt_path", type=Path, metavar="FILE", help="checkpoint of the network (default: the "
+        "open weights that come with the program)")
     add("--refine", type=int, default=0, metavar="N", help="steps of the optimiser after the network")
     parser.flag("no_contacts", "let the optimiser leave touches open")
     parser.flag("skin", "the optimiser keeps touches of skin, and keeps out of flesh; slower")
@@ -95,6 +96,7 @@ from run.retargeting.plan import Plan, formats_of, inputs_of, plan_of
 from run.retargeting.remarks import remarks
 from run.retargeting.report import hand_report, print_reports, write_report
 from run.retargeting.retargeter import Retargeter
+from run.training.open_weights import open_weights
 from run.training.trained import load_network
 from utils.progress import progress
 from utils.safe_read import read_npy, read_npz
@@ -132,7 +134,9 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     plan.check(inputs_of(config, files, reading))
     if config.target is None:
         return _each(files, config, lambda file: _convert(file, reading, plan, config))
-    network = load_network(config.ckpt_path, config.method) if named(config.method).kind == "network" else None
+    network = None
+    if named(config.method).kind == "network":
+        network = load_network(config.ckpt_path or open_weights(config.method), config.method)
     shape = _shape(config.shape, "--shape")
     target = _character("--target_scale", config.target, reading, shape, config.target_scale)
     check_target(target, formats)
@@ -263,7 +267,7 @@ def _check_without_target(config: argparse.Namespace, formats: list[str]) -> Non
 
 def _check_options(config: argparse.Namespace, formats: list[str]) -> None:
     is_network = named(config.method).kind == "network"
-    if is_network and config.ckpt_path is None:
+    if is_network and config.ckpt_path is None and open_weights(config.method) is None:
         raise InputError(
             f"--method {config.method}: expected its checkpoint, found none; give --ckpt_path (run.train_mixhand fit "
             f"or `make demo` makes one), or take --method optimize, which needs none"

@@ -37,6 +37,7 @@ options_first(__name__, argument_parser)
 
 import torch
 
+from run.training.open_weights import all_open_weights
 from run.viewing.hands import Shelf
 from run.viewing.methods import Methods, demo_checkpoints, load_networks
 from run.viewing.page import Page
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     checkpoints.update(
         {method: path for method in of_kind("network") if (path := getattr(options, method)) is not None}
     )
-    networks, side = load_networks(checkpoints, options.side)
+    networks, side = load_networks(checkpoints or all_open_weights(), options.side)
     shelf, methods = Shelf(options.data_path, options.smplx_path, side), Methods(networks)
     studio = Studio(shelf, methods)  # before anybody comes: what is wrong with the data is told here
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from model.methods import METHODS, of_kind, title_of
 from model.network import TrainedNetwork
+from run.training.open_weights import ENDING, read_weights
 from utils.errors import InputError
 from utils.safe_read import load_checkpoint
 
@@ -32,7 +33,7 @@ def load_network(path: str | Path, method: str | None = None, **overrides: Any) 
     """A trained network from its checkpoint alone, ready to retarget.
 
     Args:
-        path: a checkpoint, of this program or a published one.
+        path: a checkpoint, of this program or a published one, or a file of weights (.safetensors).
         method: the name of the method that it must be of, if it must.
         overrides: arguments of the network that replace those of the checkpoint (``smplx_model_path``, …).
 
@@ -40,7 +41,7 @@ def load_network(path: str | Path, method: str | None = None, **overrides: Any) 
         InputError: the file is missing or damaged, is of another method or hand, or does not say how its network was
             built.
     """
-    content = load_checkpoint(path)
+    content = read_weights(path) if str(path).endswith(ENDING) else load_checkpoint(path)
     found = method_of(content, path)
     if method not in (None, found):
         raise InputError(f"{path}: expected a checkpoint of {title_of(method)}, found one of {title_of(found)}; "
