@@ -247,7 +247,7 @@ def _in_file(job: Job, results: dict[str, PosedHand], side: str) -> PosedHand:
     """A result as the file that was written holds it; where only films are, the result itself."""
     if side not in job.read_back:
         return results[side]
-    return results[side].shaped.with_local_rotations(torch.from_numpy(job.read_back[side]).float())
+    return results[side].shaped.with_local_rotations(torch.from_numpy(job.read_back[side].pose(side)).float())
 
 
 def _check_without_target(config: argparse.Namespace, formats: list[str]) -> None:
