@@ -37,7 +37,7 @@ def parse_rows(body: bytes, n_channels: int, path: Path, line: int) -> np.ndarra
     Raises:
         InputError: a word is not a finite number, or a row has another count of them; the message names the line.
     """
-    if not body.strip():
+    if not body or body.isspace():
         return np.empty((0, n_channels))
     values = _parse_fixed(body, n_channels)
     if values is None and orjson is not None:
@@ -63,7 +63,8 @@ def _parse_fixed(body: bytes, n_channels: int) -> np.ndarray | None:
     decimals = len(first[1]) if first else _DIGITS
     if decimals >= _DIGITS:
         return None
-    body = body.rstrip(b"\n") + b"\n"
+    if body[-1:] != b"\n" or body[-2:] == b"\n\n":
+        body = body.rstrip(b"\n") + b"\n"
     blocks, start = [], 0
     while start < len(body):
         end = body.find(b"\n", start + _READ_BLOCK) + 1 or len(body)

@@ -194,7 +194,10 @@ _STILL = np.eye(3, dtype=np.float32)[:, :, None]
 
 def _product(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """(3, 3, F) times (3, n, F); F may be 1 in either."""
-    return sum(first[:, k, None] * second[None, k] for k in range(3))  # type: ignore[return-value]
+    result = first[:, 0, None] * second[None, 0]
+    result += first[:, 1, None] * second[None, 1]
+    result += first[:, 2, None] * second[None, 2]
+    return result
 
 
 def _across(matrix: np.ndarray) -> np.ndarray:
