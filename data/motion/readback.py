@@ -284,6 +284,7 @@ def _fbx_joints(bones: Mapping[str, np.ndarray]) -> dict[str, _Joint]:
     """Bones as Blender has placed them in space."""
 
     def local(bone: int) -> tuple[np.ndarray, np.ndarray]:
-        return tuple(np.moveaxis(bones[key][:, bone], 0, -1).astype(np.float32) for key in ("turns", "places"))
+        turns, places = (np.moveaxis(bones[key][:, bone], 0, -1).astype(np.float32) for key in ("turns", "places"))
+        return turns, places
 
     return {name: _Joint("", partial(local, bone), _STILL) for bone, name in enumerate(bones["names"].tolist())}
