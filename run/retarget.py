@@ -93,7 +93,7 @@ from data.motion.writing import Job, check_target, output_paths, skin_missing, w
 from data.rig import read_rig_map
 from model.hands import PosedHand
 from run.retargeting.plan import Plan, formats_of, inputs_of, plan_of
-from run.retargeting.remarks import remarks
+from run.retargeting.remarks import body_remark, remarks
 from run.retargeting.report import hand_report, print_reports, write_report
 from run.retargeting.retargeter import Retargeter
 from run.training.trained import load_network
@@ -237,13 +237,9 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
     poses = {side: result.local.double().numpy() for side, result in results.items()}
     job = Job(motion, retargeter.target, poses, config.blender, config.target_scale, config.body)
     written, kept = write_motion(job, output_paths(retargeter.target, tuple(poses), base, formats, into_file))
-    for line in remarks(motion, retargeter.target.path, {side: retargeter.target.hands[side] for side in poses}):
-        say(f"note: {line}")
-    if motion.bvh is not None and retargeter.target.kind != "mano" and not kept:
-        why = "--body rest asks for it" if config.body == "rest" else (
-            f"the skeleton of {retargeter.target.path} is another one"
-        )  # fmt: skip
-        say(f"note: {motion.path}: the body stays at rest, because {why}")
+    lines = remarks(motion, retargeter.target.path, {side: retargeter.target.hands[side] for side in poses})
+    body = None if kept else body_remark(motion, retargeter.target, config.body)
+    retargeter.say_once([*lines, *([body] if body else [])])
     for kind in (kind for kind in formats if kind in FILMS):
         from run.retargeting.film import Shown, write_motion_film  # a quarter of a second
 
@@ -280,7 +276,7 @@ def _in_file(job: Job, results: dict[str, PosedHand], side: str) -> PosedHand:
     """A result as the file that was written holds it; where only films are, the result itself."""
     if side not in job.read_back:
         return results[side]
-    return results[side].shaped.with_local_rotations(torch.from_numpy(job.read_back[side]).float())
+    return results[side].shaped.with_local_rotations(torch.from_numpy(job.read_back[side].pose(side)).float())
 
 
 def _check_without_target(config: argparse.Namespace, formats: list[str]) -> None:
