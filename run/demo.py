@@ -1,6 +1,6 @@
 """From nothing to the table: `python -m run.demo` (what `make demo` runs after the set-up).
 
-Builds MixHand-Open, computes its features, trains ASRN and DM side by side (a process each, one thread each), tests
+Builds MixHand-Open, computes its features, trains DM, ASRN and the feedback network side by side (a process each, one thread each), tests
 all methods on hands outside and inside the range of the training hands, and writes results.json, tables.md, plots and
 hands.png.
 Steps whose inputs have not changed are skipped or, if they were interrupted, continued.
@@ -196,7 +196,7 @@ def demo(output: Path, data: Path, overrides: Sequence[str], build_options: Sequ
     run_module("run.build_open_hands", ["--output", str(data), *build_options])
     steps.start("preprocess", "Computing features")
     run_module("run.preprocess_mixhand", ["--data_path", str(data), "--smplx_path", str(MixHandFolder(data).models)])
-    steps.start("train", "Training DM and ASRN at the same time")
+    steps.start("train", "Training all networks at the same time")
     checkpoints = train(output, data, overrides)
     steps.start("test", "Testing on hands that no training has seen")
     networks = {method: load_network(path, method) for method, path in checkpoints.items()}

@@ -122,7 +122,7 @@ def test_copies_need_no_checkpoint(world, program):
     ("words", "message"),
     [
         (["--asrn", "dm.ckpt"], "dm.ckpt: expected a checkpoint of ASRN, found one of DM; give it to --dm"),
-        (["--methods", "asrn"], "method asrn: expected its checkpoint"),
+        (["--methods", "asrn", "--dm", "dm.ckpt"], "method asrn: expected its checkpoint"),
         (["--methods", "magic"], "method 'magic' is unknown"),
         (["--is_rhand", "false"], "--is_rhand false: artifact/MixHand has features of the right hand"),
         (["--test_characters", "Nobody"], "Nobody"),
