@@ -1,8 +1,8 @@
 """From nothing to the table: `python -m run.demo` (what `make demo` runs after the set-up).
 
-Builds MixHand-Open, computes its features, trains DM, ASRN and the feedback network side by side (a process each, one thread each), tests
-all methods on hands outside and inside the range of the training hands, and writes results.json, tables.md, plots and
-hands.png.
+Builds MixHand-Open, computes its features, trains DM, ASRN and the feedback network side by side (a process each, one
+thread each), tests all methods on hands outside and inside the range of the training hands, and writes results.json,
+tables.md, plots and hands.png.
 Steps whose inputs have not changed are skipped or, if they were interrupted, continued.
 """
 

@@ -27,6 +27,7 @@ from model.mirror import mirror_matrix, mirror_tbs
 from model.network import taken_by
 from model.semantics import SemanticMatrix
 from model.topology import N_FINGER_JOINTS, N_FINGERS
+from utils.cached import cached_property
 
 N_POINTS = 29
 LONGEST_TURN = 0.8
@@ -199,6 +200,7 @@ class FeedbackNetwork(nn.Module):
         start: Float[Tensor, "*batch 5 3 3 3"],
         present: Bool[Tensor, "... 21"] | None = None,
         guard: bool = True,
+        looked_at: tuple[View, Float[Tensor, "135 n"]] | None = None,
     ) -> Float[Tensor, "*batch 5 3 3 3"]:
         """Poses of the target that mean what the source means, from copies of the source's.
 
@@ -208,6 +210,7 @@ class FeedbackNetwork(nn.Module):
             start: ``(..., 5, 3, 3, 3)`` the source's twist-bend-splay rotations.
             present: joints that both hands have, broadcast to the poses'; None: all.
             guard: no frame gets a lower S_finger than the copy has.
+            looked_at: what :meth:`looked_at` gives of the target, if it is known.
 
         Returns:
             ``(..., 5, 3, 3, 3)`` twist-bend-splay rotations.
@@ -217,7 +220,7 @@ class FeedbackNetwork(nn.Module):
         if present is not None:
             present = present.expand(*batch, -1).reshape(-1, present.shape[-1])
         frames = torch.arange(len(poses), device=poses.device)
-        view, description = self._looked_at(target, batch)
+        view, description = looked_at or self.looked_at(target, batch)
         parts = []
         for chunk in frames.split(CHUNK):
             tbs, seen = poses[chunk].to(weight), matrix.at(chunk).map(lambda part: part.to(weight))
@@ -231,7 +234,7 @@ class FeedbackNetwork(nn.Module):
             parts.append(mirror_tbs(result) if target.side == "left" else result)
         return torch.cat(parts).to(start).reshape(start.shape) if parts else start.clone()
 
-    def _looked_at(self, target: ShapedHand, batch: torch.Size) -> tuple[View, Float[Tensor, "135 n"]]:
+    def looked_at(self, target: ShapedHand, batch: torch.Size) -> tuple[View, Float[Tensor, "135 n"]]:
         """How poses ``batch`` of the target are looked at, and its description; one for all where it is one hand."""
         chain = Chain.of(target)
         chain = Chain(*(part.to(self.last.weight) for part in vars(chain).values()))
@@ -312,4 +315,9 @@ class FeedbackPosing:
         present = None if self.present is None or bool(self.present.all()) else self.present
         tbs = tbs_from_local(local, source.axes, source.rest)
         posed = source.with_local_rotations(local)
-        return self.network.corrected(self.target, posed.semantic_matrix(), tbs, present)
+        return self.network.corrected(self.target, posed.semantic_matrix(), tbs, present, looked_at=self._looked_at)
+
+    @cached_property
+    def _looked_at(self) -> tuple[View, Float[Tensor, "135 n"]]:
+        """The one hand, looked at once for all motions."""
+        return self.network.looked_at(self.target, torch.Size())
