@@ -17,7 +17,7 @@ from data.features.file import FeatureFile
 from data.features.row import split
 from data.mixhand import MixHandDataModule
 from data.random_hands import Draw, random_angles, random_hands, shaken, warped_hands
-from model.batch import HandModels
+from model.batch import HandModels, Hands
 from model.feedback.chain import Chain
 from model.feedback.module import StreamBatch
 from model.hands import ShapedHand, offset_hand
@@ -56,7 +56,7 @@ class Bank:
             static = features.offsets.flatten(1) if file.domain == "mixamo" else features.shape
             _, owner = torch.unique(static, dim=0, return_inverse=True)
             one_each = torch.stack([(owner == hand).nonzero()[0, 0] for hand in range(int(owner.max()) + 1)])
-            shaped = models.shaped_hand(features[one_each][:, None])
+            shaped = models.shaped_hand(cast(Hands, features[one_each][:, None]))
             offsets, axes, tbs = shaped.offsets[:, 0], shaped.axes[:, 0], quaternion_to_matrix(features.tbs)
             if file.side == "left":
                 offsets, axes, tbs = mirror_points(offsets), mirror_axes(axes), mirror_tbs(tbs)
@@ -138,9 +138,8 @@ class HandStream(IterableDataset):
         parts = [random_hands(self.pool - warped, draw)]
         if warped:
             parts.append(warped_hands(self.bank.hands(draw.number(len(self.bank.offsets), warped)), draw))
-        hands = offset_hand(
-            *(torch.cat([getattr(part, name) for part in parts]) for name in ("offsets", "axes")), "right"
-        )
+        offsets, axes = torch.cat([each.offsets for each in parts]), torch.cat([each.axes for each in parts])
+        hands = offset_hand(offsets, axes, "right")
         frames = draw.number(len(self.bank.tbs), self.pool)
         tbs = self.bank.tbs[frames]
         if self.shares.solved:

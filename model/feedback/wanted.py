@@ -61,7 +61,8 @@ class Wanted:
 
     def at(self, frames: Int[Tensor, " some"]) -> Wanted:
         """Of some frames."""
-        return Wanted(*(None if part is None else part[..., frames] for part in vars(self).values()))
+        mask = None if self.mask is None else self.mask[..., frames]
+        return Wanted(self.seen[..., frames], self.direction[..., frames], self.touch[..., frames], mask)
 
     def score(self, seen: Float[Tensor, "20 29 3 frames"]) -> Float[Tensor, " frames"]:
         """S_finger ``(F,)`` of a pose's semantic matrix; of complete hands, otherwise a constant times it."""

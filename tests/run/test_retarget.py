@@ -232,7 +232,7 @@ def test_a_film_of_the_copy_shows_it_once_and_both_hands_line_up(files, tmp_path
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["{m}", "--target", "Kaya"], "--ckpt_path"),
+        (["{m}", "--target", "Kaya", "--ckpt_path", "nowhere.ckpt"], "nowhere.ckpt"),
         (["{m}", "--target", "Kaya", "--method", "dm", "--ckpt_path", "{asrn}"], "ASRN"),
         (["{m}", "--target", "Nobody", "--method", "tbs_copy"], "Nobody: .*there are: Aj, Kaya$"),
         (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--source_hand", "Mano0"], "Mano0: .*are called mano"),
