@@ -53,6 +53,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LEFT_OUT = ("optimizer_contacts",)
 """Of all methods: the demo shows one optimiser."""
 DONE = "finished.json"
+SHORT = ["--trainer.max_epochs", "2", "--trainer.limit_train_batches", "8"]
+"""What a training is shortened by, only to see that it runs."""
 PROGRESS = ("epoch", "--ckpt_path", "note", "Written")  # how lines of the training programs begin that are passed on
 
 
@@ -223,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     overrides, build_options = [], []
     if options.small:
         build_options = ["--small"]
-        overrides = ["--trainer.max_epochs", "2"]
+        overrides = SHORT
     demo(options.output, options.data_path, overrides, build_options)
 
 

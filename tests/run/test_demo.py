@@ -51,7 +51,7 @@ def test_a_finished_training_is_not_repeated_but_a_changed_one_is(finished, monk
     monkeypatch.chdir(finished)
     started: list[str] = []
     monkeypatch.setattr(demo, "run_together", lambda jobs: started.extend(jobs))
-    data, epochs = Path("open"), ["--trainer.max_epochs", "2"]
+    data, epochs = Path("open"), demo.SHORT
     checkpoints = demo.train(Path("out"), data, epochs)
     assert started == []
     assert checkpoints == {name: Path(f"out/{name.upper()}.ckpt") for name in ("dm", "asrn", "feedback")}
