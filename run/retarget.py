@@ -9,7 +9,8 @@ ones by way of their mirror images.
 
 Written is what --output ends in or --format says: BVH (the target's whole skeleton; the body moves as the source's
 where both are humanoid, see --body), glb (with skin and materials, opens in Blender and browsers), fbx (by way of
-Blender), vrma (an animation for any VRM avatar), mano (.npz, pose and shape), mp4 (source, copy and result side by side).
+Blender), vrma (an animation for any VRM avatar), mano (.npz, pose and shape), mp4 (source, copy and result side by
+side).
 """
 
 from __future__ import annotations
