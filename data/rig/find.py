@@ -166,9 +166,9 @@ def _check_unique(joint_names: Sequence[str], hand: HandMap, source: str) -> Non
     names = [joint_names[index] for index in hand.indices if index is not None]
     double = [name for name in names if counts[name] > 1]
     if double:
-        where = f"{source}: " if source else ""
+        where, twice = f"{source}: " if source else "", ", ".join(map(_shown, double[:5]))
         raise InputError(
-            f"{where}expected each joint of the {hand.side} hand once, found {', '.join(double[:5])} several times; "
+            f"{where}expected each joint of the {hand.side} hand once, found {twice} several times; "
             "rename the joints, or export again"
         )
 
@@ -184,7 +184,7 @@ def _complaint(rig: Rig, side: str | None, source: str, attempts: list[Found]) -
     where = f"{source}: " if source else ""
     hand = f"a {side} hand" if side else "a hand"
     best = max(attempts, key=lambda found: (len(found.fingers), found.wrist is not None))
-    remedy = "or say which joints they are with `rig_map` (`python -m run.retarget FILE --print_map` writes a start)"
+    remedy = "or say which joints they are with `rig_map` (run.retarget with `print_map` writes a start)"
     if best.usable:
         return f"{where}found a hand whose joints' names do not say whether it is right or left; say which"
     if best.gaps:

@@ -35,7 +35,7 @@ from utils.safe_yaml import parse_yaml
 LARGEST = 1 << 18
 """Bytes of a map; one of two hands has 2 kB."""
 _ORDER = (THUMB, INDEX, MIDDLE, RING, PINKY)
-_FORM = "`python -m run.retarget FILE --print_map` shows the form"
+_FORM = "run.retarget shows the form with `print_map`"
 
 
 @dataclass(frozen=True)
