@@ -9,7 +9,8 @@ ones by way of their mirror images.
 
 Written is what --output ends in or --format says: BVH (the target's whole skeleton; the body moves as the source's
 where both are humanoid, see --body), glb (with skin and materials, opens in Blender and browsers), fbx (by way of
-Blender), mano (.npz, pose and shape), mp4 (source, copy and result side by side).
+Blender), vrma (an animation for any VRM avatar), mano (.npz, pose and shape), mp4 (source, copy and result side by
+side).
 """
 
 from __future__ import annotations
@@ -77,6 +78,9 @@ def argument_parser() -> CommandLine:
     add("--body", choices=("follow", "rest"), help="follow: the body moves as the source's, bone by bone, feet where "
         "they are planted; rest: it stands still; default: follow where both are humanoid")  # fmt: skip
     add("--rig_map", type=Path, metavar="FILE", help="which joints are which, where names do not tell")
+    parser.flag(
+        "print_map", "print which joints of source and characters are recognised, as --rig_map takes it, and stop"
+    )
     add("--blender", metavar="PATH", help="Blender, or a Python with bpy, for FBX; default: found by itself")
     parser.flag("report", "measure the result: a table, and <name>_report.json")
     add("--film_size", type=int, default=320, metavar="PIXELS", help="height of a hand in mp4 and gif")
@@ -91,7 +95,10 @@ from rich.console import Console
 
 from data.blender import ADVICE, find_blender
 from data.character.character import Character
+from data.character.mesh_file import is_mesh
 from data.character.reading import Reading, read_character
+from data.character.recognised import RIGS, recognised
+from data.dataset import MixHandFolder
 from data.formats.bvh import write_bvh
 from data.motion.reading import MANO_FPS, Motion, find_motions, read_motions
 from data.motion.writing import Job, check_target, output_paths, skin_missing, write_motion
@@ -121,6 +128,9 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """
     config = argument_parser().parse_args(options)
     files = find_motions(config.source)
+    if config.print_map:
+        print(recognised(_rigs(config, files), config.blender))
+        return []
     formats, into_file = formats_of(config.output, config.format, len(files))
     if config.target is None:
         _check_without_target(config, formats)
@@ -153,6 +163,21 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
                     batch.reports.append(_one(motion, retargeter, base, plan, config))
     batch.say(config.report)
     return batch.reports
+
+
+def _rigs(config: argparse.Namespace, files: Sequence[Path]) -> list[Path]:
+    """The files of a command line that have a rig: its motions, and its characters."""
+    folder = MixHandFolder(config.data_path)
+    meshes = folder.meshes() if folder.finger_data.is_dir() else {}
+    named = [meshes.get(name, Path(name)) for name in (config.target, config.source_hand) if name is not None]
+    paths = [path for path in (*files, *named) if path.suffix.lower() in RIGS and path.is_file()]
+    paths = [path for path in paths if path.suffix.lower() != ".npz" or is_mesh(path)]
+    if not paths:
+        raise InputError(
+            f"{config.source}: expected a file with a rig ({', '.join(RIGS)}) for `print_map`, found none; poses of "
+            "MANO and positions have no bones"
+        )
+    return list(dict.fromkeys(paths))
 
 
 def _retargeter(config: argparse.Namespace, reading: Reading, formats: list[str]) -> Retargeter:
