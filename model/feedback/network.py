@@ -188,7 +188,7 @@ class FeedbackNetwork(FewBits):
             rows.flatten(0, 1), gap.flatten(0, 1), touch[_ONCE], (tbs[:2] - eye).flatten(0, 3),
             description.expand(-1, frames), seen.new_full((1, frames), float(number)),
         ])  # fmt: skip
-        x = F.silu(self.first(x.T))
+        x = F.silu(self.first(x.T)).to(x)  # in mixed precision too: sums and norms keep their digits
         for block in self.blocks:
             x = block(x)
         turn = 0.3 * self.last(self.norm(x)).T
