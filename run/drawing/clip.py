@@ -6,7 +6,9 @@ All hands of a clip share one scale (their palms are equally long) and one camer
 from __future__ import annotations
 
 import copy
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -15,6 +17,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from run.drawing.figure import GREY, HAIRLINE, INK, HandCell, printable, touch_marks
 from run.drawing.render import Box, Mesh, as_array, camera, render_scene
+from utils.parallel import usable_cores
+from utils.raster_compiled import prepare
 
 VIEWS = ("three_quarter", "back")
 _MARGIN = 0.07  # palm lengths left free round the hands
@@ -117,7 +121,17 @@ class Clip:
         return clip
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return (self.frame(number) for number in range(len(self)))
+        """All pictures, some of them drawn ahead, side by side."""
+        prepare(len(self) * len(self.tracks) * len(self._turns))
+        threads = usable_cores()
+        with ThreadPoolExecutor(threads) as pool:
+            ahead: deque[Future[np.ndarray]] = deque()
+            for number in range(len(self)):
+                ahead.append(pool.submit(self.frame, number))
+                if len(ahead) > threads:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
 
     def frame(self, number: int) -> np.ndarray:
         """One picture, `shape`, uint8."""
