@@ -106,28 +106,24 @@ def _planes(corners, values):
     return slope_x, slope_y, base
 
 
-def turned_outwards(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """The faces (F, 3), all turned round if the volume that they enclose comes out negative.
+def outside_and_normals(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The faces (F, 3), all turned round if the volume that they enclose comes out negative, and the unit normals
+    (V, 3) of the vertices: area-weighted means over the adjacent triangles; (0, 0, 0) where there is none.
 
     A hand that is open at the wrist still has a clear sign. Mirrored meshes (left hands) need this.
     """
     if len(faces) == 0:
-        return faces
-    corners = vertices[faces]
-    corners = corners - corners.mean(axis=(0, 1))
-    volume = np.einsum("fc,fc->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2]))
-    return faces[:, ::-1] if volume < 0 else faces
-
-
-def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Unit normals (V, 3), area-weighted means over the adjacent triangles; (0, 0, 0) where there is none."""
-    corners = vertices[faces]
-    weighted = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        return faces, np.zeros_like(vertices)
+    first, second, third = (np.ascontiguousarray(vertices[faces[:, i]].T) for i in range(3))
+    (x, y, z), (u, v, w) = second - first, third - first
+    weighted = np.stack([y * w - z * v, z * u - x * w, x * v - y * u])
+    middle = (first.mean(axis=1) + second.mean(axis=1) + third.mean(axis=1)) / 3
+    if float((weighted * (first - middle[:, None])).sum()) < 0:  # six times the volume
+        faces, weighted = faces[:, ::-1], -weighted
     owner = faces.reshape(-1)
-    sums = [np.bincount(owner, np.repeat(weighted[:, c], 3), len(vertices)) for c in range(3)]
-    normals = np.stack(sums, axis=1)
-    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
-    return normals / np.where(lengths == 0, 1.0, lengths)
+    normals = np.stack([np.bincount(owner, np.repeat(part, 3), len(vertices)) for part in weighted])
+    lengths = np.sqrt((normals * normals).sum(axis=0))
+    return faces, (normals / np.where(lengths == 0, 1.0, lengths)).T
 
 
 def _unit(*vector):

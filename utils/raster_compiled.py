@@ -1,4 +1,4 @@
-"""The rasteriser compiled (:mod:`utils.raster_program`): where things lie in its memory, and how it is called."""
+"""The rasteriser compiled (:mod:`utils.raster_program`): how it is called."""
 
 from __future__ import annotations
 
@@ -10,21 +10,31 @@ from typing import NamedTuple
 import numpy as np
 
 from utils.compiled import Compiled
-
-(POINTS, NORMALS, FACES, MESHES, N_FACES, TABLE, RAMPS, N_MESHES, BACKGROUND, WIDTH, HEIGHT, BORDER, NUMBERS, PLANES,
- DEPTH, FACE, LINES, NEAREST, SKY, PICTURE, N_ARGUMENTS) = range(21)  # fmt: skip
-"""int64 arguments: addresses of arrays, and numbers of things. Points and normals are double; faces and the mesh of
-each are int64; all else is single. Height and width are those of the picture; of LINES, DEPTH and FACE those of the
-samples; NEAREST has a border of BORDER pixels on all sides; SKY is for a row. Behind each are LANES more."""
-CONTOUR, TABLE_HALF, N_NUMBERS = 0, 1, 2
-PER_FACE = 7
-"""Numbers of PLANES for each face: two planes of where its light is looked up, and how bright it is as a whole."""
-LANES = 16
-EMPTY = 1e9
-"""Depth where nothing is seen."""
-DARK, INSIDE = 0.55, 0.6
-REACHES = 3
-"""Distances at which creases are looked for: rows of STEPS in NUMBERS, each (step, diagonal, limit, weight)."""
+from utils.raster_layout import (
+    BACKGROUND,
+    BORDER,
+    DEPTH,
+    FACE,
+    FACES,
+    HEIGHT,
+    LANES,
+    LINES,
+    MESHES,
+    N_ARGUMENTS,
+    N_FACES,
+    N_MESHES,
+    NEAREST,
+    NORMALS,
+    NUMBERS,
+    PER_FACE,
+    PICTURE,
+    PLANES,
+    POINTS,
+    RAMPS,
+    SKY,
+    TABLE,
+    WIDTH,
+)
 
 _WORTH = 60
 """Pictures that are sooner drawn by NumPy than the program is compiled."""
@@ -39,7 +49,7 @@ def _text() -> str:
 
 PROGRAM = Compiled(
     "semantics2hands",
-    [Path(__file__).with_name(name) for name in ("vectors.py", "raster_compiled.py", "raster_program.py")],
+    [Path(__file__).with_name(name) for name in ("vectors.py", "raster_layout.py", "raster_program.py")],
     _text,
     ("draw1", "draw2"),
 )
@@ -89,7 +99,8 @@ def drawn(draw: Callable[[int], None], scene: Scene, width: int, height: int, sa
         RAMPS: scene.ramps,
         BACKGROUND: scene.background,
         NUMBERS: np.array(numbers),
-        PLANES: np.empty(PER_FACE * len(scene.faces), np.float32),
+        # Faces seen edge-on have none, and the first face stands for no face.
+        PLANES: np.zeros(PER_FACE * max(1, len(scene.faces)), np.float32),
         SKY: np.empty(width + LANES, np.float32),
         NEAREST: np.empty((width + 2 * border) * (height + 2 * border) + LANES, np.float32),
         PICTURE: np.empty((height, width, 3), np.float32),

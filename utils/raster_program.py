@@ -7,7 +7,7 @@ the same but for single pixels on edges, where rounding decides.
 
 from __future__ import annotations
 
-from utils.raster_compiled import (
+from utils.raster_layout import (
     BACKGROUND,
     BORDER,
     CONTOUR,
