@@ -66,7 +66,7 @@ def write_glb(path: str | os.PathLike, skeleton: Skeleton, skin: Skin | None, bv
     file.json["scene"] = 0
     rotations = {joint: quaternions(turned) for joint, turned in _moving(bvh).items()}
     positions = {root: METRES * root_positions(bvh, root) for root in roots if _placed(bvh, root, skeleton)}
-    _add_animation(file, name, bvh, rotations, positions)
+    add_animation(file, name, bvh, rotations, positions)
     file.write(path)
 
 
@@ -107,7 +107,7 @@ def write_into_gltf(
             nodes = {int(character.nodes[joint]) for joint in fingers}
             rotations, positions = ({n: part[n] for n in nodes & part.keys()} for part in (rotations, positions))
             others = _kept_tracks(file, character, kept, nodes, kept.path.resolve() == target.resolve())
-        _add_animation(file, name, bvh, rotations, positions, others, 0.0 if kept is None else kept.start, first=True)
+        add_animation(file, name, bvh, rotations, positions, others, 0.0 if kept is None else kept.start, first=True)
     file.write(path)
 
 
@@ -179,7 +179,7 @@ def _add_mesh(file: GltfFile, skin: Skin) -> int:
     return file.append("meshes", {"name": "skin", "primitives": [primitive]})
 
 
-def _add_animation(
+def add_animation(
     file: GltfFile,
     name: str,
     bvh: Bvh,

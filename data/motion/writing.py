@@ -20,8 +20,9 @@ from data.motion.fbx import write_fbx
 from data.motion.glb import write_glb, write_into_gltf
 from data.motion.keep import Kept
 from data.motion.mano_file import ManoMotion, write_mano_motion
-from data.motion.readback import check_written
+from data.motion.readback import ReadBack, check_written
 from data.motion.reading import Motion
+from data.motion.vrma import human_bones, write_vrma
 from utils.errors import InputError
 from utils.files import atomic_write
 
@@ -43,8 +44,8 @@ class Job:
     """``"follow"``, ``"rest"``, an animation that is kept; None: followed where that can be."""
 
     @cached_property
-    def read_back(self) -> dict[str, np.ndarray]:
-        """Side → (F, 5, 3, 3, 3) local rotations in the canonical frame, as the first file of it holds them."""
+    def read_back(self) -> dict[str, ReadBack]:
+        """Side → what the first file of it holds."""
         return {}
 
     @cached_property
@@ -74,10 +75,13 @@ def check_target(target: Character, formats: Sequence[str]) -> None:
     """Refuse formats that this target cannot be written in.
 
     Raises:
-        InputError: MANO parameters of a character, or a mesh of bare bones or of one that its hands do not move.
+        InputError: MANO parameters of a character, an animation of a human's bones of a hand alone, or a mesh of bare
+            bones or of one that its hands do not move.
     """
     if "mano" in formats and target.kind != "mano":
         raise InputError(f"`format` mano: expected a MANO target, found {target.name}; use `target` mano")
+    if "vrma" in formats:
+        human_bones(target.path, target.hands)
     lacks = skin_missing(target)
     for kind in ("glb", "fbx"):
         if kind in formats and lacks:
@@ -135,14 +139,14 @@ def write_motion(job: Job, outputs: Sequence[Output]) -> tuple[list[Path], bool]
                 found = _write(job, replace(output, path=temporary))
             except InputError as error:
                 raise InputError(str(error).replace(str(temporary), str(output.path))) from None
-        for side, local in found.items():
-            job.read_back.setdefault(side, local)
+        for side in output.sides:
+            job.read_back.setdefault(side, found)
     kept = all(job.whole(output.sides).body_kept for output in outputs if output.kind != "mano")
     return [output.path for output in outputs], kept
 
 
-def _write(job: Job, output: Output) -> Mapping[str, np.ndarray]:
-    """One file; the poses that it holds."""
+def _write(job: Job, output: Output) -> ReadBack:
+    """One file; what it holds."""
     own = job.target.path.suffix.lower() in (".fbx", *GLTF_SUFFIXES)
     if output.kind == "mano":
         _write_mano(job, output)
@@ -152,12 +156,14 @@ def _write(job: Job, output: Output) -> Mapping[str, np.ndarray]:
             write_bvh(output.path, bvh, decimals(job.body.bvh.values) if isinstance(job.body, Kept) else 6)
         elif output.kind == "glb":
             _write_glb(job, output.path, output.sides, bvh)
+        elif output.kind == "vrma":
+            write_vrma(output.path, job.target.path, job.target.hands, bvh, job.motion.name)
         else:
             _write_fbx(job, output, bvh)
     hands = {side: (job.target.hands[side], job.poses[side]) for side in output.sides}
     scale = job.scale if own and output.kind in ("glb", "fbx") else 1.0
     times = job.body.times() if output.kind == "glb" and _keeps(job, GLTF_SUFFIXES) else None
-    return check_written(output.path, hands, scale, job.blender, times).poses
+    return check_written(output.path, hands, scale, job.blender, times)
 
 
 def _keeps(job: Job, kinds: Sequence[str]) -> bool:

@@ -64,8 +64,8 @@ def optimise(
 ) -> PosedHand:
     """Pose ``hand`` so that its semantic matrix points where a source's does.
 
-    In single precision on a processor, and for a hand without a surface, it is done by a compiled program
-    (:mod:`model.optimizer.kernel`) if there is one; otherwise by what follows here, 40 times as slowly.
+    In single precision on a processor it is done by a compiled program (:mod:`model.optimizer.kernel`) if there is
+    one; otherwise by what follows here, 20 to 40 times as slowly.
 
     Args:
         hand: the target; its leading dimensions broadcast to those of the poses, ``(..., time)``.

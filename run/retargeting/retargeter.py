@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import torch
 
 from data.character.character import Character
 from data.motion.reading import Motion
 from model.motion import MotionRetargeting, SourceMotion
-from model.network import RetargetingNetwork
-from model.streaming import StreamingNetwork
+from model.network import TrainedNetwork
+from model.streaming import streamed
+from utils.cli import say
 from utils.errors import InputError
 
 
@@ -20,12 +22,20 @@ class Retargeter:
 
     target: Character
     method: str
-    network: RetargetingNetwork | None
+    network: TrainedNetwork | None
     refine: int
     contacts: bool
     sides: tuple[str, ...]
     skin: bool = False
     """Touches are those of skin, not of fingertips' joints."""
+    _said: set[str] = field(default_factory=set)
+
+    def say_once(self, lines: Iterable[str]) -> None:
+        """Notes for the user; what is true of the target is said of the first motion alone."""
+        for line in lines:
+            if line not in self._said:
+                self._said.add(line)
+                say(f"note: {line}")
 
     def retargetings(self, motion: Motion) -> dict[str, tuple[SourceMotion, MotionRetargeting]]:
         """Side → what is to be done, for the hands that source and target both have.
@@ -43,8 +53,8 @@ class Retargeter:
         result = {}
         for side in sides:
             track, hand = motion.tracks[side], self.target.hands[side]
-            network = None if self.network is None else StreamingNetwork(self.network, hand.shaped, hand.shape)
             mask = torch.from_numpy(track.present & hand.present)
+            network = None if self.network is None else streamed(self.network, hand.shaped, hand.shape, mask)
             flesh = (track.hand.flesh, hand.flesh) if self.skin and self.contacts else (None, None)
             source = SourceMotion(track.hand.shaped, track.local, motion.frame_rate, flesh[0])
             retargeting = MotionRetargeting(

@@ -46,7 +46,7 @@ from run.training.published_config import SUBCOMMAND_KEYS, read_config, translat
 from run.training.writers import PredictionWriter, ResultsWriter
 from utils.cli import guarded
 from utils.errors import InputError, spoken
-from utils.files import check_writable
+from utils.files import DISK_FULL, check_writable, unwritable
 
 TRAINER_DEFAULTS = {"max_epochs": 100, "gradient_clip_val": 0.5, "log_every_n_steps": 10, "devices": 1}
 OPTIMIZER_DEFAULT = {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-4}}
@@ -67,13 +67,19 @@ class RetargetingCLI(LightningCLI):
 
     Args:
         model_class: the method's LightningModule.
-        method: "asrn" or "dm".
+        method: a network of :mod:`model.methods`.
         program: module name of the entry point, for printed commands.
         args: command-line words; None takes those of the process.
+        data_class: what it is trained with.
     """
 
     def __init__(
-        self, model_class: type[LightningModule], method: str, program: str, args: Sequence[str] | None = None
+        self,
+        model_class: type[LightningModule],
+        method: str,
+        program: str,
+        args: Sequence[str] | None = None,
+        data_class: type[MixHandDataModule] = MixHandDataModule,
     ) -> None:
         self.method, self.program = method, program
         self.checkpoints = TrustedCheckpoints()
@@ -81,7 +87,7 @@ class RetargetingCLI(LightningCLI):
         quiet: dict[str, Any] = {"exit_on_error": False}
         super().__init__(
             model_class,
-            MixHandDataModule,
+            data_class,
             save_config_callback=SavedConfig,
             seed_everything_default=SEED,
             trainer_defaults=TRAINER_DEFAULTS,
@@ -253,6 +259,11 @@ class RetargetingCLI(LightningCLI):
             super()._run_subcommand(subcommand)
         except MisconfigurationException as error:
             raise InputError(one_line(str(error))) from error
+        except OSError as error:
+            if error.filename is not None or error.errno not in DISK_FULL:
+                raise
+            # What Lightning and TensorBoard write themselves names no file.
+            raise unwritable(self.trainer.log_dir or self.trainer.default_root_dir, error) from error
         if self.trainer.interrupted:
             if subcommand == "fit":
                 say("interrupted; the same command with --ckpt_path last continues")
@@ -356,7 +367,12 @@ def show_remarks() -> None:
     logger.propagate = False
 
 
-def run_program(model_class: type[LightningModule], method: str, program: str) -> None:
+def run_program(
+    model_class: type[LightningModule],
+    method: str,
+    program: str,
+    data_class: type[MixHandDataModule] = MixHandDataModule,
+) -> None:
     """An entry point: run the command line of `method` with errors as one line."""
     quiet_lightning()
     show_remarks()
@@ -364,4 +380,4 @@ def run_program(model_class: type[LightningModule], method: str, program: str) -
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning's own affair
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-    guarded(lambda: RetargetingCLI(model_class, method, program), OPTIONS)
+    guarded(lambda: RetargetingCLI(model_class, method, program, data_class=data_class), OPTIONS)

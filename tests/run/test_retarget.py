@@ -120,11 +120,14 @@ def test_folders_keep_their_layout_and_one_bad_file_stops_nothing(files, tmp_pat
     shutil.copy(files / "moves.bvh", tmp_path / "in" / "deep" / "one.bvh")
     shutil.copy(files / "moves.bvh", tmp_path / "in" / "two.bvh")
     (tmp_path / "in" / "bad.bvh").write_text("HIERARCHY\nnonsense")
-    with pytest.raises(InputError, match="1 of 3"):
+    (tmp_path / "in" / "bad.npz").write_bytes(b"PK nonsense")
+    np.savez(tmp_path / "in" / "weights.npz", weights=np.zeros(3))  # nothing of hands
+    with pytest.raises(InputError, match="2 of 4"):
         run(files, tmp_path / "in", "--target", "Kaya", "--method", "tbs_copy", "--output", tmp_path / "out")
     made = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert made == ["deep/one.bvh", "two.bvh"]
-    assert "bad.bvh" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "bad.bvh" in said and "bad.npz" in said
 
 
 def test_mano_parameters_in_and_out(files, tmp_path):
@@ -229,7 +232,7 @@ def test_a_film_of_the_copy_shows_it_once_and_both_hands_line_up(files, tmp_path
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["{m}", "--target", "Kaya"], "--ckpt_path"),
+        (["{m}", "--target", "Kaya", "--ckpt_path", "nowhere.ckpt"], "nowhere.ckpt"),
         (["{m}", "--target", "Kaya", "--method", "dm", "--ckpt_path", "{asrn}"], "ASRN"),
         (["{m}", "--target", "Nobody", "--method", "tbs_copy"], "Nobody: .*there are: Aj, Kaya$"),
         (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--source_hand", "Mano0"], "Mano0: .*are called mano"),
@@ -302,3 +305,15 @@ def test_bones_of_missing_fingers_are_not_drawn():
     present[9:13] = False
     part, faces = bone_hand(joints, 1.0, present)
     assert part.shape[1] < whole.shape[1] and faces.max() == part.shape[1] - 1
+
+
+def test_the_printed_map_of_source_and_target_can_be_given_back(files, tmp_path, capsys):
+    run(files, files / "moves.bvh", "--target", "Kaya", "--print_map")
+    (tmp_path / "map.yaml").write_text(capsys.readouterr().out)
+    words = (files / "moves.bvh", "--target", "Kaya", "--method", "tbs_copy", "--output")
+    run(files, *words, tmp_path / "a.bvh")
+    run(files, *words, tmp_path / "b.bvh", "--rig_map", tmp_path / "map.yaml")
+    assert (tmp_path / "a.bvh").read_bytes() == (tmp_path / "b.bvh").read_bytes()
+    np.savez(tmp_path / "in.npz", pose=np.zeros((4, 48)), side="right")
+    with pytest.raises(InputError, match="expected a file with a rig .* found none; poses of MANO"):
+        run(files, tmp_path / "in.npz", "--print_map")
