@@ -281,8 +281,8 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
     job = Job(motion, retargeter.target, poses, config.blender, config.target_scale, body)
     written, kept = write_motion(job, output_paths(retargeter.target, tuple(poses), base, formats, into_file))
     lines = remarks(motion, retargeter.target.path, {side: retargeter.target.hands[side] for side in poses})
-    body = None if kept else body_remark(motion, retargeter.target, config.body)
-    retargeter.say_once([*lines, *([body] if body else [])])
+    still = None if kept else body_remark(motion, retargeter.target, config.body)
+    retargeter.say_once([*lines, *([still] if still else [])])
     for kind in (kind for kind in formats if kind in FILMS):
         from run.retargeting.film import Shown, write_motion_film  # a quarter of a second
 

@@ -162,14 +162,15 @@ def _write(job: Job, output: Output) -> ReadBack:
             _write_fbx(job, output, bvh)
     hands = {side: (job.target.hands[side], job.poses[side]) for side in output.sides}
     scale = job.scale if own and output.kind in ("glb", "fbx") else 1.0
-    times = job.body.times() if output.kind == "glb" and _keeps(job, GLTF_SUFFIXES) else None
-    return check_written(output.path, hands, scale, job.blender, times)
+    kept = _kept(job, GLTF_SUFFIXES) if output.kind == "glb" else None
+    return check_written(output.path, hands, scale, job.blender, None if kept is None else kept.times())
 
 
-def _keeps(job: Job, kinds: Sequence[str]) -> bool:
-    """Whether the body's own animation is kept key by key: in files of the same kind."""
-    paths = [job.target.path, job.body.path] if isinstance(job.body, Kept) else []
-    return bool(paths) and all(path.suffix.lower() in kinds for path in paths)
+def _kept(job: Job, kinds: Sequence[str]) -> Kept | None:
+    """The body's own animation where it stays key by key: in files of the same kind."""
+    if isinstance(job.body, Kept) and {path.suffix.lower() for path in (job.target.path, job.body.path)} <= {*kinds}:
+        return job.body
+    return None
 
 
 def _write_mano(job: Job, output: Output) -> None:
@@ -182,8 +183,7 @@ def _write_mano(job: Job, output: Output) -> None:
 
 def _write_glb(job: Job, path: Path, sides: tuple[str, ...], bvh: Bvh) -> None:
     if job.target.path.suffix.lower() in GLTF_SUFFIXES:
-        kept = job.body if _keeps(job, GLTF_SUFFIXES) else None
-        fingers = job.whole(sides).fingers
+        kept, fingers = _kept(job, GLTF_SUFFIXES), job.whole(sides).fingers
         write_into_gltf(path, job.target.path, resized(bvh, 1 / job.scale), job.motion.name, kept, fingers)
     else:
         hand = job.target.hands[sides[0]]
@@ -195,8 +195,9 @@ def _write_fbx(job: Job, output: Output, bvh: Bvh) -> None:
     """The user's own FBX or glTF goes through Blender; other characters as a glTF file of ours."""
     own = job.target.path
     if own.suffix.lower() in (".fbx", *GLTF_SUFFIXES):
-        kept = job.body if _keeps(job, (".fbx",)) and job.body.path.resolve() == own.resolve() else None
-        fingers = job.whole(output.sides).fingers
+        kept, fingers = _kept(job, (".fbx",)), job.whole(output.sides).fingers
+        if kept is not None and kept.path.resolve() != own.resolve():
+            kept = None
         write_fbx(
             output.path,
             own,
