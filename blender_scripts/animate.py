@@ -22,8 +22,7 @@ import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from importing import InputError, Scene, arguments, bpy, finish, guarded  # noqa: E402
-from importing import _bone_of as bone_of  # noqa: E402
+from importing import InputError, Scene, arguments, bone_of, bpy, finish, guarded  # noqa: E402
 from importing import _quiet as quiet  # noqa: E402
 
 from data.formats.skeleton import nearest_rotations  # noqa: E402

@@ -290,7 +290,7 @@ class Scene:
         clips, seen = [], set()
         for action in bpy.data.actions:
             for slot, curves in _curves(action):
-                moved = {_bone_of(curve.data_path) for curve in curves if len(curve.keyframe_points)} - {None}
+                moved = {bone_of(curve.data_path) for curve in curves if len(curve.keyframe_points)} - {None}
                 if not moved or len(moved & bones) * 2 < len(moved) or not self._own(action, slot):
                     continue
                 name = self._clip_name(action)
@@ -543,7 +543,7 @@ def _curves(action):
     return result
 
 
-def _bone_of(data_path: str):
+def bone_of(data_path: str):
     """``pose.bones["Hips"].location`` → ``Hips``."""
     start = 'pose.bones["'
     if not data_path.startswith(start):

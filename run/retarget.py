@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from data.choices import BODIES
+from data.choices import BODIES, FOLLOW, KEEP, REST
 from data.choices import MOTION_FORMATS as FORMATS
 from data.formats.rates import check_rate
 from model.methods import CLOSING, MAIN, OPTIMUM, named, names, of_kind
@@ -118,7 +118,6 @@ from run.training.trained import load_network
 from utils.progress import progress
 from utils.safe_read import read_npy, read_npz
 
-KEEP, FOLLOW, REST = BODIES
 OPTIONS = {"scale": "--source_scale"}
 """What settings are called here, where that is not ``--setting``."""
 

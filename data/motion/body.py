@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from data.character.character import CharacterHand
-from data.choices import BODIES as WAYS
+from data.choices import FOLLOW, REST
 from data.formats.bvh import CHANNEL_NAMES, Bvh, euler_from_rotations
 from data.formats.skeleton import Skeleton
 from data.motion.follow import Body, follow
@@ -23,9 +23,6 @@ from utils.errors import InputError
 SAME_REST = np.radians(20.0)
 """A bone that rests this much elsewhere is another bone: its rotations cannot be taken over."""
 _ORDER = "ZYX"
-
-
-KEEP, FOLLOW, REST = WAYS
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from data.character.fbx import converted_fbx
-from data.character.gltf import GltfCharacter, read_gltf_character
+from data.character.gltf import read_gltf_character
 from data.formats.bvh import Bvh, euler_from_rotations, read_bvh, resized
 from data.formats.character_files import frame_count
 from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
@@ -145,12 +145,11 @@ def _clips(path: Path, frames: int, rate: float, blender: str | None) -> Iterato
         return
     files = [path] if kind == ".bvh" else converted_fbx(path, None, blender).clips
     for number, file in enumerate(files):
-        bvh = read_bvh(file)
+        bvh = _bvh(file)
         if bvh.n_frames == frames and abs(bvh.frame_time * rate - 1) < _SAME_RATE:
             yield Kept(path, number, bvh)
 
 
-@lru_cache(maxsize=1)
-def _gltf(path: Path) -> GltfCharacter:
-    """A target's file, asked for each motion of a folder."""
-    return read_gltf_character(path)
+# A target's file is asked for each motion of a folder.
+_gltf = lru_cache(maxsize=1)(read_gltf_character)
+_bvh = lru_cache(maxsize=1)(read_bvh)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from data.character.character import Character
-from data.choices import BODIES
+from data.choices import FOLLOW, KEEP, REST
 from data.motion.keep import Kept, kept_animation
 from data.motion.reading import Motion
 from utils.errors import InputError
-
-KEEP, FOLLOW, REST = BODIES
 
 
 def body_of(
@@ -19,8 +17,8 @@ def body_of(
     """What `data.motion.body.whole_motion` is to do.
 
     Args:
-        wanted: one of `BODIES`, or the path of an animation; None: the target's own animation is kept if it has one of
-            the motion's length, otherwise the body follows where that can be.
+        wanted: of `data.choices.BODIES`, or the path of an animation; None: the target's own animation is kept if it
+            has one of the motion's length, otherwise the body follows where that can be.
         motion: the source.
         target: whose body it is; hands of MANO have none.
         scale: how much larger it is taken than its file has it.
