@@ -24,6 +24,9 @@ from model.topology import (
     THUMB,
 )
 
+ROLLED = 0.5
+"""A bone of a finger whose cosine with its finger's straight way is below this rests rolled in."""
+
 
 def fingers_of(joints: Shaped[Tensor, "... 21 n"]) -> Shaped[Tensor, "... 5 4 n"]:
     """View the 20 finger joints of a per-joint vector ``(..., 21, 3)`` as ``(..., 5, 4, 3)``."""
@@ -100,6 +103,9 @@ def rest_pose(offsets: Float[Tensor, "*batch 21 3"]) -> Float[Tensor, "*batch 5 
     the thumb's are then turned along the direction of the middle finger's root. Which side of the plane is up makes no
     difference, so right and left hands are treated alike.
 
+    A bone that rests rolled in, as in a fist, has no direction of its own in the palm: it is turned the shortest way,
+    and the thumb of such a hand is straightened too.
+
     Args:
         offsets: ``(..., 21, 3)`` bone vectors; any unit.
 
@@ -113,15 +119,24 @@ def rest_pose(offsets: Float[Tensor, "*batch 21 3"]) -> Float[Tensor, "*batch 5 
     forward = _flatten_onto(roots[..., MIDDLE, :].unsqueeze(-2), normal)
 
     parallel = torch.arange(N_FINGERS, device=offsets.device) != THUMB
-    above = torch.eye(3, dtype=offsets.dtype, device=offsets.device)
+    across = torch.linalg.cross(normal, forward, dim=-1)
+    above, along = torch.eye(3, dtype=offsets.dtype, device=offsets.device), None
+    fist = torch.zeros_like(roots[..., :1, 0], dtype=torch.bool)
     turns = []
     for k in range(BONES_PER_FINGER):
         direction = unit((above @ bones[..., k + 1, :, None]).squeeze(-1))
+        rolled = parallel & ((direction * forward).sum(-1) < ROLLED)
+        fist = fist | rolled.any(-1, keepdim=True)
         flat = _flatten_onto(direction, normal)
+        if along is not None:
+            flat = torch.where((fist & ~parallel)[..., None], along, flat)
         goal = torch.where(parallel[:, None], forward, flat)
-        turn = align(flat, goal, normal) @ align(direction, flat, forward)
+        shortest = align(direction, goal, across)
+        turn = torch.where(
+            rolled[..., None, None], shortest, align(flat, goal, normal) @ align(direction, flat, forward)
+        )
         turns.append(above.transpose(-1, -2) @ turn @ above)
-        above = turn @ above
+        above, along = turn @ above, goal
     return torch.stack(turns, dim=-3)
 
 

@@ -7,8 +7,8 @@ skins' bind pose (what the inverse bind matrices say), wherever the nodes stand 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -106,27 +106,27 @@ def read_gltf_character(path: str | os.PathLike, armature: str | None = None, wi
         rest = usable(rest)
         rest[:, :3, 3] *= CM
         animations = tuple(a for a in gltf.animations if any(track.node in place for track in a.tracks))
+        human = {bone: place[node] for bone, node in gltf.humanoid.items() if node in place}
         notes = [f"{left_out} meshes that no bone moves were left out"] if left_out else []
         if len(groups) > 1:
             notes.append(f"took one of {len(groups)} armatures")
         return GltfCharacter(
-            skeleton=Skeleton.of_rest(names, parents, rest),
+            skeleton=replace(Skeleton.of_rest(names, parents, rest), human=human),
             skin=skin,
             clips=unique_names([animation.name for animation in animations]),
             notes=tuple(notes),
             gltf=gltf,
             nodes=nodes,
             animations=animations,
-            hands=_hands(path, gltf, names, parents, place),
+            hands=_hands(path, human, names, parents),
         )
 
 
-def _hands(path: Path, gltf: Gltf, names: Sequence[str], parents: np.ndarray, place: dict[int, int]) -> RigMap | None:
+def _hands(path: Path, human: Mapping[str, int], names: Sequence[str], parents: np.ndarray) -> RigMap | None:
     """The hands that a VRM file's table of human bones names; None without one."""
     called = [""] * len(names)
-    for bone, node in gltf.humanoid.items():
-        if node in place:
-            called[place[node]] = bone
+    for bone, joint in human.items():
+        called[joint] = bone
     found = {side: find_hand(called, side, str(path), parents) for side in hand_sides(called, parents)}
     hands = {side: tuple(None if i is None else names[i] for i in hand.indices) for side, hand in found.items()}
     return RigMap(str(path), hands) if hands else None

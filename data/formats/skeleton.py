@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -61,6 +61,8 @@ class Skeleton:
     bases: np.ndarray | None = None
     """(J, 3, 3), columns: each bone's own x, y and z axis at rest. They may have any length and sign, because poses
     are compared with the rest pose as they are. None: the file does not tell."""
+    human: Mapping[str, int] = field(default_factory=dict)
+    """Bone of a human in VRM's words (``hips``, ``leftUpperLeg``) → its number, where the file has a table of them."""
 
     @staticmethod
     def of_rest(names: Sequence[str], parents: np.ndarray, rest: np.ndarray) -> Skeleton:

@@ -200,13 +200,16 @@ def bodies(skeleton: Skeleton, hands: Mapping[str, CharacterHand], motion: Motio
     """The bodies of source and target, None unless both are known from hips to feet."""
     if motion.skeleton is None:
         return None
-    result = []
-    for bones, own in ((motion.skeleton, motion.own_hands), (skeleton, hands)):
-        found = humanoid(bones.names, bones.parents, {side: hand.map.wrist for side, hand in own.items()})
-        if not all(bone in found for bone in NEEDED):
-            return None
-        result.append(Body(bones, found, {side: hand.rest.turn for side, hand in own.items()}))
-    return result[0], result[1]
+    source, target = known_body(motion.skeleton, motion.own_hands), known_body(skeleton, hands)
+    return None if source is None or target is None else (source, target)
+
+
+def known_body(skeleton: Skeleton, hands: Mapping[str, CharacterHand]) -> Body | None:
+    """The body that hands hang on, None unless it is known from hips to feet."""
+    found = humanoid(skeleton, {side: hand.map.wrist for side, hand in hands.items()})
+    if not all(bone in found for bone in NEEDED):
+        return None
+    return Body(skeleton, found, {side: hand.rest.turn for side, hand in hands.items()})
 
 
 def _alike(first: np.ndarray, second: np.ndarray) -> bool:

@@ -9,7 +9,7 @@ that the source has planted stands as still as there.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import solveh_banded
@@ -56,6 +56,23 @@ class Body:
         return heads[side] - np.mean(list(heads.values()), axis=0)
 
     @property
+    def stance(self) -> np.ndarray:
+        """(3, 3) whose columns are the body's left, up and ahead at rest, each along an axis of its file: the identity
+        in a file with y up that looks along z. Others have z up, or look back (VRM 0.x)."""
+        left = self.head("left_upper_leg") - self.head("right_upper_leg")
+        up = np.mean([self.head(f"{side}_upper_leg") - self.head(f"{side}_foot") for side in SIDES], axis=0)
+        high = int(np.argmax(np.abs(up)))
+        wide = int(np.argmax(np.where(np.arange(3) == high, -1, np.abs(left))))
+        up, left = (np.copysign(np.eye(3)[axis], way[axis]) for axis, way in ((high, up), (wide, left)))
+        return np.stack([left, up, np.cross(left, up)], axis=1)
+
+    def standing(self) -> Body:
+        """The same body with y up, looking along z."""
+        stance, heads = self.stance, self.skeleton.heads
+        turns = {side: turn @ stance for side, turn in self.turns.items()}
+        return replace(self, skeleton=replace(self.skeleton, heads=heads @ stance), turns=turns)
+
+    @property
     def leg_length(self) -> float:
         """Of both legs, on average."""
         return sum(sum(self.leg(side)) for side in SIDES) / 2
@@ -73,7 +90,22 @@ def follow(source: Body, motion: Bvh, target: Body, frame_rate: float) -> tuple[
     Returns:
         Joint of the target → (F, 3, 3) local rotations since rest, of bones that follow; (F, 3) places of the hips.
     """
-    turned, places = posed(motion)
+    own, other = source.stance, target.stance
+    local, place = _follow(source.standing(), *_seen(own, *posed(motion)), target.standing(), frame_rate)
+    return {joint: other @ turn @ other.T for joint, turn in local.items()}, place @ other.T
+
+
+def _seen(stance: np.ndarray, turned: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rotations (F, J, 3, 3) and places (F, J, 3) of a body, from where it stands upright."""
+    if np.array_equal(stance, np.eye(3)):
+        return turned, places
+    return stance.T @ turned @ stance, places @ stance
+
+
+def _follow(
+    source: Body, turned: np.ndarray, places: np.ndarray, target: Body, frame_rate: float
+) -> tuple[dict[int, np.ndarray], np.ndarray]:
+    """`follow` of bodies that stand upright: the source's rotations (F, J, 3, 3) and places (F, J, 3) in space."""
     parents = target.skeleton.parents
     ratio = target.leg_length / source.leg_length
     space: dict[int, np.ndarray] = {}
@@ -98,7 +130,7 @@ def follow(source: Body, motion: Bvh, target: Body, frame_rate: float) -> tuple[
         _bend_leg(target, side, goals[side] - place - hip_joints[side], space)
     local: dict[int, np.ndarray] = {}
     whole: dict[int, np.ndarray] = {}
-    still = np.broadcast_to(np.eye(3), (motion.n_frames, 3, 3))
+    still = np.broadcast_to(np.eye(3), (len(turned), 3, 3))
     for joint in tree_order(parents):
         above = whole[int(parents[joint])] if parents[joint] >= 0 else still
         whole[joint] = space.get(joint, above)

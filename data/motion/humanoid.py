@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from data.formats.skeleton import Skeleton
 from data.rig.hand_map import ancestors
 from model.topology import SIDES
 
@@ -31,19 +32,37 @@ _WORDS = {
     "foot": ("foot", "ankle"),
     "toes": ("toe", "toes", "toebase", "ball"),
 }
+_ARM = ("lower_arm", "upper_arm", "shoulder")
+_SPINE, _SINGLE = ("spine", "chest", "upperChest"), ("hips", "neck", "head")
 _LEG = ("upper_leg", "lower_leg", "foot", "toes")
 NEEDED = ("hips", *(f"{side}_{bone}" for side in SIDES for bone in _LEG[:3]))
 """Bones without which a body is not followed."""
 
 
-def humanoid(names: Sequence[str], parents: np.ndarray, wrists: Mapping[str, int]) -> dict[str, int]:
+def humanoid(skeleton: Skeleton, wrists: Mapping[str, int]) -> dict[str, int]:
     """Bone of a human (``hips``, ``spine_0`` upwards, ``neck``, ``head``, ``right_upper_leg``, …) → joint.
 
     Args:
-        names: of the joints, in which any prefix may stand.
-        parents: of the joints, −1 for a root.
+        skeleton: whose own table of a human's bones counts; without one the names, in which any prefix may stand.
         wrists: side → joint, as the hands have them.
     """
+    return _of_table(skeleton.human, wrists) or _of_names(skeleton.names, skeleton.parents, wrists)
+
+
+def _of_table(human: Mapping[str, int], wrists: Mapping[str, int]) -> dict[str, int]:
+    """The same from a table in VRM's words; empty where it tells no hips."""
+    if "hips" not in human:
+        return {}
+    spine = [human[bone] for bone in _SPINE if bone in human]
+    found = {f"spine_{place}": joint for place, joint in enumerate(spine)}
+    for word, joint in human.items():
+        bone = re.sub("[A-Z]", lambda capital: f"_{capital[0].lower()}", word)
+        if bone in _SINGLE or bone.partition("_")[0] in SIDES and bone.partition("_")[2] in (*_LEG, *_ARM):
+            found[bone] = joint
+    return {**found, **{f"{side}_hand": wrist for side, wrist in wrists.items()}}
+
+
+def _of_names(names: Sequence[str], parents: np.ndarray, wrists: Mapping[str, int]) -> dict[str, int]:
     above = {side: ancestors(wrist, parents) for side, wrist in wrists.items()}
     own = set(wrists.values())
     read = [_read(name) for name in names]
@@ -55,7 +74,7 @@ def humanoid(names: Sequence[str], parents: np.ndarray, wrists: Mapping[str, int
         return {}
     for side, chain in above.items():
         arm = [joint for joint in chain if read[joint][0] == side and not is_helper(names[joint])]
-        for bone, joint in zip(("lower_arm", "upper_arm", "shoulder"), arm, strict=False):
+        for bone, joint in zip(_ARM, arm, strict=False):
             found[f"{side}_{bone}"] = joint
         found[f"{side}_hand"] = wrists[side]
     first = next(iter(above.values()))

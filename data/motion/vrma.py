@@ -14,9 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from data.character.character import CharacterHand
-from data.character.gltf import read_gltf_character
 from data.formats.bvh import Bvh
-from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
 from data.formats.gltf_writer import GltfFile
 from data.motion.glb import METRES, add_animation, posed, quaternions
 from data.motion.humanoid import humanoid
@@ -43,12 +41,8 @@ def human_bones(path: Path, hands: Mapping[str, CharacterHand]) -> dict[str, int
         InputError: it has no hips that both hands hang on.
     """
     skeleton = next(iter(hands.values())).skeleton
-    found = _own_table(path) or {
-        _vrm_word(bone): joint
-        for bone, joint in _spine(
-            humanoid(skeleton.names, skeleton.parents, {side: hand.map.wrist for side, hand in hands.items()})
-        ).items()
-    }
+    found = _spine(humanoid(skeleton, {side: hand.map.wrist for side, hand in hands.items()}))
+    found = {_vrm_word(bone): joint for bone, joint in found.items()} | _unfingered(skeleton.human)
     if "hips" not in found:
         raise InputError(
             f"{path}: expected a body with hips for `format` vrma, found none that the hands hang on; use glb or bvh"
@@ -114,18 +108,10 @@ def write_vrma(
     file.write(path)
 
 
-def _own_table(path: Path) -> dict[str, int]:
-    """The bones but fingers that a VRM file names itself, by their numbers in its skeleton."""
-    if path.suffix.lower() not in GLTF_SUFFIXES or not path.is_file():
-        return {}
-    character = read_gltf_character(path, with_skin=False)
-    place = {node: joint for joint, node in enumerate(character.nodes.tolist())}
+def _unfingered(human: Mapping[str, int]) -> dict[str, int]:
+    """The bones of a table but those of fingers."""
     fingers = tuple(word.capitalize() for word in (*FINGERS, *_CALLED.values()))
-    return {
-        bone: place[node]
-        for bone, node in character.gltf.humanoid.items()
-        if node in place and not any(finger in bone for finger in fingers)
-    }
+    return {bone: joint for bone, joint in human.items() if not any(finger in bone for finger in fingers)}
 
 
 def _spine(bones: Mapping[str, int]) -> dict[str, int]:

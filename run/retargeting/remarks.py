@@ -12,6 +12,7 @@ import numpy as np
 
 from data.character.character import Character, CharacterHand
 from data.formats.skeleton import Skeleton
+from data.motion.body import known_body
 from data.motion.reading import Motion
 from data.preparation.resampling import difference, rest_lengths
 from data.rig.hand_map import ancestors
@@ -85,11 +86,15 @@ def body_remark(motion: Motion, target: Character, asked: str | None) -> str | N
     """
     hands = [hand.map.wrist for hand in target.hands.values()]
     own = [hand.map.wrist for hand in motion.own_hands.values()]
-    if target.kind == "mano" or not _has_more(target.skeleton, hands) or not _body_moves(motion, own):
+    if motion.skeleton is None or target.kind == "mano" or not _has_more(target.skeleton, hands) or not _body_moves(motion, own):
         return None
     if asked == "rest":
         return f"{motion.path}: the body stays at rest, as --body rest asks for"
-    return f"{motion.path}: the body stays at rest, because {target.path} has another skeleton; only the hands move"
+    lacks = motion.path if known_body(motion.skeleton, motion.own_hands) is None else target.path
+    return (
+        f"{motion.path}: the body stays at rest, because {lacks} has no hips, legs and feet that hang together with "
+        "the hands; only the hands move"
+    )
 
 
 def _has_more(skeleton: Skeleton, wrists: list[int]) -> bool:

@@ -111,6 +111,23 @@ class TestRestPose:
         bones = unit(fingers_of(places).diff(dim=-2))
         assert_close(bones[:, 3], bones[:, 0], 1e-13)
 
+    @pytest.mark.parametrize("bends", [(92.0, 81, 109), (30, 100, 70), (80, 90, 60)])
+    @pytest.mark.parametrize("side", SIDES)
+    def test_a_hand_that_rests_in_a_fist_opens_as_it_closed(self, side, bends):
+        """Bones past 90 degrees have no way in the palm: the published steps turned them about themselves."""
+        offsets = plausible_offsets(16, side=side).mean(0)
+        turn = tbs_from_angles(torch.tensor([[0.0, bend, 0] for bend in bends], dtype=torch.float64) * pi / 180)
+        sign = -1.0 if side == "right" else 1.0
+        axes = torch.tensor([[sign, 0, 0], [0, 0, -sign], [0, 1, 0]], dtype=torch.float64)
+        closed = EYE.expand(5, 3, 3, 3).clone()
+        closed[:4] = axes.mT @ turn @ axes
+        fist = offsets.clone()
+        fingers_of(fist)[:, 1:] = (finger_chain(closed) @ fingers_of(offsets)[:, 1:, :, None])[..., 0]
+        assert (fingers_of(fist)[:4, 1:, 1].sum(-1) < 0).all()  # palmwards
+        opened = finger_chain(rest_pose(fist)) @ finger_chain(closed)
+        apart = matrix_to_quaternion(opened[:4] @ finger_chain(rest_pose(offsets))[:4].mT)[..., 0].abs()
+        assert 2 * torch.acos(apart.clamp(max=1)).max() < 8 / 180 * pi
+
     def test_gradients(self):
         offsets = plausible_offsets(3).requires_grad_()
         assert gradcheck(lambda offsets: rest_pose(offsets), offsets, fast_mode=True)

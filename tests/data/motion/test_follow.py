@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from data.character.reading import Reading
 from data.formats.bvh import Bvh, write_bvh
+from data.formats.skeleton import Skeleton
 from data.motion.body import bodies, whole_motion
 from data.motion.follow import between
 from data.motion.glb import posed
@@ -172,6 +173,49 @@ def test_feet_stand_under_hips_of_another_width(tmp_path, wide):
     assert np.abs(apart - 2 * wide).max() < 0.1
 
 
+STANCES = {
+    "looks back": [[-1.0, 0, 0], [0, 1, 0], [0, 0, -1]],
+    "z up": [[1.0, 0, 0], [0, 0, -1], [0, 1, 0]],
+    "z up, looks along x": [[0.0, 0, 1], [1, 0, 0], [0, 1, 0]],
+}
+
+
+@pytest.mark.parametrize("stance", STANCES.values(), ids=STANCES)
+def test_bodies_that_stand_otherwise_in_their_files(tmp_path, stance):
+    """As a target (VRM 0.x looks back) and as a source (BVH with z up): the same dance, seen from there."""
+    turn = np.array(stance)
+    plain, bones = whole_body(seed=3, legs=(30.0, 24.0)), whole_body()
+    motion = dance(bones, tmp_path)
+    own = character(plain, tmp_path)
+    meant = posed(whole_motion(own.hands, rest_poses(own), motion).bvh)[1]
+    joints = list(bodies(own.skeleton, own.hands, motion)[1].bones.values())
+    turned = character(replace(plain, heads=plain.heads @ turn.T), tmp_path)
+    found = posed(whole_motion(turned.hands, rest_poses(turned), motion).bvh)[1]
+    np.testing.assert_allclose(found[:, joints], meant[:, joints] @ turn.T, atol=1e-4)
+    places = posed(motion.bvh)[1][:, 0] @ turn.T
+    write_bvh(tmp_path / "turned.bvh", Bvh.from_rotations(
+        bones.names, bones.parents, bones.offsets @ turn.T, turn @ motion.bvh.rotations() @ turn.T, frame_time=1 / 30,
+        root_positions=places))  # fmt: skip
+    (other,) = read_motions(tmp_path / "turned.bvh", Reading(Path(".")))
+    found = posed(whole_motion(own.hands, rest_poses(own), other).bvh)[1]
+    np.testing.assert_allclose(found[:, joints], meant[:, joints], atol=1e-3)
+
+
+def test_the_bones_of_a_body_are_those_of_its_files_own_table(tmp_path):
+    words = {"Hips": "hips", "Spine": "spine"}
+    for side in ("Left", "Right"):
+        called = {"Arm": "UpperArm", "ForeArm": "LowerArm", "Hand": "Hand", "UpLeg": "UpperLeg", "Leg": "LowerLeg",
+                  "Foot": "Foot", "Toes": "Toes"}  # fmt: skip
+        words |= {f"{side}{own}": f"{side.lower()}{human}" for own, human in called.items()}
+    bones = whole_body(seed=3, legs=(30.0, 24.0))
+    wrists = {side: bones.names.index(f"{side.capitalize()}Hand") for side in ("right", "left")}
+    table = {words[name]: joint for joint, name in enumerate(bones.names) if name in words}
+    nameless = replace(bones, names=tuple(f"Bone.{joint:03d}" for joint in range(len(bones.names))), human=table)
+    assert humanoid(nameless, wrists) == {
+        bone: joint for bone, joint in humanoid(bones, wrists).items() if "shoulder" not in bone
+    }
+
+
 def test_a_motion_on_its_own_skeleton_is_itself(tmp_path):
     motion = dance(whole_body(), tmp_path)
     target = character(whole_body(), tmp_path)
@@ -220,7 +264,7 @@ def test_helpers_are_no_bones_of_the_body():
         "thigh_r",
         "calf_r",
     )
-    found = humanoid(names, np.array([-1, 0, 1, 2, 2, 4, 5, 1, 7]), {"right": 6})
+    found = humanoid(Skeleton(names, np.array([-1, 0, 1, 2, 2, 4, 5, 1, 7]), np.zeros((9, 3))), {"right": 6})
     assert {bone: names[joint] for bone, joint in found.items()} == {
         "hips": "pelvis", "spine_0": "spine_01", "right_upper_arm": "upperarm_r", "right_lower_arm": "lowerarm_r",
         "right_hand": "hand_r", "right_upper_leg": "thigh_r", "right_lower_leg": "calf_r",
