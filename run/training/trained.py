@@ -51,6 +51,7 @@ def load_network(path: str | Path, method: str | None = None, **overrides: Any) 
         weights = match_weights(weights_of(content, path), path, _built(found, arguments, path), title_of(found))
     network = _built(found, arguments, path)
     network.load_state_dict(weights)
+    network.method = found
     return network.eval()
 
 
