@@ -111,8 +111,18 @@ def test_refining_by_the_optimiser_finds_more_meaning(files, tmp_path):
     for refine in (0, 4):
         (report,) = run(files, files / "moves.bvh", "--target", "Kaya", "--ckpt_path", files / "asrn.ckpt", "--refine",
                         refine, "--output", tmp_path / "made", "--report")  # fmt: skip
+        assert report["method"] == "asrn"  # as the checkpoint says
         values.append(report["hands"]["right"]["S_finger"])
     assert values[1] > values[0] + 0.01
+
+
+def test_the_optimiser_is_taken_where_nothing_is_named(files, tmp_path):
+    values = []
+    for words in ((), ("--method", "tbs_copy")):
+        (report,) = run(files, files / "moves.bvh", "--target", "Kaya", *words, "--hands", "right", "--report",
+                        "--output", tmp_path / f"{len(words)}.bvh")  # fmt: skip
+        values.append((report["hands"]["right"]["S_finger"], report["method"]))
+    assert values[0][1] == "optimize" and values[0] > values[1]
 
 
 def test_folders_keep_their_layout_and_one_bad_file_stops_nothing(files, tmp_path, capsys):
