@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from functools import cached_property
 
-import igl
 import numpy as np
 import torch
 
-from data.character.character import CharacterHand
-from data.character.flesh import mano_surface, sampled_owners
+from data.character.flesh import sampled_owners
+from data.rig.surface import HandSurface
 from model.flesh import N_PARTS, PALM, PART_PAIRS
 from model.hands import PosedHand
 from model.skinning import skin_hand
@@ -28,22 +27,12 @@ class SkinGaps:
     number of the whole finger or palm says that they lie inside it.
     """
 
-    def __init__(self, hand: CharacterHand) -> None:
-        self.hand = hand
-        if hand.model is not None and hand.shape is not None:
-            self.surface = mano_surface(hand.model, hand.shape)
-        else:
-            self.surface = hand.surface
-
-    @property
-    def measurable(self) -> bool:
-        """Whether the hand has a skin."""
-        return self.surface is not None and len(self.surface.faces) > 0
+    def __init__(self, surface: HandSurface) -> None:
+        self.surface = surface
 
     @cached_property
     def _sample(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Faces (n,) and shares (n, 3) of points, the part (n,) of each, and the part (F,) of each face."""
-        assert self.surface is not None
         face, shares, owner = sampled_owners(self.surface, _POINTS)
         parts = _part_of(owner)
         weights = self.surface.weights[self.surface.faces].sum(axis=1)
@@ -54,7 +43,6 @@ class SkinGaps:
         """Faces (F, 3) of each finger and of the palm, closed: every edge of their border is joined to the root of the
         finger that was cut there, or to the wrist. Vertex V + d is the root of finger d, V + 5 the wrist."""
         surface = self.surface
-        assert surface is not None
         _, _, _, face_part = self._sample
         count, digit = len(surface.vertices), _digit(face_part)
         apexes = np.append(surface.joints[list(ROOTS)], surface.joints[:1], axis=0)
@@ -70,18 +58,17 @@ class SkinGaps:
             solids.append(np.ascontiguousarray(np.concatenate([faces, caps])))
         return solids
 
-    def gaps(self, posed: PosedHand) -> np.ndarray:
+    def gaps(self, posed: PosedHand) -> torch.Tensor:
         """(F, 73) gaps of `PART_PAIRS` in palm lengths in poses (F,); infinite beyond `FAR`."""
         palm = posed.palm_length[..., None, None]
         joints = (posed.joints / palm).detach().double().numpy()
         vertices = np.concatenate([self._vertices(posed), joints[:, list(ROOTS)], joints[:, :1]], axis=1)
-        return np.stack([self._of_frame(frame) for frame in vertices])
+        return torch.from_numpy(np.stack([self._of_frame(frame) for frame in vertices])).float()
 
     def _vertices(self, posed: PosedHand) -> np.ndarray:
         """(F, V, 3) float64, palm lengths."""
         surface = self.surface
-        assert surface is not None
-        if self.hand.model is not None:
+        if posed.shaped.surface is not None:
             found = posed.vertices()
         else:
             parts = (torch.from_numpy(part) for part in (surface.vertices, surface.weights, surface.joints))
@@ -89,12 +76,16 @@ class SkinGaps:
         return (found / posed.palm_length[..., None, None]).detach().double().numpy()
 
     def _of_frame(self, vertices: np.ndarray) -> np.ndarray:
+        """(73,) from vertices (V + 6, 3)."""
+        import igl  # half a second, and only reports and tables measure skin
+
         surface = self.surface
-        assert surface is not None
         face, shares, part, face_part = self._sample
         points = np.einsum("nc,ncd->nd", shares, vertices[surface.faces[face]])
         gaps = np.full((N_PARTS, N_PARTS), np.inf)
         for digit, solid in enumerate(self._solids):
+            if not len(solid):
+                continue
             others = np.flatnonzero((_digit(part) != digit) & _within(points, vertices[solid], FAR))
             if not len(others):
                 continue

@@ -37,6 +37,7 @@ class TouchTerms:
     gap: Float[Tensor, "pairs frames"]
     along: Float[Tensor, "2 pairs frames"]
     around: Float[Tensor, "2 3 pairs frames"]
+    offset: Float[Tensor, "pairs frames"]
     weight: Float[Tensor, "pairs frames"]
     """Of the touch."""
     place: Float[Tensor, "pairs frames"]
@@ -44,6 +45,7 @@ class TouchTerms:
     low: Float[Tensor, "pairs frames"]
     first: Int[Tensor, " pairs"]
     second: Int[Tensor, " pairs"]
+    give: float
 
     @staticmethod
     def of(goals: TouchGoals, settings: OptimizerSettings, present: Bool[Tensor, "21"] | None) -> TouchTerms:
@@ -61,12 +63,14 @@ class TouchTerms:
             gap,
             frames_last(goals.along, 2),
             frames_last(goals.around, 3),
+            frames_last(goals.offset, 1),
             settings.touch_weight * touch * counts,
             settings.place_weight * touch * counts,
             settings.apart_weight * counts,
             low,
             first,
             second,
+            settings.touch_give,
         )
 
     def value(
@@ -74,7 +78,8 @@ class TouchTerms:
     ) -> Float[Tensor, " frames"]:
         """``(F,)``; see :meth:`linearised`."""
         near = self._near(ends, frames)
-        value = 0.5 * (self.weight * self._open(near.gap).square() + self.apart * self._deep(near.gap).square()).sum(0)
+        given, _ = self._given(self._open(near.gap))
+        value = 0.5 * (self.weight * given + self.apart * self._deep(near.gap).square()).sum(0)
         some = (self.place > 0).any(1).nonzero()[:, 0]
         if len(some):
             across = self._across(*self._attached(ends, frames, some)[:3])
@@ -99,9 +104,10 @@ class TouchTerms:
         """
         near = self._near(ends, frames)
         opened, deep = self._open(near.gap), self._deep(near.gap)
-        value = 0.5 * (self.weight * opened.square() + self.apart * deep.square()).sum(0)
-        stiff = self.weight * (opened > 0) + self.apart * (deep > 0)
-        pull = self.weight * opened - self.apart * deep
+        given, share = self._given(opened)
+        value = 0.5 * (self.weight * given + self.apart * deep.square()).sum(0)
+        stiff = self.weight * share * (opened > 0) + self.apart * (deep > 0)
+        pull = self.weight * share * opened - self.apart * deep
         rows, residuals = [], []
         some = (stiff > 0).any(1).nonzero()[:, 0]
         if len(some):
@@ -134,10 +140,15 @@ class TouchTerms:
     def _near(self, ends: Tensor, frames: Tensor) -> Touches:
         """Where capsules are nearest. How flat ones turn against each other is left out of the derivative."""
         near = nearest_of(ends, self.radii, self.first, self.second)
-        return flattened(near, frames, self.flatness, self.first, self.second)
+        near = flattened(near, frames, self.flatness, self.first, self.second)
+        return near._replace(gap=near.gap - self.offset)
 
     def _open(self, gap: Tensor) -> Tensor:
         return torch.relu(gap - self.gap.clamp_min(0))
+
+    def _given(self, opened: Tensor) -> tuple[Tensor, Tensor]:
+        left = self.give**2 / (self.give**2 + opened.square())
+        return opened.square() * left, left.square()
 
     def _deep(self, gap: Tensor) -> Tensor:
         return torch.relu(self.low - gap)
