@@ -8,8 +8,20 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from model.flesh import CAPSULE_PAIRS, FIRST, PALM, PART_NAMES, PART_PAIRS, SECOND, Flesh, capsule_frames
+from model.flesh import (
+    CAPSULE_PAIRS,
+    FIRST,
+    PALM,
+    PART_NAMES,
+    PART_PAIRS,
+    SECOND,
+    Flesh,
+    by_capsules,
+    capsule_frames,
+    part_gaps,
+)
 from model.hands import PosedHand, by_frames, by_items
+from model.skin import REACH, SkinPoints
 from model.topology import BONES_PER_FINGER, FINGERS, JOINTS_PER_FINGER, N_FINGERS
 
 TOUCHING = 0.03
@@ -58,12 +70,12 @@ class TouchGoals:
     """``(..., 2, pairs)`` where on the two bones, from 0 at the joint to 1."""
     around: Float[Tensor, "*batch 2 3 pairs"]
     """``(..., 2, 3, pairs)`` which way it lies from the bones, in their frames."""
-    offset: Float[Tensor, "*batch pairs"]
-    """``(..., pairs)`` what the target's flesh tells too much of its gaps."""
+    skin: SkinPoints | None = None
+    """Of the hand that shall touch, without leading dimensions: it tells gaps better than flesh. None: unknown."""
 
     def at(self, index) -> TouchGoals:
         """Some of the poses, by their leading dimensions."""
-        return TouchGoals(self.flesh, *(part[index] for part, _ in self._parts()))
+        return TouchGoals(self.flesh, *(part[index] for part, _ in self._parts()), skin=self.skin)
 
     def of_items(self, items: Int[Tensor, " items"]) -> TouchGoals:
         """Some items of the first dimension, with their flesh."""
@@ -75,22 +87,30 @@ class TouchGoals:
 
     def to(self, like: Tensor) -> TouchGoals:
         """The same in the type and on the device of a tensor."""
-        return TouchGoals(self.flesh.to(like), *(part.to(like) for part, _ in self._parts()))
+        skin = None if self.skin is None else self.skin.to(like)
+        return TouchGoals(self.flesh.to(like), *(part.to(like) for part, _ in self._parts()), skin=skin)
 
     def flattened(self) -> TouchGoals:
         """With one leading dimension."""
         parts = (part.reshape(-1, *part.shape[part.ndim - own :]) for part, own in self._parts())
-        return TouchGoals(self.flesh, *parts)
+        return TouchGoals(self.flesh, *parts, skin=self.skin)
 
     def _parts(self) -> tuple[tuple[Tensor, int], ...]:
-        return (self.gap, 1), (self.along, 2), (self.around, 3), (self.offset, 1)
+        return (self.gap, 1), (self.along, 2), (self.around, 3)
 
 
-def touch_goals(source: PosedHand, flesh: Flesh, target: Flesh) -> TouchGoals:
+def touch_goals(
+    source: PosedHand,
+    flesh: Flesh,
+    target: Flesh,
+    skin: SkinPoints | None = None,
+    target_skin: SkinPoints | None = None,
+) -> TouchGoals:
     """The gaps of a source's poses and where they are, to be had with another hand's flesh.
 
     Args:
         source: the poses; flesh: of that hand; target: of the other.
+        skin, target_skin: of both, where known; of hands and poses ``(F,)`` only.
     """
     found = flesh.touches(source)
     frames = capsule_frames(source)
@@ -104,7 +124,12 @@ def touch_goals(source: PosedHand, flesh: Flesh, target: Flesh) -> TouchGoals:
         ],
         dim=-3,
     )
-    return TouchGoals(target, found.gap, found.along, around, torch.zeros_like(found.gap))
+    gap = found.gap
+    if skin is not None:
+        of_parts = part_gaps(gap)
+        # What skin does not see is far apart.
+        gap = by_capsules(torch.minimum(skin.gaps(source, of_parts), of_parts.clamp_min(REACH)))
+    return TouchGoals(target, gap, found.along, around, target_skin)
 
 
 def pairs_present(present: Bool[Tensor, "21"]) -> Bool[Tensor, " pairs"]:

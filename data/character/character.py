@@ -17,7 +17,7 @@ from torch import Tensor
 
 from data.axes.estimate import HandEstimate, estimate_axes
 from data.axes.hand import BareHand
-from data.character.flesh import fit_flesh, mano_surface
+from data.character.flesh import fit_flesh, mano_surface, skin_points
 from data.character.skin_gaps import SkinGaps
 from data.formats.skeleton import Skeleton, Skin
 from data.rig import HandMap, RigMap, find_hands
@@ -26,6 +26,7 @@ from data.rig.surface import HandSurface, hand_surface
 from model.flesh import Flesh, flesh_of_radii
 from model.hands import ShapedHand, offset_hand
 from model.mano import ManoHand
+from model.skin import SkinPoints
 from model.topology import N_JOINTS
 from utils.errors import InputError
 
@@ -88,6 +89,11 @@ class CharacterHand:
         if self.whole_skin is None:
             return flesh_of_radii(self.shaped.offsets)
         return fit_flesh(self.whole_skin, self.shaped.axes.double().numpy())
+
+    @cached_property
+    def skin_points(self) -> SkinPoints | None:
+        """Points of its skin; None without skin."""
+        return None if self.whole_skin is None else skin_points(self.whole_skin, self.flesh)
 
     @cached_property
     def skin_gaps(self) -> SkinGaps | None:

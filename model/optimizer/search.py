@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from model.flesh import capsule_frames
+from model.flesh import by_capsules, capsule_frames, part_gaps
 from model.hands import PosedHand, ShapedHand
 from model.kinematics import tbs_from_angles
 from model.layout import frames_last
@@ -29,8 +29,9 @@ from model.optimizer.curvature import Pairs, linearised, objective
 from model.optimizer.kernel import solver
 from model.optimizer.settings import OptimizerSettings
 from model.optimizer.smoothing import smooth_step
-from model.optimizer.touches import TouchTerms, moved_by
+from model.optimizer.touches import GIVES, TouchTerms, moved_by
 from model.semantics import SemanticMatrix, SourceDirections, palm_anchors, palm_length
+from model.skin import NEAR, REACH
 from model.topology import (
     BONES_PER_FINGER,
     JOINTS_PER_FINGER,
@@ -105,7 +106,7 @@ def optimise(
         parts = []
         for frames in torch.arange(len(angles), device=start.device).split(_chunk(start)):
             part = problem.part(frames, angles)
-            part.iterate(settings.iterations)
+            part.solve()
             if coupled:
                 parts.append(part)
         for _ in range(_COUPLED_STEPS if coupled else 0):
@@ -270,6 +271,7 @@ class _Part:
         self.unknowns = moving.expand(N_FINGERS, -1, -1).flatten().nonzero()[:, 0].to(angles.device)
         self.angles = angles[frames]
         self.flesh = None if touches is None else touches.flesh
+        self.skin = None if touches is None else touches.skin
         self.touches = None if touches is None else TouchTerms.of(touches, settings, present)
         self.moved = moved_by(self.unknowns)
         low, high = settings.limits.like(angles)
@@ -280,6 +282,29 @@ class _Part:
         # The start is within the limits, or may keep what it has beyond them.
         self.low = torch.minimum(low.flatten()[self.unknowns], self.begin)
         self.high = torch.maximum(high.flatten()[self.unknowns], self.begin)
+
+    def solve(self) -> None:
+        """All steps. Touches are closed in stages, after each of which skin says how wrong flesh was."""
+        if self.touches is None:
+            self.iterate(self.settings.iterations)
+            return
+        for stage, give in enumerate(GIVES):
+            excess = self.touches.excess if stage == 0 else self._excess()
+            self.touches = replace(self.touches, give=give, excess=excess)
+            self.damping.fill_(_DAMPING)
+            self.iterate(self.settings.iterations)
+        self.touches = replace(self.touches, excess=self._excess())
+
+    def _excess(self) -> Float[Tensor, "pairs some"]:
+        """By how much flesh tells gaps too large where skin is near, with the angles as they are."""
+        assert self.touches is not None and self.flesh is not None
+        if self.skin is None:
+            return self.touches.excess
+        posed = self.hand.with_tbs(tbs_from_angles(self.angles))
+        flesh = part_gaps(self.flesh.touches(posed).gap)
+        skin = self.skin.gaps(posed, flesh)
+        found = frames_last(by_capsules((flesh - skin).clamp(-REACH, REACH)), 1)
+        return torch.where(frames_last(by_capsules(skin), 1) < NEAR, found, self.touches.excess)
 
     def iterate(self, iterations: int) -> None:
         """Take steps, and write the angles back."""

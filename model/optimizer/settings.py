@@ -57,7 +57,6 @@ class OptimizerSettings:
     touch_weight: float = 2000.0
     place_weight: float = 50.0
     apart_weight: float = 2000.0
-    touch_give: float = 1.0
     smoothness: float = 0.0
     frame_rate: float = 60.0
     iterations: int = 8

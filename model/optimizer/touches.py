@@ -24,6 +24,8 @@ from model.optimizer.settings import OptimizerSettings
 from model.topology import JOINTS_PER_FINGER
 from model.touch import PRESSED, TOUCHING, TouchGoals, degree, pairs_present
 
+GIVES = (0.3, 0.1, 0.05, 0.03)
+"""`TouchTerms.give` in stages: at first all touches pull, at last those that can be had."""
 CLEARANCE = 0.02
 """By how much pairs that are apart in the source keep from touching."""
 
@@ -37,7 +39,8 @@ class TouchTerms:
     gap: Float[Tensor, "pairs frames"]
     along: Float[Tensor, "2 pairs frames"]
     around: Float[Tensor, "2 3 pairs frames"]
-    offset: Float[Tensor, "pairs frames"]
+    excess: Float[Tensor, "pairs frames"]
+    """By how much flesh tells gaps too large, seen against skin."""
     weight: Float[Tensor, "pairs frames"]
     """Of the touch."""
     place: Float[Tensor, "pairs frames"]
@@ -46,6 +49,7 @@ class TouchTerms:
     first: Int[Tensor, " pairs"]
     second: Int[Tensor, " pairs"]
     give: float
+    """Palm lengths from which on a touch that stays open costs little more the farther it is."""
 
     @staticmethod
     def of(goals: TouchGoals, settings: OptimizerSettings, present: Bool[Tensor, "21"] | None) -> TouchTerms:
@@ -63,14 +67,14 @@ class TouchTerms:
             gap,
             frames_last(goals.along, 2),
             frames_last(goals.around, 3),
-            frames_last(goals.offset, 1),
+            torch.zeros_like(gap),
             settings.touch_weight * touch * counts,
             settings.place_weight * touch * counts,
             settings.apart_weight * counts,
             low,
             first,
             second,
-            settings.touch_give,
+            GIVES[-1],
         )
 
     def value(
@@ -141,12 +145,13 @@ class TouchTerms:
         """Where capsules are nearest. How flat ones turn against each other is left out of the derivative."""
         near = nearest_of(ends, self.radii, self.first, self.second)
         near = flattened(near, frames, self.flatness, self.first, self.second)
-        return near._replace(gap=near.gap - self.offset)
+        return near._replace(gap=near.gap - self.excess)
 
     def _open(self, gap: Tensor) -> Tensor:
         return torch.relu(gap - self.gap.clamp_min(0))
 
     def _given(self, opened: Tensor) -> tuple[Tensor, Tensor]:
+        """``r² g² / (g² + r²)`` of open gaps ``r``, and what its slope is of that of ``r²``."""
         left = self.give**2 / (self.give**2 + opened.square())
         return opened.square() * left, left.square()
 
