@@ -30,6 +30,8 @@ APART = 0.08
 """Parts whose gap is this or more are apart; in between they touch by degrees."""
 PRESSED = 0.01
 """Depth that soft skin takes without being seen: no part need be less deep in another."""
+MARGIN = 0.01
+"""By how much nearer than the source's the gaps of touches shall be on another hand."""
 TOO_DEEP = 0.03
 """Depth beyond the source's from which on a result counts as wrong."""
 
@@ -66,6 +68,8 @@ class TouchGoals:
     """Of the hand that shall touch; leading dimensions as its own."""
     gap: Float[Tensor, "*batch pairs"]
     """``(..., pairs)`` in the source."""
+    aim: Float[Tensor, "*batch pairs"]
+    """``(..., pairs)`` from which gap on a touch counts as closed."""
     along: Float[Tensor, "*batch 2 pairs"]
     """``(..., 2, pairs)`` where on the two bones, from 0 at the joint to 1."""
     around: Float[Tensor, "*batch 2 3 pairs"]
@@ -96,7 +100,7 @@ class TouchGoals:
         return TouchGoals(self.flesh, *parts, skin=self.skin)
 
     def _parts(self) -> tuple[tuple[Tensor, int], ...]:
-        return (self.gap, 1), (self.along, 2), (self.around, 3)
+        return (self.gap, 1), (self.aim, 1), (self.along, 2), (self.around, 3)
 
 
 def touch_goals(
@@ -129,7 +133,10 @@ def touch_goals(
         of_parts = part_gaps(gap)
         # What skin does not see is far apart.
         gap = by_capsules(torch.minimum(skin.gaps(source, of_parts), of_parts.clamp_min(REACH)))
-    return TouchGoals(target, gap, found.along, around, target_skin)
+    # The same hand has the source's gaps exactly; on another one they are met with an error that could undo touches.
+    other = (flesh.ends - target.ends).abs().flatten(-3).amax(-1, keepdim=True)
+    aim = (gap - other.clamp(max=MARGIN)).clamp_min(0)
+    return TouchGoals(target, gap, aim, found.along, around, target_skin)
 
 
 def pairs_present(present: Bool[Tensor, "21"]) -> Bool[Tensor, " pairs"]:

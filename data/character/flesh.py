@@ -213,7 +213,7 @@ def _offsets(joints: np.ndarray) -> np.ndarray:
 
 def skin_points(surface: HandSurface, flesh: Flesh) -> SkinPoints:
     """Points of a skin, as evenly spread over each part as may be; see `model.skin`. Caps and nails that lie within
-    a capsule of ``flesh`` are no skin. A part without skin lends points of its capsule."""
+    a capsule of ``flesh`` are no skin. A part without skin is nowhere near another."""
     joints = (surface.joints - surface.joints[0]).astype(np.float64)
     palm = float(np.linalg.norm(joints[ROOTS[0]]))
     face, shares, owners = sampled_owners(surface, SAMPLES)
@@ -230,7 +230,7 @@ def skin_points(surface: HandSurface, flesh: Flesh) -> SkinPoints:
     finger, place = np.divmod(owners - 1, JOINTS_PER_FINGER)
     part = np.where(owners == 0, PALM, BONES_PER_FINGER * finger + np.minimum(place, BONES_PER_FINGER - 1))
     ends, radii = flesh.ends.double().numpy(), flesh.radii.double().numpy()
-    chosen, spacing = [], []
+    chosen, spacing, outward = [], [], 0.0
     for number in range(PALM + 1):
         mine = np.flatnonzero(part == number)
         count = PER_PALM if number == PALM else PER_PART
@@ -238,14 +238,22 @@ def skin_points(surface: HandSurface, flesh: Flesh) -> SkinPoints:
             forward = points[mine] @ joints[ROOTS[0]] / palm
             mine = mine[forward > 0.1]
         elif len(mine):
-            carrier = joints[CARRIERS[number]] / palm
-            depth = surface_distance(points[mine] - carrier, ends[number], radii[number])
-            mine = mine[depth > -_INSIDE * radii[number].mean()]
+            away = points[mine] - joints[CARRIERS[number]] / palm
+            axis = ends[number, 1] - ends[number, 0]
+            from_axis = away - np.outer(away @ axis / max(float(axis @ axis), 1e-9), axis)
+            outward += float((normals[mine] * from_axis).sum())
+            depth = surface_distance(away, ends[number], radii[number])
+            if (number + 1) % BONES_PER_FINGER == 0:
+                mine = mine[depth > -_INSIDE * radii[number].mean()]
+        if not len(mine):
+            mine, points = np.array([len(points)]), np.append(points, [[1e3 * (number + 1), 0, 0]], axis=0)
+            normals, weights = np.append(normals, [[1.0, 0, 0]], axis=0), np.append(weights, weights[:1], axis=0)
         picked, apart = _spread(points[mine], count)
         chosen.append(mine[picked])
         spacing.append(np.full(count, 0.5 * apart))
     index = np.concatenate(chosen)
-    parts = points[index], normals[index], weights[index], joints[list(BONES)] / palm, np.concatenate(spacing)
+    sense = -1.0 if outward < 0 else 1.0  # of mirrored meshes, faces run the other way round
+    parts = points[index], sense * normals[index], weights[index], joints[list(BONES)] / palm, np.concatenate(spacing)
     return SkinPoints(*(torch.from_numpy(np.ascontiguousarray(each)).float() for each in parts))
 
 

@@ -43,6 +43,7 @@ from model.topology import (
     TIPS,
 )
 from model.touch import TouchGoals, ramp
+from utils.cached import cached_property
 
 _TIPS = [tip - 1 for tip in TIPS]
 _LONGEST_STEP = 0.4  # radians: beyond it the linear picture means little
@@ -97,18 +98,25 @@ def optimise(
     matrix = matrix.flattened()
     if touches is not None:
         touches, settings = touches.flattened(), replace(settings, contact_weight=0.0)
-    elif solver.covers(hand, matrix, begin, present) and solver.ready(len(begin)):
-        return solver.solve(hand, matrix, begin, batch, settings, present)
+    solved = None
+    if solver.covers(hand, matrix, begin, present) and solver.ready(len(begin)):
+        solved = solver.solve(hand, matrix, begin, batch, settings, present)
+        if touches is None:
+            return solved
     with torch.inference_mode():
-        angles = begin.clone()
         problem = _Problem(hand, batch, matrix, begin, settings, present, touches)
+        angles, every = begin.clone(), torch.arange(len(begin), device=start.device)
+        busy = every
+        if solved is not None:  # what asks nothing of touches is done
+            idle = problem.idle(solved)
+            busy, rest = every[~idle], read(solved.tbs).reshape(begin.shape)
+            angles[idle] = rest[idle]
+            if not len(busy):
+                return solved
         coupled = settings.smoothness > 0 and len(batch) > 0 and batch[-1] > 2
-        parts = []
-        for frames in torch.arange(len(angles), device=start.device).split(_chunk(start)):
-            part = problem.part(frames, angles)
-            part.solve()
-            if coupled:
-                parts.append(part)
+        for frames in busy.split(_chunk(start)):
+            problem.part(frames, angles).solve()
+        parts = [problem.part(frames, angles) for frames in every.split(_chunk(start))] if coupled else []
         for _ in range(_COUPLED_STEPS if coupled else 0):
             _step_together(parts, angles, begin, batch[-1], settings)
         tbs = tbs_from_angles(angles).reshape(start.shape)
@@ -171,12 +179,23 @@ class _Problem:
     present: Bool[Tensor, "21"] | None
     touches: TouchGoals | None
 
+    @cached_property
+    def excess(self) -> Float[Tensor, "frames pairs"] | None:
+        """``(F, pairs)`` by how much flesh tells gaps too large, as far as it is known."""
+        return None if self.touches is None else torch.zeros_like(self.touches.gap)
+
+    def idle(self, posed: PosedHand) -> Bool[Tensor, " frames"]:
+        """Which frames ``(F,)`` have what they shall of touches in these poses."""
+        assert self.touches is not None and self.excess is not None
+        gap = self.touches.flesh.touches(posed).gap.reshape(self.touches.gap.shape)
+        return TouchTerms.of(self.touches, self.settings, self.present, self.excess).idle(gap)
+
     def part(self, frames: Int[Tensor, " some"], angles: Float[Tensor, "frames 5 3 3"]) -> _Part:
         """The frames with these numbers; their angles are read from, and written to, ``angles (F, 5, 3, 3)``."""
         pairs = wanted_pairs(self.matrix.at(frames), self.settings, self.present)
         hand = self.hand.of_frames(self.batch, frames)
         touches = None if self.touches is None else self.touches.of_frames(self.batch, frames).to(angles)
-        return _Part(hand, pairs, self.start, angles, frames, self.settings, touches, self.present)
+        return _Part(hand, pairs, self.start, angles, frames, self.settings, touches, self.present, self.excess)
 
 
 def _step_together(
@@ -263,6 +282,7 @@ class _Part:
         settings: OptimizerSettings,
         touches: TouchGoals | None = None,
         present: Bool[Tensor, "21"] | None = None,
+        excess: Float[Tensor, "frames pairs"] | None = None,
     ) -> None:
         self.hand, self.pairs, self.settings, self.frames = hand, pairs, settings, frames
         self.all_angles = angles
@@ -272,7 +292,9 @@ class _Part:
         self.angles = angles[frames]
         self.flesh = None if touches is None else touches.flesh
         self.skin = None if touches is None else touches.skin
-        self.touches = None if touches is None else TouchTerms.of(touches, settings, present)
+        self.touches, self.all_excess = None, excess
+        if touches is not None and excess is not None:
+            self.touches = TouchTerms.of(touches, settings, present, excess[frames])
         self.moved = moved_by(self.unknowns)
         low, high = settings.limits.like(angles)
         self.stay = torch.where(self.unknowns % 3 == TWIST, settings.stay_twist, settings.stay_bend).to(angles)
@@ -285,7 +307,7 @@ class _Part:
 
     def solve(self) -> None:
         """All steps. Touches are closed in stages, after each of which skin says how wrong flesh was."""
-        if self.touches is None:
+        if self.touches is None or self.all_excess is None:
             self.iterate(self.settings.iterations)
             return
         for stage, give in enumerate(GIVES):
@@ -293,7 +315,7 @@ class _Part:
             self.touches = replace(self.touches, give=give, excess=excess)
             self.damping.fill_(_DAMPING)
             self.iterate(self.settings.iterations)
-        self.touches = replace(self.touches, excess=self._excess())
+        self.all_excess[self.frames] = self._excess().T
 
     def _excess(self) -> Float[Tensor, "pairs some"]:
         """By how much flesh tells gaps too large where skin is near, with the angles as they are."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -45,10 +45,12 @@ class Retargeter:
             track, hand = motion.tracks[side], self.target.hands[side]
             network = None if self.network is None else StreamingNetwork(self.network, hand.shaped, hand.shape)
             mask = torch.from_numpy(track.present & hand.present)
-            flesh = (track.hand.flesh, hand.flesh) if self.skin and self.contacts else (None, None)
-            source = SourceMotion(track.hand.shaped, track.local, motion.frame_rate, flesh[0])
+            source = SourceMotion(track.hand.shaped, track.local, motion.frame_rate)
             retargeting = MotionRetargeting(
-                self.method, hand.shaped, mask, network, refine=self.refine, contacts=self.contacts, flesh=flesh[1]
-            )  # fmt: skip
+                self.method, hand.shaped, mask, network, refine=self.refine, contacts=self.contacts
+            )
+            if self.skin and self.contacts:
+                source = replace(source, flesh=track.hand.flesh, skin=track.hand.skin_points)
+                retargeting = replace(retargeting, flesh=hand.flesh, skin=hand.skin_points)
             result[side] = source, retargeting
         return result
