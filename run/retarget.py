@@ -15,7 +15,8 @@ Blender), mano (.npz, pose and shape), mp4 (source, copy and result side by side
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ from data.motion.writing import Job, check_target, output_paths, skin_missing, w
 from data.rig import read_rig_map
 from model.hands import PosedHand
 from run.retargeting.plan import Plan, formats_of, inputs_of, plan_of
-from run.retargeting.remarks import remarks
+from run.retargeting.remarks import body_remark, remarks
 from run.retargeting.report import hand_report, print_reports, write_report
 from run.retargeting.retargeter import Retargeter
 from run.training.trained import load_network
@@ -130,61 +131,89 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     )
     plan = plan_of(config, files, formats, into_file)
     plan.check(inputs_of(config, files, reading))
-    if config.target is None:
-        return _each(files, config, lambda file: _convert(file, reading, plan, config))
+    retargeter = None if config.target is None else _retargeter(config, reading, formats)
+    shape, own_hand = _shape(config.source_shape, "--source_shape"), None
+    if retargeter is not None and config.source_hand is not None:
+        own_hand = _character("by", config.source_hand, reading, shape)
+    batch = _Batch(files)
+    for file in batch.files():
+        with batch.attempt(file):
+            for motion in read_motions(file, reading, own_hand, config.source_scale, config.fps, shape):
+                _say_rate(motion)
+                base = plan.claim(file, motion.name)
+                if retargeter is None:
+                    batch.reports.append(_as_it_is(motion, base, plan))
+                else:
+                    batch.reports.append(_one(motion, retargeter, base, plan, config))
+    batch.say(config.report)
+    return batch.reports
+
+
+def _retargeter(config: argparse.Namespace, reading: Reading, formats: list[str]) -> Retargeter:
+    """What gives motions to the target."""
     network = load_network(config.ckpt_path, config.method) if named(config.method).kind == "network" else None
     shape = _shape(config.shape, "--shape")
     target = _character("--target_scale", config.target, reading, shape, config.target_scale)
     check_target(target, formats)
     if (lacks := skin_missing(target)) and not set(FILMS).isdisjoint(formats):
         say(f"note: {target.name} is drawn as bones: {target.path} has {lacks}")
-    source_shape = _shape(config.source_shape, "--source_shape")
-    own_hand = None if config.source_hand is None else _character("by", config.source_hand, reading, source_shape)
     sides = SIDES if config.hands == "both" else (config.hands,)
     open_touches = config.no_contacts and named(config.method).name == CLOSING
     method = OPTIMUM if open_touches else config.method
-    retargeter = Retargeter(target, method, network, config.refine, not config.no_contacts, sides, config.skin)
-
-    def results(file: Path) -> Iterator[dict[str, Any]]:
-        for motion in read_motions(file, reading, own_hand, config.source_scale, config.fps, source_shape):
-            _say_rate(motion)
-            yield _one(motion, retargeter, plan.claim(file, motion.name), plan, config)
-
-    return _each(files, config, results)
+    return Retargeter(target, method, network, config.refine, not config.no_contacts, sides, config.skin)
 
 
-def _each(
-    files: list[Path], config: argparse.Namespace, results: Callable[[Path], Iterator[dict[str, Any]]]
-) -> list[dict[str, Any]]:
-    """The reports of all files; one that fails does not stop the others."""
-    reports: list[dict[str, Any]] = []
-    failures: dict[Path, str] = {}
-    with progress("retargeting", len(files), "motions") as advance:
-        for file in files:
-            try:
-                for report in results(file):
-                    reports.append(report)
-            except InputError as error:
-                if len(files) == 1:
-                    raise
-                failures[file] = spoken(error, OPTIONS)
-            advance()
-    _say(reports, failures, config, len(files))
-    return reports
+class _Batch:
+    """The motions of some files, one after the other; one that fails does not stop the others."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.paths = paths
+        self.reports: list[dict[str, Any]] = []
+        self.failures: list[str] = []
+
+    def files(self) -> Iterator[Path]:
+        """Its files, with a progress bar."""
+        with progress("retargeting", len(self.paths), "motions") as advance:
+            for file in self.paths:
+                yield file
+                advance()
+
+    @contextmanager
+    def attempt(self, file: Path) -> Iterator[None]:
+        """Keep why a file fails, and go on; the only one's error is the batch's."""
+        try:
+            yield
+        except InputError as error:
+            if len(self.paths) == 1:
+                raise
+            self.failures.append(spoken(error, OPTIONS))
+
+    def say(self, measured: bool) -> None:
+        """Print what was written, and measured if it was; InputError if something failed."""
+        console = Console()
+        if measured and self.reports:
+            print_reports(self.reports, console)
+        files = [file for report in self.reports for file in report["files"]]
+        if files:
+            more = "" if len(files) <= 4 else f" and {len(files) - 4} more"
+            console.print(f"written: {', '.join(files[:4])}{more}", markup=False, highlight=False, soft_wrap=True)
+        for reason in self.failures:
+            console.print(f"skipped {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
+        if self.failures:
+            raise InputError(
+                f"{len(self.failures)} of {len(self.paths)} motions could not be retargeted; the reasons are above"
+            )
 
 
-def _convert(file: Path, reading: Reading, plan: Plan, config: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Write the motions of a file on their own skeletons; their reports."""
-    for motion in read_motions(file, reading, None, config.source_scale, config.fps):
-        _say_rate(motion)
-        if motion.bvh is None:
-            raise InputError(f"{file}: expected `target`, since poses of MANO have no skeleton of their own; "
-                             "give `target` mano")  # fmt: skip
-        path = plan.claim(file, motion.name)
-        path = path if plan.into_file else path.with_name(f"{path.name}.bvh")
-        write_bvh(path, motion.bvh)
-        yield {"motion": motion.name, "source": str(file), "frames_per_second": motion.frame_rate,
-               "files": [str(path)]}  # fmt: skip
+def _as_it_is(motion: Motion, base: Path, plan: Plan) -> dict[str, Any]:
+    """Write a motion on its own skeleton; its report."""
+    if motion.bvh is None:
+        raise InputError(f"{motion.path}: expected `target`, since poses of MANO have no skeleton of their own; "
+                         "give `target` mano")  # fmt: skip
+    path = base if plan.into_file else base.with_name(f"{base.name}.bvh")
+    write_bvh(path, motion.bvh)
+    return {"motion": motion.name, "source": str(motion.path), "frames_per_second": motion.frame_rate,
+            "files": [str(path)]}  # fmt: skip
 
 
 def _say_rate(motion: Motion) -> None:
@@ -208,13 +237,9 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
     poses = {side: result.local.double().numpy() for side, result in results.items()}
     job = Job(motion, retargeter.target, poses, config.blender, config.target_scale, config.body)
     written, kept = write_motion(job, output_paths(retargeter.target, tuple(poses), base, formats, into_file))
-    for line in remarks(motion, retargeter.target.path, {side: retargeter.target.hands[side] for side in poses}):
-        say(f"note: {line}")
-    if motion.bvh is not None and retargeter.target.kind != "mano" and not kept:
-        why = "--body rest asks for it" if config.body == "rest" else (
-            f"the skeleton of {retargeter.target.path} is another one"
-        )  # fmt: skip
-        say(f"note: {motion.path}: the body stays at rest, because {why}")
+    lines = remarks(motion, retargeter.target.path, {side: retargeter.target.hands[side] for side in poses})
+    body = None if kept else body_remark(motion, retargeter.target, config.body)
+    retargeter.say_once([*lines, *([body] if body else [])])
     for kind in (kind for kind in formats if kind in FILMS):
         from run.retargeting.film import Shown, write_motion_film  # a quarter of a second
 
@@ -256,7 +281,7 @@ def _in_file(job: Job, results: dict[str, PosedHand], side: str) -> PosedHand:
     """A result as the file that was written holds it; where only films are, the result itself."""
     if side not in job.read_back:
         return results[side]
-    return results[side].shaped.with_local_rotations(torch.from_numpy(job.read_back[side]).float())
+    return results[side].shaped.with_local_rotations(torch.from_numpy(job.read_back[side].pose(side)).float())
 
 
 def _check_without_target(config: argparse.Namespace, formats: list[str]) -> None:
@@ -324,20 +349,6 @@ def _shape(words: list[str] | None, option: str) -> np.ndarray | None:
             f"{option}: expected {N_SHAPE} finite numbers, found {values[number]} as number {number % N_SHAPE + 1}"
         )
     return values.reshape(-1, N_SHAPE).mean(axis=0)
-
-
-def _say(reports: list[dict[str, Any]], failures: dict[Path, str], config: argparse.Namespace, count: int) -> None:
-    console = Console()
-    if config.report and reports:
-        print_reports(reports, console)
-    files = [file for report in reports for file in report["files"]]
-    if files:
-        more = "" if len(files) <= 4 else f" and {len(files) - 4} more"
-        console.print(f"written: {', '.join(files[:4])}{more}", markup=False, highlight=False, soft_wrap=True)
-    for reason in failures.values():
-        console.print(f"skipped {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
-    if failures:
-        raise InputError(f"{len(failures)} of {count} motions could not be retargeted; the reasons are above")
 
 
 if __name__ == "__main__":

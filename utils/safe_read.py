@@ -193,6 +193,13 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
     return arrays
 
 
+def names_in_npz(path: str | os.PathLike) -> list[str]:
+    """The names of the arrays of a ``.npz`` archive, of which nothing else is read. Raises as `read_npz` does."""
+    path = _existing(path)
+    with _explained(path, "an .npz archive"), zipfile.ZipFile(path) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
 def read_npy(path: str | os.PathLike, mmap: bool = False) -> np.ndarray:
     """Read a ``.npy`` file; an object array goes through the same list of harmless names as pickles.
 

@@ -18,6 +18,8 @@ from utils.geometry import angle_weighted_normals
 NEAR = 20.0
 """Confidence is the chance that a bend axis is within so many degrees of the true hinge."""
 DOUBTFUL, SURE = 0.7, 0.9
+EVEN = 0.5
+"""A confidence below this: the axis is rather off than right."""
 FIST = np.radians([70.0, 90.0, 60.0])
 """Bend of the three joints in a closed hand."""
 THUMB_IN_FIST = np.radians([25.0, 45.0, 60.0])
@@ -64,6 +66,12 @@ class HandEstimate:
     def doubtful(self) -> list[str]:
         """Names of the fingers that someone should look at."""
         return [name for name, finger in zip(FINGERS, self.fingers, strict=True) if finger.word == "doubtful"]
+
+    @property
+    def unsure(self) -> list[str]:
+        """Names of the fingers whose axis is rather off than right: the evidence contradicts itself. A thumb of which
+        only the palm tells (`doubtful`) is none of them."""
+        return [name for name, finger in zip(FINGERS, self.fingers, strict=True) if 0 < finger.confidence < EVEN]
 
     @property
     def opening(self) -> list[str]:

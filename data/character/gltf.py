@@ -18,7 +18,7 @@ from torch import from_numpy
 from data.formats.bvh import Bvh
 from data.formats.character_files import GLTF_FPS, frame_count
 from data.formats.gltf import Animation, Gltf, Skinning, Track, explained, read_gltf, require
-from data.formats.skeleton import Skeleton, Skin, merged, motion, nearest_rotations, unique_names, usable, welded
+from data.formats.skeleton import Skeleton, Skin, merged, motion, unique_names, usable, welded
 from data.rig import RigMap, find_hand, hand_sides
 from utils.errors import InputError
 
@@ -75,21 +75,8 @@ class GltfCharacter:
 
         return motion(self.skeleton, pose, n_frames, 1.0 / fps, self.skin)
 
-    def placed(self, clip: int, bones: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Where an animation puts bones, frame by frame: centimetres (F, n, 3), and turns since rest (F, n, 3, 3)."""
-        tracks = self.animations[clip].tracks
-        times = max((track.times for track in tracks), key=len)
-        nodes = self.nodes[list(bones)]
-        back = np.linalg.inv(usable(self.skeleton.rest)[list(bones), :3, :3])
-        places, turns = np.empty((len(times), len(nodes), 3)), np.empty((len(times), len(nodes), 3, 3))
-        for first in range(0, len(times), _CHUNK):
-            part = slice(first, first + _CHUNK)
-            world = _world(self.gltf, nodes, _sampled(self.gltf, tracks, times[part]))
-            places[part], turns[part] = CM * world[..., :3, 3], nearest_rotations(world[..., :3, :3] @ back)
-        return places, turns
 
-
-def read_gltf_character(path: str | os.PathLike, armature: str | None = None) -> GltfCharacter:
+def read_gltf_character(path: str | os.PathLike, armature: str | None = None, with_skin: bool = True) -> GltfCharacter:
     """Read the character of a glTF, GLB or VRM file.
 
     Its bones are the joints of all skins and the nodes between them; in a file without skins, the nodes that its table
@@ -100,6 +87,7 @@ def read_gltf_character(path: str | os.PathLike, armature: str | None = None) ->
         path: the file.
         armature: of several armatures in a file, the name of the one to take (the name of its node or of its topmost
             bone). None takes the one that has skin.
+        with_skin: False leaves it out, which takes longest.
 
     Raises:
         InputError: the file cannot be read, has no bones, or has several armatures and none is named.
@@ -114,7 +102,7 @@ def read_gltf_character(path: str | os.PathLike, armature: str | None = None) ->
         place = {int(node): bone for bone, node in enumerate(nodes)}
         parents = np.array([place.get(int(gltf.parents[node]), -1) for node in nodes], np.int64)
         rest, spaces = _rest(gltf, nodes, parents)
-        skin, left_out = _skin(gltf, place, rest, spaces)
+        skin, left_out = _skin(gltf, place, rest, spaces) if with_skin else (None, 0)
         rest = usable(rest)
         rest[:, :3, 3] *= CM
         animations = tuple(a for a in gltf.animations if any(track.node in place for track in a.tracks))

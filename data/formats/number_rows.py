@@ -19,6 +19,8 @@ except ImportError:  # in Blender's own Python, which has only NumPy
 
 _EXACT = 2.0**50
 """Scaled values below this are rounded to the right whole number in double precision."""
+_DIGITS = 15
+"""Whole numbers of so many digits are exact in double precision."""
 _READ_BLOCK = 1 << 18
 """Bytes of numbers read at once: what is made of them on the way fits in the processor's cache."""
 
@@ -35,9 +37,11 @@ def parse_rows(body: bytes, n_channels: int, path: Path, line: int) -> np.ndarra
     Raises:
         InputError: a word is not a finite number, or a row has another count of them; the message names the line.
     """
-    if not body.strip():
+    if not body or body.isspace():
         return np.empty((0, n_channels))
-    values = None if orjson is None else _parse_quickly(orjson.loads, body, n_channels)
+    values = _parse_fixed(body, n_channels)
+    if values is None and orjson is not None:
+        values = _parse_quickly(orjson.loads, body, n_channels)
     if values is None:
         try:
             # NumPy's own reader splits, counts columns and converts in compiled code.
@@ -47,6 +51,56 @@ def parse_rows(body: bytes, n_channels: int, path: Path, line: int) -> np.ndarra
     if values.shape[1] != n_channels or not np.isfinite(values).all():
         raise _explain_values(path, body, line, n_channels)
     return values
+
+
+def _parse_fixed(body: bytes, n_channels: int) -> np.ndarray | None:
+    """(F, n_channels) numbers that all have as many decimals, as `format_rows` writes them: each is the whole number
+    of its digits, divided by a power of ten, which is the double nearest to the text.
+
+    None if the text is anything else: other blanks, other numbers, more digits than a double holds.
+    """
+    first = re.match(rb"-?[0-9]+\.([0-9]+)[ \n]", body)
+    decimals = len(first[1]) if first else _DIGITS
+    if decimals >= _DIGITS:
+        return None
+    if body[-1:] != b"\n" or body[-2:] == b"\n\n":
+        body = body.rstrip(b"\n") + b"\n"
+    blocks, start = [], 0
+    while start < len(body):
+        end = body.find(b"\n", start + _READ_BLOCK) + 1 or len(body)
+        block = _fixed_block(np.frombuffer(body, np.uint8, end - start, start), decimals, n_channels)
+        if block is None:
+            return None
+        blocks.append(block)
+        start = end
+    return np.concatenate(blocks)
+
+
+def _fixed_block(text: np.ndarray, decimals: int, n_channels: int) -> np.ndarray | None:
+    points = np.flatnonzero(text == ord("."))
+    ends = points + decimals + 1
+    if len(points) == 0 or len(points) % n_channels or ends[-1] != len(text) - 1:
+        return None
+    begins = np.concatenate([[0], ends[:-1] + 1])
+    negative = text[begins] == ord("-")
+    whole = points - begins - negative
+    digits = text - np.uint8(ord("0"))  # what is no digit becomes more than 9
+    blanks = text[ends].reshape(-1, n_channels)
+    plain = (digits > 9).sum() == 2 * len(points) + negative.sum() and (begins <= points).all()
+    if not (plain and (blanks[:, :-1] == ord(" ")).all() and (blanks[:, -1] == ord("\n")).all()):
+        return None
+    longest = int(whole.max())
+    if longest + decimals > _DIGITS or whole.min() < 1:
+        return None
+    kind = np.int32 if longest + decimals < 10 else np.int64
+    number = np.zeros(len(points), kind)
+    for place in range(longest, -decimals - 1, -1):  # the point itself is place 0
+        if place:
+            digit = digits.take(points - place, mode="clip")
+            number *= kind(10)
+            number += digit if place <= 1 else np.where(whole >= place, digit, 0).astype(np.uint8)
+    values = number / 10.0**decimals
+    return np.where(negative, -values, values).reshape(-1, n_channels)
 
 
 def _parse_quickly(loads: Callable[[bytes], list], body: bytes, n_channels: int) -> np.ndarray | None:

@@ -12,7 +12,7 @@ from data.character.character import CharacterHand
 from data.formats.bvh import CHANNEL_NAMES, Bvh, euler_from_rotations
 from data.formats.skeleton import Skeleton
 from data.motion.follow import Body, follow
-from data.motion.humanoid import NEEDED, humanoid
+from data.motion.humanoid import NEEDED, humanoid, is_helper
 from data.motion.reading import Motion
 from data.rig.hand_map import ancestors
 from data.rig.rotations import file_rotations
@@ -49,8 +49,9 @@ def whole_motion(
     Returns:
         All joints of the skeleton in its order. Finger joints have the poses. The body follows bone by bone
         (`data.motion.follow`) where both are humanoid; otherwise it has the source's channels unchanged if both
-        skeletons share the way from the root to the hands, and rests if not. Joints of a hand
-        that do not hang below each other in the file do so here.
+        skeletons share the way from the root to the hands, and rests if not. Twist bones and other helpers of another
+        skeleton rest: what drives them there moves them. Joints of a hand that do not hang below each other in the
+        file do so here.
     """
     frames, skeleton = motion.frames, hung(next(iter(hands.values())).skeleton, hands)
     turned: dict[int, np.ndarray] = {}
@@ -58,7 +59,8 @@ def whole_motion(
         turned.update(file_rotations(hands[side].map, hands[side].rest, local))
     shared = None if body == REST else _shared(skeleton, hands, motion)
     place, top = None, -1
-    if body != REST and (shared is None or not _equal(skeleton, motion, shared)):
+    equal = shared is not None and _equal(skeleton, motion, shared)
+    if body != REST and not equal:
         pair = bodies(skeleton, hands, motion)
         if pair is None and body == FOLLOW:
             raise InputError(
@@ -66,7 +68,7 @@ def whole_motion(
                 "none in the source or in the target; use `body` rest"
             )
         if pair is not None and motion.bvh is not None:
-            moved, place = follow(pair[0], motion.bvh, pair[1])
+            moved, place = follow(pair[0], motion.bvh, pair[1], motion.frame_rate)
             turned = {**moved, **turned}
             hips = pair[1].bones["hips"]
             top = [hips, *ancestors(hips, skeleton.parents)][-1]
@@ -87,8 +89,8 @@ def whole_motion(
             rotations = turned[joint] if joint in turned else free[joint]
             names += tuple(f"{axis}rotation" for axis in _ORDER)
             columns.append(np.degrees(euler_from_rotations(rotations, _ORDER)))
-        elif whole is not None and shared is not None and joint in shared:
-            source = shared[joint]
+        elif whole is not None and joint in (shared or {}) and (equal or not is_helper(skeleton.names[joint])):
+            source = (shared or {})[joint]
             own = [c for c, name in enumerate(whole.channels[source]) if name.endswith("rotation")]
             names += tuple(whole.channels[source][c] for c in own)
             columns.append(whole.values[:, [starts[source] + c for c in own]])

@@ -68,7 +68,7 @@ class Captured:
     """(F, 3, 3) rotation of the wrist in space."""
 
 
-def is_captured(arrays: Mapping[str, np.ndarray]) -> bool:
+def is_captured(arrays: Mapping[str, Any]) -> bool:
     """The arrays of a file are poses of hands."""
     known = (*POSES, *BOTH_HANDS, *HANDS["right"], *HANDS["left"])
     return any(key in arrays for key in known) or any(f"{side}.{key}" in arrays for side in SIDES for key in known)

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import solveh_banded
+from scipy.spatial.transform import Rotation
 
 from data.formats.bvh import Bvh, tree_order
 from data.formats.skeleton import Skeleton
@@ -24,6 +26,10 @@ _NEXT = {"upper_arm": "lower_arm", "lower_arm": "hand", "upper_leg": "lower_leg"
 _REACH = 0.9999
 _GROUND = 0.3
 """A source whose feet come no lower than this (leg lengths) beside where they rest does not stand where it rests."""
+_STANDS = 0.15
+"""A foot that moves slower than this, leg lengths a second, stands; one in the air moves some ten times as fast."""
+_RETURN, _FREE = 20.0, 0.15
+"""Seconds in which a foot comes back to where the source's is, while it stands and while it is in the air."""
 
 
 @dataclass(frozen=True)
@@ -44,19 +50,25 @@ class Body:
         hip, knee, foot = (self.head(f"{side}_{bone}") for bone in ("upper_leg", "lower_leg", "foot"))
         return float(np.linalg.norm(knee - hip)), float(np.linalg.norm(foot - knee))
 
+    def hip(self, side: str) -> np.ndarray:
+        """(3,) where a leg begins at rest, from the middle of both."""
+        heads = {each: self.head(f"{each}_upper_leg") for each in SIDES}
+        return heads[side] - np.mean(list(heads.values()), axis=0)
+
     @property
     def leg_length(self) -> float:
         """Of both legs, on average."""
         return sum(sum(self.leg(side)) for side in SIDES) / 2
 
 
-def follow(source: Body, motion: Bvh, target: Body) -> tuple[dict[int, np.ndarray], np.ndarray]:
+def follow(source: Body, motion: Bvh, target: Body, frame_rate: float) -> tuple[dict[int, np.ndarray], np.ndarray]:
     """The body's motion on another skeleton.
 
     Args:
         source: whose joints are those of the motion.
         motion: F frames.
         target: that is to move so.
+        frame_rate: of the motion, 1/s.
 
     Returns:
         Joint of the target → (F, 3, 3) local rotations since rest, of bones that follow; (F, 3) places of the hips.
@@ -69,12 +81,15 @@ def follow(source: Body, motion: Bvh, target: Body) -> tuple[dict[int, np.ndarra
         space[target.bones[bone]] = turned[:, source.bones[own]] @ _laid(source, own, target, bone)
     # Feet: the source's places, in lengths of the leg.
     feet_at_rest = [np.mean([body.head(f"{side}_foot") for side in SIDES], axis=0) for body in (source, target)]
-    feet = {side: places[:, source.bones[f"{side}_foot"]] for side in SIDES}
-    lowest = min(float(np.quantile(foot[:, 1], 0.01)) for foot in feet.values())
+    lowest = min(float(np.quantile(places[:, source.bones[f"{side}_foot"], 1], 0.01)) for side in SIDES)
     moved = lowest - min(source.head(f"{side}_foot")[1] for side in SIDES)
     ground = np.array([0.0, moved if abs(moved) > _GROUND * source.leg_length else 0.0, 0.0])
     start = feet_at_rest[1] - ratio * (feet_at_rest[0] + ground)
-    goals = {side: _goal(source, turned, places, target, side, start, ground[1]) for side in SIDES}
+    goals = {}
+    for side in SIDES:
+        feet = _Feet(source, target, side, turned, places, frame_rate)
+        space[target.bones[f"{side}_foot"]] = feet.turn
+        goals[side] = feet.goal(start, ground[1])
     hip_joints = {side: _carried(target, space, f"{side}_upper_leg") for side in SIDES}
     middle = np.mean([places[:, source.bones[f"{side}_upper_leg"]] for side in SIDES], axis=0)
     place = start + ratio * middle - np.mean(list(hip_joints.values()), axis=0)
@@ -136,33 +151,97 @@ def between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.eye(3) + cross + cross @ cross / np.maximum(1 + cosine, 1e-9)
 
 
-def _goal(
-    source: Body, turned: np.ndarray, places: np.ndarray, target: Body, side: str, start: np.ndarray, ground: float
+class _Feet:
+    """One foot of both bodies: ankle and toes, where the source has them and where the target shall.
+
+    Attributes:
+        turn: (F, 3, 3) of the target's foot since rest: the source's, but for a foot that stands.
+    """
+
+    def __init__(
+        self, source: Body, target: Body, side: str, turned: np.ndarray, places: np.ndarray, frame_rate: float
+    ) -> None:
+        foot, toes = f"{side}_foot", f"{side}_toes"
+        self.ratio = target.leg_length / source.leg_length
+        self.bones = [bone for bone in (foot, toes) if bone in source.bones and bone in target.bones]
+        self.source, self.target, self.frame_rate = source, target, frame_rate
+        self.places = [places[:, source.bones[bone]] for bone in self.bones]
+        self.stands = [_stands(source, place, frame_rate) for place in self.places]
+        self.turn = turned[:, source.bones[foot]]
+        own, other = (body.hip(side) for body in (target, source))
+        self.wider = turned[:, source.bones["hips"]] @ (own - self.ratio * other)
+        if len(self.bones) > 1:
+            self.own, self.other = (body.head(toes) - body.head(foot) for body in (target, source))
+            self.turn = self._steady() @ self.turn
+
+    def goal(self, start: np.ndarray, ground: float) -> np.ndarray:
+        """(F, 3) where a foot shall be: where the source's is, beside it as far as the hips are wider, and on its toes
+        where the source's foot rolls or turns over them; no lower under its height at rest than the source's.
+
+        Args:
+            start: (3,) of the target's places, less the source's in leg lengths.
+            ground: how much higher the source moves than it rests.
+        """
+        goal = start + self.ratio * self.places[0]
+        ways, further, wished = [np.zeros_like(goal)], np.zeros_like(goal), self.wider[:, [0, 2]]
+        if len(self.bones) > 1:
+            ways.append(self.turn @ self.own)
+            longer = self.own - self.ratio * self.other
+            further = ways[1] - self.ratio * (self.places[1] - self.places[0])
+            goal[:, 1] += longer[1] - further[:, 1]
+            wished = wished + _level(self.turn, longer) - further[:, [0, 2]]
+        goal[:, [0, 2]] += _held(wished, further[:, [0, 2]], self.stands[0], self.stands[-1], self.frame_rate)
+        for bone, place, way in zip(self.bones, self.places, ways, strict=True):
+            under = np.minimum(0, self.ratio * (place[:, 1] - self.source.head(bone)[1] - ground))
+            goal[:, 1] = np.maximum(goal[:, 1], self.target.head(bone)[1] + under - way[:, 1])
+        return goal
+
+    def _steady(self) -> np.ndarray:
+        """(F, 3, 3) turns of a foot that is longer than the source's: standing, it rocks as far as that, not by as
+        many degrees."""
+        longer = 1 - min(1.0, self.ratio * float(np.linalg.norm(self.other) / np.linalg.norm(self.own)))
+        steps = Rotation.from_matrix(self.turn[1:] @ np.swapaxes(self.turn[:-1], -1, -2)).as_rotvec()
+        rocked = longer * np.cumsum(np.pad(steps, ((1, 0), (0, 0))), axis=0)
+        both = np.minimum(*self.stands)
+        back = _held(np.zeros_like(rocked), rocked, 0 * both, both, self.frame_rate)
+        return Rotation.from_rotvec(back).as_matrix()
+
+
+def _level(turn: np.ndarray, way: np.ndarray) -> np.ndarray:
+    """(F, 2) a way (3,) of a foot over the ground, which turns but does not roll with it."""
+    yaw = np.arctan2(-turn[:, 2, 0], turn[:, 0, 0])  # of the foot's x axis: rolling leaves it alone
+    sine, cosine = np.sin(yaw), np.cos(yaw)
+    return np.stack([cosine * way[0] + sine * way[2], cosine * way[2] - sine * way[0]], axis=1)
+
+
+def _stands(source: Body, places: np.ndarray, frame_rate: float) -> np.ndarray:
+    """(F − 1,) how much a joint stands from frame to frame: 1 at rest, 0 in the air."""
+    speed = np.linalg.norm(np.diff(places, axis=0), axis=-1) * frame_rate / source.leg_length
+    return 1 / (1 + (speed / _STANDS) ** 4)
+
+
+def _held(
+    wished: np.ndarray, further: np.ndarray, foot: np.ndarray, toes: np.ndarray, frame_rate: float
 ) -> np.ndarray:
-    """(F, 3) where a foot shall be: where the source's is, and on its toes where the source's foot rolls over them; no
-    lower under its height at rest than the source's.
+    """(F, n) how far a foot is beside the source's place, so that what stands there stands here.
+
+    A foot that is longer than the source's cannot have ankle and toes where they are: each keeps its place while it
+    stands, and comes back in the air. The least sum of squares over all frames, a tridiagonal system.
 
     Args:
-        turned: (F, J, 3, 3) since rest and places (F, J, 3) of the source's joints.
-        start: (3,) of the target's places, less the source's in leg lengths.
-        ground: how much higher the source moves than it rests.
+        wished: (F, n) where it would be without standing.
+        further: (F, n) how much further the toes are from the foot than the source's.
+        foot: (F − 1,) how much the foot stands between frames.
+        toes: the same of the toes.
     """
-    toes, foot = f"{side}_toes", f"{side}_foot"
-    ratio, turn = target.leg_length / source.leg_length, turned[:, source.bones[foot]]
-    goal = start + ratio * places[:, source.bones[foot]]
-    ways = {foot: np.zeros_like(goal)}
-    if toes in source.bones and toes in target.bones:
-        own, other = (body.head(toes) - body.head(foot) for body in (target, source))
-        longer = own - ratio * other
-        yaw = np.arctan2(-turn[:, 2, 0], turn[:, 0, 0])  # of the foot's x axis: rolling leaves it alone
-        sine, cosine = np.sin(yaw), np.cos(yaw)
-        level = [cosine * longer[0] + sine * longer[2], 0 * yaw + longer[1], cosine * longer[2] - sine * longer[0]]
-        goal = goal + ratio * (turn @ other) + np.stack(level, axis=1) - turn @ own
-        ways[toes] = turn @ own
-    for bone, way in ways.items():
-        under = np.minimum(0, ratio * (places[:, source.bones[bone], 1] - source.head(bone)[1] - ground))
-        goal[:, 1] = np.maximum(goal[:, 1], target.head(bone)[1] + under - way[:, 1])
-    return goal
+    moves = (frame_rate * _RETURN) ** 2
+    each, toes = moves * (foot + toes + (_FREE / _RETURN) ** 2), moves * toes
+    sides = np.zeros((2, len(wished)))
+    sides[0] = 1 + np.append(each, 0) + np.insert(each, 0, 0)
+    sides[1, :-1] = -each
+    pulled = toes[:, None] * np.diff(further, axis=0)
+    right = wished + np.pad(pulled, ((0, 1), (0, 0))) - np.pad(pulled, ((1, 0), (0, 0)))
+    return solveh_banded(sides, right, lower=True)
 
 
 def _carried(target: Body, space: Mapping[int, np.ndarray], bone: str) -> np.ndarray:

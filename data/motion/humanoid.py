@@ -54,7 +54,7 @@ def humanoid(names: Sequence[str], parents: np.ndarray, wrists: Mapping[str, int
     if "hips" not in found or not all(found["hips"] in chain for chain in above.values()):
         return {}
     for side, chain in above.items():
-        arm = [joint for joint in chain if read[joint][0] == side and not _helps(names[joint])]
+        arm = [joint for joint in chain if read[joint][0] == side and not is_helper(names[joint])]
         for bone, joint in zip(("lower_arm", "upper_arm", "shoulder"), arm, strict=False):
             found[f"{side}_{bone}"] = joint
         found[f"{side}_hand"] = wrists[side]
@@ -62,7 +62,7 @@ def humanoid(names: Sequence[str], parents: np.ndarray, wrists: Mapping[str, int
     inner = [
         joint
         for joint in first[: first.index(found["hips"])]
-        if read[joint] == (None, None) and not _helps(names[joint])
+        if read[joint] == (None, None) and not is_helper(names[joint])
     ]
     found.update({f"spine_{place}": joint for place, joint in enumerate(reversed(inner))})
     return found
@@ -73,7 +73,7 @@ def _read(name: str) -> tuple[str | None, str | None]:
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name.rsplit(":", 1)[-1])
     words = [word.lower() for word in words]
     side = next((side for side in SIDES for word in words if word in (side, side[0])), None)
-    if _helps(name):
+    if is_helper(name):
         return side, None
     rest = "".join(word for word in words if word not in (*SIDES, "l", "r"))
     for bone, endings in _WORDS.items():
@@ -85,6 +85,7 @@ def _read(name: str) -> tuple[str | None, str | None]:
     return side, None
 
 
-def _helps(name: str) -> bool:
+def is_helper(name: str) -> bool:
+    """Whether a joint's name says that something drives it: twist and roll bones, targets of IK, ends."""
     words = {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
     return not words.isdisjoint(_HELPERS)

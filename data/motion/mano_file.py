@@ -118,8 +118,8 @@ def read_mano_motions(
     return motions
 
 
-def is_mano_motion(arrays: Mapping[str, np.ndarray]) -> bool:
-    """The arrays of a file are those of a MANO motion."""
+def is_mano_motion(arrays: Mapping[str, Any]) -> bool:
+    """The arrays of a file are those of a MANO motion, as their names tell."""
     return is_captured(arrays)
 
 

@@ -3,26 +3,27 @@
 It happens before a file gets its name: one that is wrong never takes the place of an older one.
 
 The way back shares nothing with the way there: the file is read from disk, its joints are put where the file's own
-hierarchy, rotations and places put them, and seen from its wrist. The pose meant is put together by the hand's own
-forward kinematics.
+hierarchy, rotations, scales and places put them, and seen from its wrist. The pose meant is put together by the hand's
+own forward kinematics. All in single precision, which is a thousand times finer than what is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from data.character.character import CharacterHand
-from data.character.gltf import GltfCharacter, read_gltf_character
+from data.character.gltf import CM, GltfCharacter, interpolated, read_gltf_character
 from data.formats.bvh import Bvh, read_bvh
 from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
+from data.formats.skeleton import usable
 from data.motion.fbx import read_back_fbx
 from data.motion.mano_file import read_mano_motion
-from data.rig.hand_map import ancestors
 from model.kinematics import finger_chain, finger_positions
 from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, MIDDLE, N_FINGERS, N_JOINTS, PARENTS, ROOTS
 from utils.errors import InputError
@@ -37,9 +38,12 @@ class ReadBack:
 
     worst: float
     """The largest distance of a joint from where it should be, in lengths of the palm."""
-    poses: Mapping[str, np.ndarray]
-    """Side → (F, 5, 3, 3, 3) local rotations in the canonical frame, as the file has them; what the rig has no joint
-    for is as it was meant."""
+    _poses: Mapping[str, Callable[[], np.ndarray]]
+
+    def pose(self, side: str) -> np.ndarray:
+        """(F, 5, 3, 3, 3) local rotations of a hand in the canonical frame, as the file has them; what the rig has no
+        joint for is as it was meant."""
+        return self._poses[side]()
 
 
 def check_written(
@@ -57,24 +61,24 @@ def check_written(
         InputError: it differs.
     """
     worst, poses = 0.0, {}
-    whole = _Placed(path, blender)
+    placed = None if path.suffix.lower() == ".npz" else _Placed(path, blender)
     for side, (hand, local) in hands.items():
         meant = _meant(hand, local)
-        if path.suffix.lower() == ".npz":
-            poses[side] = read_mano_motion(path).local
-            found = _meant(hand, poses[side])
+        if placed is None:
+            written = read_mano_motion(path).local
+            found, poses[side] = _meant(hand, written), lambda written=written: written
         else:
-            found, poses[side] = whole.hand(hand, local, scale)
+            found, poses[side] = placed.hand(hand, local, scale)
         palm = float(np.linalg.norm(hand.rest.joints[ROOTS[MIDDLE]]))
         joints = _comparable(hand)
-        if len(found) != len(meant):
-            problem = f"{len(meant)} frames, found {len(found)}"
+        if found.shape[-1] != meant.shape[-1]:
+            problem = f"{meant.shape[-1]} frames, found {found.shape[-1]}"
         else:
-            away = np.linalg.norm(found[:, joints] - meant[:, joints], axis=-1) / palm
+            away = np.sqrt(((found[joints] - meant[joints]) ** 2).sum(axis=1)) / palm
             worst = max(worst, float(np.nan_to_num(away, nan=np.inf).max(initial=0.0)))
             if worst <= TOLERANCE:
                 continue
-            frame, place = np.unravel_index(np.argmax(np.nan_to_num(away, nan=np.inf)), away.shape)
+            place, frame = np.unravel_index(np.argmax(np.nan_to_num(away, nan=np.inf)), away.shape)
             (index,) = hand.map.in_file([joints[place]])
             problem = (
                 f"joint {hand.skeleton.names[index]} of the {side} hand where the pose has it, found it {worst:.3g} "
@@ -99,80 +103,188 @@ def _comparable(hand: CharacterHand) -> list[int]:
 
 
 def _meant(hand: CharacterHand, local: np.ndarray) -> np.ndarray:
-    """(F, 21, 3) centimetres from the wrist, in the frame of features: the bones of the hand, turned."""
-    turns = finger_chain(torch.from_numpy(np.ascontiguousarray(local)).double())
-    return finger_positions(turns, torch.from_numpy(hand.rest.whole_offsets)).numpy()
+    """(21, 3, F) centimetres from the wrist, in the frame of features: the bones of the hand, turned."""
+    turns = finger_chain(torch.from_numpy(np.ascontiguousarray(local, dtype=np.float32)))
+    offsets = torch.from_numpy(np.ascontiguousarray(hand.rest.whole_offsets, dtype=np.float32))
+    return finger_positions(turns, offsets).permute(1, 2, 0).numpy()
 
 
 class _Placed:
-    """Joints of a file, read once for all its hands."""
+    """Joints of a file, read once for all its hands.
+
+    Frames stand last in all arrays: each step is then arithmetic on whole rows of memory.
+    """
 
     def __init__(self, path: Path, blender: str | None) -> None:
-        self.path, self.kind = path, path.suffix.lower()
-        if self.kind == ".bvh":
-            self.file = read_bvh(path)
-        elif self.kind in GLTF_SUFFIXES:
-            self.file = read_gltf_character(path)
-        elif self.kind == ".fbx":
-            self.file = read_back_fbx(path, blender)
+        kind = path.suffix.lower()
+        if kind == ".bvh":
+            self.joints: Mapping[str, _Joint] = _bvh_joints(read_bvh(path))
+        elif kind in GLTF_SUFFIXES:
+            self.joints = _gltf_joints(read_gltf_character(path, with_skin=False))
+        else:
+            self.joints = _fbx_joints(read_back_fbx(path, blender))
+        self.known: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
-    def hand(self, hand: CharacterHand, local: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
-        """(F, 21, 3) the joints of a hand from its wrist, in the frame of features, NaN where there is none; and the
-        rotations of its bones."""
-        listed = hand.map.listed
-        names = [hand.skeleton.names[number] for number in hand.map.in_file(listed)]
-        read = {".bvh": _by_bvh, ".fbx": _by_fbx}.get(self.kind, _by_gltf)
-        places, turns = read(self.file, names)
-        if len(places) == 1:  # a motion that holds still is one key
-            places, turns = (np.broadcast_to(part, (len(local), *part.shape[1:])) for part in (places, turns))
-        joints = np.full((len(places), N_JOINTS, 3), np.nan)
-        joints[:, listed] = scale * (places - places[:, :1]) @ turns[:, 0] @ hand.rest.turn.T
-        return joints, _local(hand, turns, local) if len(places) == len(local) else local
+    def _in_space(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """(3, 3, F) how the space below a joint is turned and scaled, and (3, F) where the joint is."""
+        waiting = []
+        while name and name not in self.known:
+            waiting.append(name)
+            name = self.joints[name].above
+        for each in reversed(waiting):
+            joint = self.joints[each]
+            linear, place = joint.local()
+            if joint.above:
+                over, start = self.known[joint.above]
+                linear, place = _product(over, linear), start + _product(over, place[:, None])[:, 0]
+            self.known[each] = linear, place
+        return self.known[waiting[0] if waiting else name]
+
+    def hand(
+        self, hand: CharacterHand, local: np.ndarray, scale: float
+    ) -> tuple[np.ndarray, Callable[[], np.ndarray]]:
+        """(21, 3, F) the joints of a hand from its wrist, in the frame of features, NaN where there is none; and what
+        gives the rotations of its bones."""
+        names = [hand.skeleton.names[number] for number in hand.map.in_file(hand.map.listed)]
+        spaces = [self._in_space(name) for name in names]
+        count = max(place.shape[-1] for _, place in spaces)
+        if count == 1:  # a motion that holds still is one key
+            count = len(local)
+        turn = hand.rest.turn.astype(np.float32)[:, :, None]
+        turned = [
+            _product(_product(turn, _product(linear, self.joints[name].back)), _across(turn))
+            for name, (linear, _) in zip(names, spaces, strict=True)
+        ]
+        back, start = scale * _product(_across(turned[0]), turn), spaces[0][1]
+        joints = np.full((N_JOINTS, 3, count), np.nan, np.float32)
+        for joint, (_, place) in zip(hand.map.listed, spaces, strict=True):
+            joints[joint] = _product(back, (place - start)[:, None])[:, 0]
+        return joints, lambda: _local(hand, turned, local)
 
 
-def _local(hand: CharacterHand, turns: np.ndarray, meant: np.ndarray) -> np.ndarray:
+def _local(hand: CharacterHand, turned: list[np.ndarray], meant: np.ndarray) -> np.ndarray:
     """(F, 5, 3, 3, 3) each bone seen from the one above it, in the frame of features."""
     listed = hand.map.listed
-    turned = hand.rest.turn @ turns @ hand.rest.turn.T
-    result = np.array(meant, dtype=np.float64)
+    result = np.array(meant, dtype=np.float32)
     for joint in listed:
         finger, bone = divmod(joint - 1, JOINTS_PER_FINGER)
         if joint and bone < BONES_PER_FINGER and finger < N_FINGERS:
             above = PARENTS[joint]
             while above not in listed:
                 above = PARENTS[above]
-            result[:, finger, bone] = (
-                np.swapaxes(turned[:, listed.index(above)], -1, -2) @ turned[:, listed.index(joint)]
-            )
+            own = _product(_across(turned[listed.index(above)]), turned[listed.index(joint)])
+            result[:, finger, bone] = np.moveaxis(own, -1, 0)
     return result
 
 
-def _by_bvh(bvh: Bvh, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """(F, n, 3) places of joints, and (F, n, 3, 3) how they have turned since the rest pose."""
-    wanted = [bvh.joint_names.index(name) for name in names]
-    needed = sorted({above for joint in wanted for above in (joint, *ancestors(joint, bvh.parents))})
-    turns = dict(zip(needed, np.moveaxis(bvh.rotations(needed), 1, 0), strict=True))
+@dataclass(frozen=True)
+class _Joint:
+    """A joint of a file."""
+
+    above: str
+    """The joint that it hangs on; "" for a root."""
+    local: Callable[[], tuple[np.ndarray, np.ndarray]]
+    """→ (3, 3, F) linear part and (3, F) place, seen from there; F may be 1."""
+    back: np.ndarray
+    """(3, 3, 1) inverse of its linear part in space at rest."""
+
+
+_STILL = np.eye(3, dtype=np.float32)[:, :, None]
+
+
+def _product(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(3, 3, F) times (3, n, F); F may be 1 in either."""
+    result = first[:, 0, None] * second[None, 0]
+    result += first[:, 1, None] * second[None, 1]
+    result += first[:, 2, None] * second[None, 2]
+    return result
+
+
+def _across(matrix: np.ndarray) -> np.ndarray:
+    """The transpose of (3, 3, F)."""
+    return matrix.swapaxes(0, 1)
+
+
+def _bvh_joints(bvh: Bvh) -> dict[str, _Joint]:
     starts = np.cumsum([0, *map(len, bvh.channels)])
-    places = {}
-    for joint in needed:  # every joint stands after the one above it
-        place = np.broadcast_to(bvh.offsets[joint], (bvh.n_frames, 3)).copy()
+
+    def local(joint: int) -> tuple[np.ndarray, np.ndarray]:
+        linear, place = _STILL, np.repeat(bvh.offsets[joint][:, None], bvh.n_frames, axis=1).astype(np.float32)
         for column, channel in enumerate(bvh.channels[joint], start=starts[joint]):
+            axis, values = "XYZ".index(channel[0]), bvh.values[:, column].astype(np.float32)
             if channel.endswith("position"):
-                place[:, "XYZ".index(channel[0])] = bvh.values[:, column]
-        above = int(bvh.parents[joint])
-        if above >= 0:
-            place = places[above] + (turns[above] @ place[..., None])[..., 0]
-            turns[joint] = turns[above] @ turns[joint]
-        places[joint] = place
-    return np.stack([places[joint] for joint in wanted], axis=1), np.stack([turns[joint] for joint in wanted], axis=1)
+                place[axis] = values
+            elif channel.endswith("rotation"):
+                linear = _product(linear, _about(axis, np.radians(values)))
+        return linear, place
+
+    names = ("", *bvh.joint_names)
+    return {
+        name: _Joint(names[int(parent) + 1], partial(local, joint), _STILL)
+        for joint, (name, parent) in enumerate(zip(bvh.joint_names, bvh.parents, strict=True))
+    }
 
 
-def _by_gltf(character: GltfCharacter, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """As `_by_bvh`: of the first animation of a file."""
-    return character.placed(0, [character.skeleton.names.index(name) for name in names])
+def _about(axis: int, angles: np.ndarray) -> np.ndarray:
+    """(3, 3, F) turns about one of the axes."""
+    first, second = (axis + 1) % 3, (axis + 2) % 3
+    turn = np.zeros((3, 3, len(angles)), np.float32)
+    turn[axis, axis] = 1
+    turn[first, first] = turn[second, second] = np.cos(angles)
+    turn[second, first] = np.sin(angles)
+    turn[first, second] = -turn[second, first]
+    return turn
 
 
-def _by_fbx(bones: Mapping[str, np.ndarray], names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """As `_by_bvh`."""
-    order = [bones["names"].tolist().index(name) for name in names]
-    return bones["places"][:, order], bones["turns"][:, order]
+def _gltf_joints(character: GltfCharacter) -> dict[str, _Joint]:
+    """The nodes of the first animation of a file; bones by their names, other nodes by their numbers."""
+    gltf, tracks = character.gltf, character.animations[0].tracks
+    times = max((track.times for track in tracks), key=len)
+    own = {(track.node, track.path): track for track in tracks}
+    called = {-1: "", **{node: f"node {node}" for node in range(len(gltf.parents))}}
+    called.update(zip(character.nodes.tolist(), character.skeleton.names, strict=True))
+    rest = dict(zip(character.nodes.tolist(), usable(character.skeleton.rest)[:, :3, :3], strict=True))
+
+    def values(node: int, path: str, still: np.ndarray) -> np.ndarray:
+        track = own.get((node, path))
+        if track is None:
+            return still[node][:, None].astype(np.float32)
+        exact = len(track.times) == 1 or np.array_equal(track.times, times) and track.values.ndim == 2
+        return (track.values if exact else interpolated(track, times)).T.astype(np.float32)
+
+    def local(node: int) -> tuple[np.ndarray, np.ndarray]:
+        if node in gltf.matrices:
+            matrix = gltf.matrices[node].astype(np.float32)
+            return matrix[:3, :3, None], matrix[:3, 3, None]
+        turn = _of_quaternions(values(node, "rotation", gltf.rotations))
+        place = values(node, "translation", gltf.translations)
+        return turn * values(node, "scale", gltf.scales)[None], np.float32(CM) * place
+
+    return {
+        called[node]: _Joint(
+            called[int(parent)],
+            partial(local, node),
+            np.linalg.inv(rest[node]).astype(np.float32)[:, :, None] if node in rest else _STILL,
+        )
+        for node, parent in enumerate(gltf.parents.tolist())
+    }
+
+
+def _of_quaternions(values: np.ndarray) -> np.ndarray:
+    """(4, F) x, y, z, w → (3, 3, F)."""
+    x, y, z, w = values / np.sqrt((values**2).sum(axis=0))
+    return np.stack([
+        np.stack([1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)]),
+        np.stack([2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)]),
+        np.stack([2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]),
+    ])  # fmt: skip
+
+
+def _fbx_joints(bones: Mapping[str, np.ndarray]) -> dict[str, _Joint]:
+    """Bones as Blender has placed them in space."""
+
+    def local(bone: int) -> tuple[np.ndarray, np.ndarray]:
+        turns, places = (np.moveaxis(bones[key][:, bone], 0, -1).astype(np.float32) for key in ("turns", "places"))
+        return turns, places
+
+    return {name: _Joint("", partial(local, bone), _STILL) for bone, name in enumerate(bones["names"].tolist())}

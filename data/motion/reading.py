@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from data.rig.rotations import hand_rotations
 from model.mano_file import find_model_file, read_mano_arrays
 from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, N_FINGERS, N_SHAPE, ROOTS
 from utils.errors import InputError
-from utils.safe_read import read_npy, read_npz
+from utils.safe_read import names_in_npz, read_npy, read_npz
 
 GLTF_FPS = 60.0
 PARAMETERS = (".npz", ".json")
@@ -36,6 +37,9 @@ PARAMETERS = (".npz", ".json")
 TABLES = (".csv", ".npy")
 """Files of positions."""
 SOURCES = (".bvh", ".fbx", *GLTF_SUFFIXES, *PARAMETERS, *TABLES)
+_KEPT_BYTES = 1 << 26
+_looked_at: dict[Path, tuple[int, Any]] = {}
+"""Size and content of ``.json`` files of a folder that were looked into, until they are read."""
 MANO_FPS = 30.0
 """Frame rate of MANO motions that do not tell theirs."""
 
@@ -214,17 +218,28 @@ def _mano_of(path: Path, own: Character, reading: Reading, shape: np.ndarray | N
 
 
 def _holds_hands(path: Path) -> bool:
-    """Whether a file with numbers is one of hands."""
+    """Whether a file with numbers is one of hands; one that is damaged is, so that reading it says why."""
     kind = path.suffix.lower()
-    if kind == ".csv":
-        return has_columns_of_points(path)
-    if kind == ".npy":
-        return are_points(read_npy(path, mmap=True))
-    if kind == ".json":
+    try:
+        if kind == ".csv":
+            return has_columns_of_points(path)
+        if kind == ".npy":
+            return are_points(read_npy(path, mmap=True))
+        if kind == ".npz":
+            names = dict.fromkeys(names_in_npz(path))
+            return is_mano_motion(names) or are_points(names)
         content = json_of(path)
-        return are_points(content) or is_mano_motion(arrays_in(content))
-    arrays = read_npz(path)
-    return is_mano_motion(arrays) or are_points(arrays)
+    except InputError:
+        return True
+    holds = are_points(content) or is_mano_motion(arrays_in(content))
+    if holds and sum(size for size, _ in _looked_at.values()) + path.stat().st_size <= _KEPT_BYTES:
+        _looked_at[path] = path.stat().st_size, content
+    return holds
+
+
+def _json(path: Path) -> Any:
+    """The content of a ``.json``, parsed once: `_holds_hands` may have done so already."""
+    return _looked_at.pop(path)[1] if path in _looked_at else json_of(path)
 
 
 def _content(path: Path) -> PointFile | dict[str, np.ndarray]:
@@ -236,7 +251,7 @@ def _content(path: Path) -> PointFile | dict[str, np.ndarray]:
         if kind == ".npy":
             return points_of_arrays({"points": read_npy(path)})
         if kind == ".json":
-            content = json_of(path)
+            content = _json(path)
             keys = content[0] if isinstance(content, list) and content else content
             captured = isinstance(keys, Mapping) and is_mano_motion(keys)
             return points_of_json(content) if not captured and are_points(content) else arrays_in(content)

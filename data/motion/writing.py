@@ -19,7 +19,7 @@ from data.motion.body import WholeMotion, whole_motion
 from data.motion.fbx import write_fbx
 from data.motion.glb import write_glb, write_into_gltf
 from data.motion.mano_file import ManoMotion, write_mano_motion
-from data.motion.readback import check_written
+from data.motion.readback import ReadBack, check_written
 from data.motion.reading import Motion
 from utils.errors import InputError
 from utils.files import atomic_write
@@ -42,8 +42,8 @@ class Job:
     """``"follow"``, ``"rest"``; None: followed where that can be."""
 
     @cached_property
-    def read_back(self) -> dict[str, np.ndarray]:
-        """Side → (F, 5, 3, 3, 3) local rotations in the canonical frame, as the first file of it holds them."""
+    def read_back(self) -> dict[str, ReadBack]:
+        """Side → what the first file of it holds."""
         return {}
 
     @cached_property
@@ -134,14 +134,14 @@ def write_motion(job: Job, outputs: Sequence[Output]) -> tuple[list[Path], bool]
                 found = _write(job, replace(output, path=temporary))
             except InputError as error:
                 raise InputError(str(error).replace(str(temporary), str(output.path))) from None
-        for side, local in found.items():
-            job.read_back.setdefault(side, local)
+        for side in output.sides:
+            job.read_back.setdefault(side, found)
     kept = all(job.whole(output.sides).body_kept for output in outputs if output.kind != "mano")
     return [output.path for output in outputs], kept
 
 
-def _write(job: Job, output: Output) -> Mapping[str, np.ndarray]:
-    """One file; the poses that it holds."""
+def _write(job: Job, output: Output) -> ReadBack:
+    """One file; what it holds."""
     own = job.target.path.suffix.lower() in (".fbx", *GLTF_SUFFIXES)
     if output.kind == "mano":
         _write_mano(job, output)
@@ -155,7 +155,7 @@ def _write(job: Job, output: Output) -> Mapping[str, np.ndarray]:
             _write_fbx(job, output, bvh)
     hands = {side: (job.target.hands[side], job.poses[side]) for side in output.sides}
     scale = job.scale if own and output.kind in ("glb", "fbx") else 1.0
-    return check_written(output.path, hands, scale, job.blender).poses
+    return check_written(output.path, hands, scale, job.blender)
 
 
 def _write_mano(job: Job, output: Output) -> None:

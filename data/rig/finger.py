@@ -7,7 +7,7 @@ hands have two. What is over is folded into the joints below it; what is missing
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from data.rig.words import BoneName
 from model.topology import BONES_PER_FINGER, THUMB
@@ -23,13 +23,13 @@ class Bone:
     name: BoneName
     count: int | None
     """The number in its name, None if it has none."""
+    segment: int | None = field(init=False)
+    """Which bone of the finger it is, as far as words say so."""
 
-    @property
-    def segment(self) -> int | None:
-        """Which bone of the finger it is, as far as words say so."""
-        if self.name.tip:
-            return _TIP
-        return _METACARPAL if self.name.carpal or self.name.base else self.name.segment
+    def __post_init__(self) -> None:
+        like_palm = self.name.carpal or self.name.base
+        segment = _TIP if self.name.tip else _METACARPAL if like_palm else self.name.segment
+        object.__setattr__(self, "segment", segment)
 
     @property
     def key(self) -> tuple[int | None, int | None]:

@@ -200,12 +200,13 @@ class Rig:
         hands = [j for j in shared if self.read[j].is_wrist and self.sides[j] in (side, None)]
         if hands:
             return max(hands, key=lambda joint: len(self.above(joint)))
-        by_name = self._wrist_by_name(side, group)
-        if by_name is not None or len(roots) < 1 + FEWEST_FINGERS:
-            return by_name
         meeting = [j for j in shared if counts[j] == len(roots) and not self.read[j].is_finger]
         meeting = [j for j in meeting if self.read[j].carpal or not self.read[j].arm]  # "ArmPalm" is a hand
         meeting = max(meeting, key=lambda joint: len(self.above(joint)), default=None)
+        palm = meeting is not None and self.read[meeting].carpal  # beside it, what is called a hand is something else
+        by_name = None if palm else self._wrist_by_name(side, group)
+        if by_name is not None or len(roots) < 1 + FEWEST_FINGERS:
+            return by_name
         others = [j for j, name in enumerate(self.read) if name.is_finger and self.sides[j] not in (side, None)]
         return None if any(meeting in self.above(joint) for joint in others) else meeting
 

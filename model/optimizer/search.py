@@ -66,8 +66,8 @@ def optimise(
 ) -> PosedHand:
     """Pose ``hand`` so that its semantic matrix points where a source's does.
 
-    In single precision on a processor, and for a hand without a surface, it is done by a compiled program
-    (:mod:`model.optimizer.kernel`) if there is one; otherwise by what follows here, 40 times as slowly.
+    In single precision on a processor it is done by a compiled program (:mod:`model.optimizer.kernel`) if there is
+    one; otherwise by what follows here, 20 to 40 times as slowly.
 
     Args:
         hand: the target; its leading dimensions broadcast to those of the poses, ``(..., time)``.
@@ -77,8 +77,8 @@ def optimise(
         settings: see :class:`OptimizerSettings`.
         present: ``(21,)``, or ``(batch, time or 1, 21)`` and the same throughout an item: true for joints that both
             hands have; the others do not count, and stay as they start. None: all.
-        touches: the source's touches by flesh, ``(..., time, …)``, to be kept and not gone beyond; None: none. They
-            are worked out in the form that follows here.
+        touches: the source's touches by flesh, ``(..., time, …)``, to be kept and not gone beyond; None: none. Frames
+            in which they ask for something are worked out in the form that follows here.
 
     Returns:
         The hand in poses ``(..., time)``; every angle is within the limits.

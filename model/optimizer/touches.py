@@ -7,10 +7,10 @@ For each pair of capsules with gap ``g`` (source's ``g₀``, degree of touch ``d
 The first closes touches, down to ``a`` (the source's gap, on another hand a little less, 0 where it is negative);
 between that and the source's depth nothing pulls. ``m(r)`` is ``r²`` that pulls as hard near zero as a little off it.
 The places ``q`` on the two bones that met in the source come over each other, ``n`` being the first one's own outward
-direction there. ``ρ(m) = m g²/(g² + m)``: a touch that cannot be had does not spoil the rest of the pose; ``g`` falls in
-stages. The second term keeps out of flesh: ``low`` is the source's depth or `PRESSED` where that is more, and rises to
-`TOUCHING` and a little where the source is apart. What flesh tells wrong of its gaps, seen against skin, is taken off
-after each stage. Frames are the last dimension (see :mod:`model.layout`).
+direction there. ``ρ(m) = m g²/(g² + m)``: a touch that cannot be had does not spoil the rest of the pose; ``g``
+falls in stages. The second term keeps out of flesh: ``low`` is the source's depth or `PRESSED` where that is more, and
+rises to `TOUCHING` and a little where the source is apart. What flesh tells wrong of its gaps, seen against skin, is
+taken off after each stage. Frames are the last dimension (see :mod:`model.layout`).
 """
 
 from __future__ import annotations

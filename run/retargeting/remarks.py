@@ -1,29 +1,52 @@
-"""What a result lacks and what about its hands is doubtful: one line each, whether or not a report is asked for."""
+"""What a result lacks and what about its hands is doubtful: one line each, whether or not a report is asked for.
+
+A line is said where someone should look, not where a number is a little unsure: what is ordinary is silent.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from data.character.character import CharacterHand
+import numpy as np
+
+from data.character.character import Character, CharacterHand
+from data.formats.skeleton import Skeleton
 from data.motion.reading import Motion
+from data.preparation.resampling import difference, rest_lengths
+from data.rig.hand_map import ancestors
 from data.rig.handedness import side_of
 from model.topology import BONES_PER_FINGER, FINGERS, ROOTS
 
+OTHER_REST = 15.0
+"""Degrees between directions of bones at rest beyond which the rests of two hands are different poses."""
+_ADVICE = "look at them with run.calculate_mixamo_axis"
+_MOVES = 1e-3
 
-def remarks(motion: Motion, target_path: Path, target: dict[str, CharacterHand]) -> list[str]:
-    """The lines about the hands of a motion and of its target.
+
+def remarks(motion: Motion, target_path: Path, target: Mapping[str, CharacterHand]) -> list[str]:
+    """The lines about the hands of a motion and of its target; what is true of both hands of a file is one line.
 
     Args:
         motion: the source.
         target_path: the target's file.
         target: side → hand.
     """
-    lines = []
-    for path, hands in ((motion.path, {side: motion.tracks[side].hand for side in target}), (target_path, target)):
+    lines: dict[tuple[str, str], list[str]] = {}
+    whose = {side: motion.tracks[side].hand for side in target}
+    given = motion.character.path != motion.path
+    for path, hands in ((motion.character.path if given else motion.path, whose), (target_path, target)):
         for side, hand in hands.items():
-            lines += [f"{path}: {line}" for line in hand_remarks(side, hand)]
-    return list(dict.fromkeys(lines))
+            for line in hand_remarks(side, hand):
+                lines.setdefault((str(path), line), []).append(side)
+    for side, own in motion.own_hands.items():
+        if given and side in whose and (how := _unlike(own, whose[side])) is not None:
+            line = f"its skeleton is another one than that of {motion.character.name}, whose hands are to move: {how}"
+            lines.setdefault((str(motion.path), line), []).append(side)
+    return [
+        f"{path}, {f'{sides[0]} hand' if len(set(sides)) == 1 else 'both hands'}: {line}"
+        for (path, line), sides in lines.items()
+    ]
 
 
 def hand_remarks(side: str, hand: CharacterHand) -> Iterable[str]:
@@ -31,24 +54,85 @@ def hand_remarks(side: str, hand: CharacterHand) -> Iterable[str]:
     indices = hand.map.indices
     missing = [finger for finger, root in zip(FINGERS, ROOTS, strict=True) if indices[root] is None]
     if missing:
-        yield f"its {side} hand has no {', '.join(missing)}"
+        yield f"there is no {' and no '.join(missing)}"
     bones = [sum(index is not None for index in indices[root : root + BONES_PER_FINGER]) for root in ROOTS]
     short = [f"{finger} {n}" for finger, n in zip(FINGERS, bones, strict=True) if 0 < n < BONES_PER_FINGER]
     if short:
-        yield f"fingers of its {side} hand have fewer than {BONES_PER_FINGER} bones: {', '.join(short)}"
+        yield f"fingers with fewer than {BONES_PER_FINGER} bones: {', '.join(short)}"
     if hand.model is not None:
         return
     found_side = side_of(hand.skeleton.heads, indices)
     if found_side not in (side, None):
         yield (
-            f"its {side} hand looks inverted: at rest its fingers bend the way of a {found_side} hand's; look at the "
-            "result, or correct the rest pose"
+            f"it looks inverted: at rest its fingers bend the way of a {found_side} hand's; look at the result, or "
+            "correct the rest pose"
         )
     if hand.given_axes is None:
-        if hand.estimate.opening:
-            yield f"axes of its {side} hand are wrong: a fist opens its {', '.join(hand.estimate.opening)}; " + _ADVICE
-        if hand.estimate.doubtful:
-            yield f"axes of its {side} hand are doubtful: {', '.join(hand.estimate.doubtful)}; " + _ADVICE
+        opening = hand.estimate.opening
+        if opening:
+            yield f"a fist would open {', '.join(opening)}, so the axes of {_they(opening)} are wrong; {_ADVICE}"
+        if unsure := [finger for finger in hand.estimate.unsure if finger not in opening]:
+            yield f"the axes of {', '.join(unsure)} are doubtful; {_ADVICE}"
 
 
-_ADVICE = "look at them with run.calculate_mixamo_axis"
+def body_remark(motion: Motion, target: Character, asked: str | None) -> str | None:
+    """The line that says that a body which moves in the source does not do so in the target; None where there is none.
+
+    Args:
+        motion: the source.
+        target: whose body stayed at rest.
+        asked: --body.
+    """
+    hands = [hand.map.wrist for hand in target.hands.values()]
+    own = [hand.map.wrist for hand in motion.own_hands.values()]
+    if target.kind == "mano" or not _has_more(target.skeleton, hands) or not _body_moves(motion, own):
+        return None
+    if asked == "rest":
+        return f"{motion.path}: the body stays at rest, as --body rest asks for"
+    return f"{motion.path}: the body stays at rest, because {target.path} has another skeleton; only the hands move"
+
+
+def _has_more(skeleton: Skeleton, wrists: list[int]) -> bool:
+    """A skeleton has joints that are not below these wrists."""
+    return not all(
+        joint in wrists or not set(wrists).isdisjoint(ancestors(joint, skeleton.parents))
+        for joint in range(len(skeleton.names))
+    )
+
+
+def _body_moves(motion: Motion, wrists: list[int]) -> bool:
+    """A joint that is not the hand's is turned, or changes its place."""
+    bvh = motion.bvh
+    if bvh is None:
+        return False
+    column = 0
+    for joint, channels in enumerate(bvh.channels):
+        values = bvh.values[:, column : column + len(channels)]
+        column += len(channels)
+        if joint in wrists or not set(wrists).isdisjoint(ancestors(joint, bvh.parents)):
+            continue
+        turns = [c for c, name in enumerate(channels) if name.endswith("rotation")]
+        places = [c for c, name in enumerate(channels) if name.endswith("position")]
+        shift = np.ptp(values[:, places], axis=0).max(initial=0)
+        if shift > _MOVES or np.abs(values[:, turns]).max(initial=0) > _MOVES:
+            return True
+    return False
+
+
+def _unlike(own: CharacterHand, whose: CharacterHand) -> str | None:
+    """How the hand of a motion's file differs from the one that is to move so; None: not to speak of."""
+    if whose.model is not None:
+        return None
+    parts = [part] if (part := difference(rest_lengths(own.rest), rest_lengths(whose.rest))) is not None else []
+    both = own.rest.present & whose.rest.present & ~own.rest.made_up & ~whose.rest.made_up
+    first, second = own.rest.whole_offsets[both][1:], whose.rest.whole_offsets[both][1:]
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    least = ((first * second).sum(axis=1) / np.maximum(lengths, 1e-30)).min(initial=1)
+    worst = np.degrees(np.arccos(np.clip(least, -1, 1)))
+    if worst > OTHER_REST:
+        parts.append(f"bones rest up to {worst:.0f} degrees elsewhere")
+    return "; ".join(parts) or None
+
+
+def _they(fingers: list[str]) -> str:
+    return "it" if len(fingers) == 1 else "them"

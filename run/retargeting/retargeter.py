@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -11,6 +12,7 @@ from data.motion.reading import Motion
 from model.motion import MotionRetargeting, SourceMotion
 from model.network import RetargetingNetwork
 from model.streaming import StreamingNetwork
+from utils.cli import say
 from utils.errors import InputError
 
 
@@ -26,6 +28,14 @@ class Retargeter:
     sides: tuple[str, ...]
     skin: bool = False
     """Touches are those of skin, not of fingertips' joints."""
+    _said: set[str] = field(default_factory=set)
+
+    def say_once(self, lines: Iterable[str]) -> None:
+        """Notes for the user; what is true of the target is said of the first motion alone."""
+        for line in lines:
+            if line not in self._said:
+                self._said.add(line)
+                say(f"note: {line}")
 
     def retargetings(self, motion: Motion) -> dict[str, tuple[SourceMotion, MotionRetargeting]]:
         """Side → what is to be done, for the hands that source and target both have.

@@ -120,11 +120,14 @@ def test_folders_keep_their_layout_and_one_bad_file_stops_nothing(files, tmp_pat
     shutil.copy(files / "moves.bvh", tmp_path / "in" / "deep" / "one.bvh")
     shutil.copy(files / "moves.bvh", tmp_path / "in" / "two.bvh")
     (tmp_path / "in" / "bad.bvh").write_text("HIERARCHY\nnonsense")
-    with pytest.raises(InputError, match="1 of 3"):
+    (tmp_path / "in" / "bad.npz").write_bytes(b"PK nonsense")
+    np.savez(tmp_path / "in" / "weights.npz", weights=np.zeros(3))  # nothing of hands
+    with pytest.raises(InputError, match="2 of 4"):
         run(files, tmp_path / "in", "--target", "Kaya", "--method", "tbs_copy", "--output", tmp_path / "out")
     made = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert made == ["deep/one.bvh", "two.bvh"]
-    assert "bad.bvh" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "bad.bvh" in said and "bad.npz" in said
 
 
 def test_mano_parameters_in_and_out(files, tmp_path):

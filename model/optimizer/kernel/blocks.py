@@ -43,6 +43,7 @@ from model.optimizer.kernel.layout import (
     R_TOUCHES,
     R_TRIAL,
     R_WANTED,
+    SEARCHED,
     SHARES,
     SOFTENING,
     START,
@@ -283,7 +284,7 @@ def put_rotations(rows, arguments, first, last):
 
 
 def search(rows, arguments):
-    """Solve frames first … last − 1, and give their poses if these are asked for."""
+    """Solve frames first … last − 1, from where they were searched before, and give their poses if asked for."""
     form, settings = memory(arguments[FORM], INTEGER), memory(arguments[NUMBERS])
     last = arguments[LAST]
     for first in loop(arguments[FIRST], last, rows.lanes):
@@ -292,5 +293,7 @@ def search(rows, arguments):
         gather_angles(rows, arguments, first, last)
         for a in loop(N_ANGLES):
             rows[R_ANGLES + a] = rows[R_START + a]
+        with when(arguments[SEARCHED] != 0):
+            gather(rows + R_ANGLES, memory(arguments[SEARCHED]), first, last, N_ANGLES)
         descend(form, settings, rows, arguments[ITERATIONS], arguments[TOUCHES] != 0)
         put_pose(rows, arguments, first, last)

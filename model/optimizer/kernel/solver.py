@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from math import ceil, prod
 from pathlib import Path
 from queue import SimpleQueue
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from model import presence
 from model.hands import PosedHand, ShapedHand
-from model.kinematics import fingers_of
+from model.kinematics import fingers_of, tbs_from_angles
 from model.layout import common_shape
 from model.limits import TWIST
 from model.losses import finger_weights
@@ -33,6 +34,8 @@ _TIPS = [tip - 1 for tip in TIPS]
 SEGMENT = 512
 """Frames of a sequence that are made smooth at a time, without what overlaps."""
 _REACH = 24.0
+_ROUNDS = 3
+"""How often the bones are taken anew from a surface whose joints its pose moves (MANO's)."""
 _waited_for = 0
 
 
@@ -53,10 +56,10 @@ PROGRAM = Compiled(
 
 
 def covers(hand: ShapedHand, matrix: SemanticMatrix, start: Tensor, present: Tensor | None) -> bool:
-    """Whether the program can solve this: numbers in single precision on a processor, a hand without a surface."""
+    """Whether the program can solve this: numbers in single precision on a processor."""
     tensors = (*matrix, start, hand.offsets, hand.axes)
     plain = all(tensor.dtype == torch.float32 and tensor.device.type == "cpu" for tensor in tensors)
-    return plain and hand.surface is None and (hand.present is None or present is not None) and start.numel() > 0
+    return plain and (hand.present is None or present is not None) and start.numel() > 0
 
 
 def ready(frames: int) -> bool:
@@ -85,15 +88,52 @@ def solve(
         hand: as there, and covered (:func:`covers`).
         matrix: ``(F, …)``; begin: ``(F, 5, 3, 3)`` angles to begin with; batch: leading dimensions of the result.
     """
+    if hand.surface is None:
+        return _solved(hand, matrix, begin, batch, settings, present)[0]
+    posed = hand.with_tbs(tbs_from_angles(begin).reshape(*batch, *begin.shape[1:-1], 3, 3))
+    found, rounds = begin, min(_ROUNDS, settings.iterations)
+    for number in range(rounds):
+        share = settings.iterations * (number + 1) // rounds - settings.iterations * number // rounds
+        last = number == rounds - 1
+        now = replace(settings, iterations=share, smoothness=settings.smoothness if last else 0.0)
+        stiff, found = _solved(_bones(posed), matrix, begin, batch, now, present, found)
+        posed = hand.with_local_rotations(stiff.local)
+    return posed
+
+
+def _bones(posed: PosedHand) -> ShapedHand:
+    """A hand of bones, one for each pose, whose joints are in this pose where those of the surface are."""
+    joints, hand = fingers_of(posed.joints), posed.shaped
+    inner = posed.fingers.mT @ (joints[..., 1:, :] - joints[..., :-1, :]).unsqueeze(-1)
+    bones = torch.cat([joints[..., :1, :], inner.squeeze(-1)], dim=-2).flatten(-3, -2)
+    offsets = torch.cat([torch.zeros_like(bones[..., :1, :]), bones], dim=-2)
+    result = ShapedHand(hand.side, offsets, hand.axes, present=hand.present)
+    result.__dict__["rest"] = hand.rest  # of the shape, not of the pose
+    return result
+
+
+def _solved(
+    hand: ShapedHand,
+    matrix: SemanticMatrix,
+    begin: Tensor,
+    batch: torch.Size,
+    settings: OptimizerSettings,
+    present: Tensor | None,
+    searched: Tensor | None = None,
+) -> tuple[PosedHand, Tensor]:
+    """The same for a hand of bones, and its angles; ``searched``: angles from which the search goes on."""
     call = Call(hand, batch, settings, present)
     call.give(matrix, begin, settings)
+    if searched is not None:
+        call.point(layout.SEARCHED, searched.numpy())
     frames, tied = len(begin), settings.smoothness > 0 and len(batch) > 0 and batch[-1] > 2
     shares = [{layout.FIRST: first, layout.LAST: min(first + _SHARE, frames)} for first in range(0, frames, _SHARE)]
     if tied:
-        call.point(layout.SEARCHED, call.output(layout.ANGLES, frames, layout.N_ANGLES))
+        angles = call.output(layout.ANGLES, frames, layout.N_ANGLES)
         call.run("search", layout.LANES, shares)
+        call.point(layout.SEARCHED, angles)
     rotations = (frames, N_FINGERS, BONES_PER_FINGER, 3, 3)
-    call.output(layout.ANGLES, frames, layout.N_ANGLES)
+    angles = call.output(layout.ANGLES, frames, layout.N_ANGLES)
     outputs = [
         call.output(layout.LOCAL, *rotations),
         call.output(layout.FINGERS, *rotations),
@@ -106,7 +146,7 @@ def solve(
     else:
         call.run("search", layout.LANES, shares)
     local, fingers, joints = (torch.from_numpy(part).reshape(*batch, *part.shape[1:]) for part in outputs)
-    return PosedHand(hand, local, fingers, joints)
+    return PosedHand(hand, local, fingers, joints), torch.from_numpy(angles).view_as(begin)
 
 
 def _segments(frames: int, time: int, settings: OptimizerSettings) -> tuple[list[dict[int, int]], int]:

@@ -92,6 +92,27 @@ def dance(bones, tmp_path):
     return motion
 
 
+def twist(bones, tmp_path):
+    """Both feet turn to and fro on their toes."""
+    turned = np.broadcast_to(np.eye(3), (FRAMES, len(bones.names), 3, 3)).copy()
+    yaw = 25 * np.sin(np.linspace(0, 4 * np.pi, FRAMES))[:, None]
+    at = bones.names.index
+    turned[:, 0] = Rotation.from_euler("y", yaw, degrees=True).as_matrix()
+    toes = np.mean([bones.heads[at(f"{side}Toes")] for side in ("Right", "Left")], axis=0)
+    for side in ("Right", "Left"):
+        turned[:, at(f"{side}UpLeg")] = np.swapaxes(turned[:, 0], -1, -2)
+        turned[:, at(f"{side}Foot")] = turned[:, 0]
+    bvh = Bvh.from_rotations(bones.names, bones.parents, bones.offsets, turned, frame_time=1 / 30,
+                             root_positions=np.broadcast_to(bones.heads[0], (FRAMES, 3)))  # fmt: skip
+    places = posed(bvh)[1]
+    middle = np.mean([places[:, at(f"{side}Toes")] for side in ("Right", "Left")], axis=0)
+    bvh = Bvh.from_rotations(bones.names, bones.parents, bones.offsets, turned, frame_time=1 / 30,
+                             root_positions=bones.heads[0] + toes - middle)  # fmt: skip
+    write_bvh(tmp_path / "twist.bvh", bvh)
+    (motion,) = read_motions(tmp_path / "twist.bvh", Reading(Path(".")))
+    return motion
+
+
 def rest_poses(target):
     return {side: np.broadcast_to(np.eye(3), (FRAMES, 5, 3, 3, 3)) for side in target.hands}
 
@@ -128,12 +149,54 @@ def test_limbs_point_as_the_sources_and_planted_feet_stay(tmp_path, options):
         assert np.degrees(np.arccos(np.clip((ways[0] * ways[1]).sum(-1), -1, 1))).max() < 1e-3
 
 
+@pytest.mark.parametrize("foot", [8.0, 30.0])
+def test_long_feet_that_turn_on_their_toes_stay_there(tmp_path, foot):
+    motion = twist(whole_body(), tmp_path)
+    target = character(whole_body(seed=3, foot=foot), tmp_path)
+    whole = whole_motion(target.hands, rest_poses(target), motion)
+    source, own = bodies(target.skeleton, target.hands, motion)
+    before, after = posed(motion.bvh)[1], posed(whole.bvh)[1]
+    for side in ("right", "left"):
+        slid, there = (np.ptp(places[:, body.bones[f"{side}_toes"]], axis=0).max() / body.leg_length
+                       for places, body in ((after, own), (before, source)))  # fmt: skip
+        assert slid - there < 0.01, (slid, there)
+
+
+@pytest.mark.parametrize("wide", [6.0, 18.0])
+def test_feet_stand_under_hips_of_another_width(tmp_path, wide):
+    motion = dance(whole_body(), tmp_path)
+    target = character(whole_body(seed=3, wide=wide), tmp_path)
+    _, own = bodies(target.skeleton, target.hands, motion)
+    places = posed(whole_motion(target.hands, rest_poses(target), motion).bvh)[1]
+    apart = np.linalg.norm(places[:, own.bones["left_foot"]] - places[:, own.bones["right_foot"]], axis=-1)
+    assert np.abs(apart - 2 * wide).max() < 0.1
+
+
 def test_a_motion_on_its_own_skeleton_is_itself(tmp_path):
     motion = dance(whole_body(), tmp_path)
     target = character(whole_body(), tmp_path)
     whole = whole_motion(target.hands, rest_poses(target), motion)
     arm = whole.bvh.joint_names.index("RightArm")
     assert np.array_equal(whole.bvh.rotations([arm]), motion.bvh.rotations([arm]))
+
+
+def test_twist_bones_are_left_to_what_drives_them(tmp_path):
+    """Of another skeleton; on their own they are part of the motion."""
+
+    def twisted(**options):
+        bones = whole_body(**options)
+        arm = bones.names.index("RightArm")
+        return replace(bones, names=(*bones.names, "RightArmTwist"), parents=np.append(bones.parents, arm),
+                       heads=np.vstack([bones.heads, bones.heads[arm] + [-1.0, 0, 0]]))  # fmt: skip
+
+    motion = dance(twisted(), tmp_path)
+    column = motion.bvh.values.shape[1] - 1
+    motion.bvh.values[:, column] = 20.0
+    for options, angle in (({}, 20.0), ({"legs": (44.0, 40.0)}, 0.0)):
+        target = character(twisted(**options), tmp_path)
+        bvh = whole_motion(target.hands, rest_poses(target), motion).bvh
+        turned = bvh.rotations([bvh.joint_names.index("RightArmTwist")])
+        assert np.degrees(Rotation.from_matrix(turned[:, 0]).magnitude()) == pytest.approx(angle, abs=1e-4)
 
 
 def test_a_body_rests_where_it_shall_and_none_follows_without_legs(tmp_path):

@@ -54,7 +54,7 @@ def test_poses_come_back_out_of_the_file(tmp_path, kind):
     job = Job(body_motion(skeleton(), tmp_path), target, made)
     write_motion(job, output_paths(target, SIDES, tmp_path / "o", [kind], False))
     for side in SIDES:
-        np.testing.assert_allclose(job.read_back[side], made[side], atol=1e-5)
+        np.testing.assert_allclose(job.read_back[side].pose(side), made[side], atol=1e-5)
 
 
 def test_a_scaled_target_stays_where_it_stood(tmp_path):

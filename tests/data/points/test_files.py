@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from data.character.reading import Reading
+from data.motion import reading
+from data.motion.mano_file import json_of
 from data.motion.reading import find_motions, read_motions
 from data.points.orders import ORDERS, order_of_points
 from model.topology import FINGERS, ROOTS, TIPS
@@ -276,3 +278,13 @@ def test_broken_files_are_refused_with_their_place(tmp_path, name):
 @pytest.fixture(autouse=True)
 def _heard(caplog):
     caplog.set_level(logging.WARNING)
+
+
+def test_a_folder_of_json_is_parsed_once(tmp_path, monkeypatch):
+    parsed = []
+    monkeypatch.setattr(reading, "json_of", lambda path: parsed.append(path) or json_of(path))
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(R.tolist()))
+    for path in find_motions(tmp_path):
+        check(read(path), right=RIGHT)
+    assert sorted(path.stem for path in parsed) == ["a", "b"] and reading._looked_at.keys().isdisjoint(parsed)

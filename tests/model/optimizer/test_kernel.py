@@ -8,6 +8,7 @@ from model.hands import offset_hand
 from model.kinematics import tbs_from_angles
 from model.limits import JointLimits
 from model.losses import finger_weights
+from model.mano import ManoHand
 from model.measures import measure
 from model.optimizer import OptimizerSettings, optimise, smoothing
 from model.optimizer.kernel import layout, solver
@@ -104,6 +105,42 @@ class TestBesideTorch:
         near = finger_weights(flat.finger.norm(dim=-1), True, settings.unweighted_share) * 20
         weight = wanted_pairs(flat, settings).weight[:, :20].permute(2, 0, 1)
         assert torch.allclose(near * (1 - torch.eye(20)), weight, atol=1e-5)
+
+
+class TestSurface:
+    """Joints of the MANO hand lie where its posed surface has them."""
+
+    @pytest.fixture(params=SIDES)
+    def mano(self, request, mano_models, mano_axes):
+        hand = ManoHand.load(mano_models, mano_axes, request.param, torch.float32)
+        return hand.with_shape(torch.linspace(-1.5, 1.5, 10))
+
+    @pytest.mark.parametrize(("name", "mean", "worst"), [("plain", 2e-4, 1e-2), ("all angles", 1e-5, 1e-3)])
+    def test_as_good(self, mano, name, mean, worst):
+        _, matrix, start = task(mano.side)
+        found, expected = (each(mano, matrix, start, SETTINGS[name]) for each in (optimise, by_torch))
+        directions = SourceDirections(matrix)
+        cosines = [directions.cosines(each.joints, each.frames)[0].mean((-1, -2)) for each in (found, expected)]
+        assert (cosines[1] - cosines[0]).mean() < mean and (cosines[1] - cosines[0]).max() < worst
+        assert found.shaped is mano
+        assert (found.joints - mano.with_local_rotations(found.local).joints).abs().max() < 1e-6
+
+    def test_an_own_pose_is_found(self, mano):
+        start = mano.with_tbs(tbs_from_angles(motion(1, FRAMES, seed=3)).float())
+        copied = tbs_from_angles(motion(1, FRAMES, seed=3) * 0.9).float()
+        found = optimise(mano, start.semantic_matrix(), copied, OptimizerSettings.converged())
+        assert (found.joints - start.joints).abs().max() < 2e-3 * start.palm_length.max()
+
+    def test_bones_of_a_pose(self, mano):
+        posed = mano.with_tbs(tbs_from_angles(motion(2, 5)).float())
+        assert (solver._bones(posed).with_tbs(posed.tbs).joints - posed.joints).abs().max() < 1e-6
+
+    def test_smooth(self, mano):
+        _, matrix, start = task(mano.side, batch=(1, 60))
+        still, smooth = (OptimizerSettings(smoothness=weight, frame_rate=90.0) for weight in (0.0, 1000.0))
+        paths = [optimise(mano, matrix, start, settings).joints for settings in (still, smooth)]
+        jerks = [path.diff(n=3, dim=1).norm(dim=-1).mean() for path in paths]
+        assert jerks[1] < 0.9 * jerks[0]
 
 
 class TestBlocks:
