@@ -21,7 +21,7 @@ from model.flesh import (
     part_gaps,
 )
 from model.hands import PosedHand, by_frames, by_items
-from model.skin import REACH, SkinPoints
+from model.skin import NEAR, REACH, SkinPoints
 from model.topology import BONES_PER_FINGER, FINGERS, JOINTS_PER_FINGER, N_FINGERS
 
 TOUCHING = 0.03
@@ -76,6 +76,16 @@ class TouchGoals:
     """``(..., 2, 3, pairs)`` which way it lies from the bones, in their frames."""
     skin: SkinPoints | None = None
     """Of the hand that shall touch, without leading dimensions: it tells gaps better than flesh. None: unknown."""
+
+    def excess(self, posed: PosedHand) -> Float[Tensor, "frames pairs"]:
+        """By how much flesh tells gaps ``(F, pairs)`` too large in poses ``(F,)``, seen against skin."""
+        flesh = self.flesh.touches(posed).gap
+        if self.skin is None:
+            return torch.zeros_like(flesh)
+        of_parts = part_gaps(flesh)
+        skin = self.skin.gaps(posed, of_parts)
+        # Skin that is not near says only that.
+        return by_capsules(torch.where(skin < NEAR, of_parts - skin, (of_parts - NEAR).clamp(max=0)))
 
     def at(self, index) -> TouchGoals:
         """Some of the poses, by their leading dimensions."""

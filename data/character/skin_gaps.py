@@ -14,9 +14,9 @@ from model.hands import PosedHand
 from model.skinning import skin_hand
 from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, N_FINGERS, ROOTS
 
-FAR = 0.15
+FAR = 0.1
 """Palm lengths beyond which gaps are not looked at: they are infinite."""
-_POINTS = 4000
+_POINTS = 2500
 """Points of the skin that distances are measured from."""
 
 

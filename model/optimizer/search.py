@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from model.flesh import by_capsules, capsule_frames, part_gaps
+from model.flesh import capsule_frames
 from model.hands import PosedHand, ShapedHand
 from model.kinematics import tbs_from_angles
 from model.layout import frames_last
@@ -31,7 +31,6 @@ from model.optimizer.settings import OptimizerSettings
 from model.optimizer.smoothing import smooth_step
 from model.optimizer.touches import GIVES, TouchTerms, moved_by
 from model.semantics import SemanticMatrix, SourceDirections, palm_anchors, palm_length
-from model.skin import NEAR, REACH
 from model.topology import (
     BONES_PER_FINGER,
     JOINTS_PER_FINGER,
@@ -187,8 +186,12 @@ class _Problem:
     def idle(self, posed: PosedHand) -> Bool[Tensor, " frames"]:
         """Which frames ``(F,)`` have what they shall of touches in these poses."""
         assert self.touches is not None and self.excess is not None
-        gap = self.touches.flesh.touches(posed).gap.reshape(self.touches.gap.shape)
-        return TouchTerms.of(self.touches, self.settings, self.present, self.excess).idle(gap)
+        flat = posed.shaped.of_frames(self.batch, torch.arange(len(self.start), device=self.start.device))
+        flat = flat.with_local_rotations(posed.local.reshape(-1, *posed.local.shape[-4:]))
+        goals = self.touches.of_frames(self.batch, torch.arange(len(self.start), device=self.start.device))
+        self.excess[:] = goals.excess(flat)
+        gap = goals.flesh.touches(flat).gap
+        return TouchTerms.of(goals, self.settings, self.present, self.excess).idle(gap)
 
     def part(self, frames: Int[Tensor, " some"], angles: Float[Tensor, "frames 5 3 3"]) -> _Part:
         """The frames with these numbers; their angles are read from, and written to, ``angles (F, 5, 3, 3)``."""
@@ -290,8 +293,8 @@ class _Part:
         self.per_joint = tuple(moving.sum(1).tolist())
         self.unknowns = moving.expand(N_FINGERS, -1, -1).flatten().nonzero()[:, 0].to(angles.device)
         self.angles = angles[frames]
+        self.goals = touches
         self.flesh = None if touches is None else touches.flesh
-        self.skin = None if touches is None else touches.skin
         self.touches, self.all_excess = None, excess
         if touches is not None and excess is not None:
             self.touches = TouchTerms.of(touches, settings, present, excess[frames])
@@ -310,23 +313,18 @@ class _Part:
         if self.touches is None or self.all_excess is None:
             self.iterate(self.settings.iterations)
             return
-        for stage, give in enumerate(GIVES):
-            excess = self.touches.excess if stage == 0 else self._excess()
-            self.touches = replace(self.touches, give=give, excess=excess)
+        for give in GIVES:
+            self._look(give)
             self.damping.fill_(_DAMPING)
             self.iterate(self.settings.iterations)
-        self.all_excess[self.frames] = self._excess().T
+        self._look(GIVES[-1])
+        self.all_excess[self.frames] = self.touches.excess.T
 
-    def _excess(self) -> Float[Tensor, "pairs some"]:
-        """By how much flesh tells gaps too large where skin is near, with the angles as they are."""
-        assert self.touches is not None and self.flesh is not None
-        if self.skin is None:
-            return self.touches.excess
-        posed = self.hand.with_tbs(tbs_from_angles(self.angles))
-        flesh = part_gaps(self.flesh.touches(posed).gap)
-        skin = self.skin.gaps(posed, flesh)
-        found = frames_last(by_capsules((flesh - skin).clamp(-REACH, REACH)), 1)
-        return torch.where(frames_last(by_capsules(skin), 1) < NEAR, found, self.touches.excess)
+    def _look(self, give: float) -> None:
+        """See by the skin, with the angles as they are, how wrong flesh is."""
+        assert self.touches is not None and self.goals is not None
+        excess = self.goals.excess(self.hand.with_tbs(tbs_from_angles(self.angles)))
+        self.touches = replace(self.touches, give=give, excess=frames_last(excess, 1))
 
     def iterate(self, iterations: int) -> None:
         """Take steps, and write the angles back."""

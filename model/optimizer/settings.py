@@ -56,7 +56,7 @@ class OptimizerSettings:
     contact_far: float = 0.15
     touch_weight: float = 8000.0
     place_weight: float = 2.0
-    apart_weight: float = 30000.0
+    apart_weight: float = 50000.0
     smoothness: float = 0.0
     frame_rate: float = 60.0
     iterations: int = 8

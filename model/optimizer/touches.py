@@ -90,7 +90,7 @@ class TouchTerms:
 
     def idle(self, gap: Float[Tensor, "frames pairs"]) -> Bool[Tensor, " frames"]:
         """Which frames ``(F,)`` whose flesh has these gaps ask for nothing."""
-        gap = frames_last(gap, 1)
+        gap = frames_last(gap, 1) - self.excess
         open_touch, deep = (self.weight > 0) & (self._open(gap) > 0), (self.apart > 0) & (self._deep(gap) > 0)
         return ~(open_touch | deep).any(0)
 

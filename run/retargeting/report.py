@@ -29,7 +29,7 @@ OPTIMUM_FRAMES = 500
 """Frames, spread over the motion, of which the optimum is worked out."""
 LOOK_AT = 5
 """Frames that are named as the first to look at."""
-SKIN_FRAMES = 60
+SKIN_FRAMES = 40
 """Frames, spread over the motion, whose skin is measured."""
 HEADS = ("motion", "hand", "frames", "S_finger", "(copy)", "S_palm", "gap closed", "pinch error", "(copy)",
          "touches kept", "(copy)", "too deep", "jerk", "beyond limits", "body")  # fmt: skip
