@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-MOTION_FORMATS = ("bvh", "glb", "fbx", "mano")
+MOTION_FORMATS = ("bvh", "glb", "fbx", "vrma", "mano")
 """What retargeted motions are written as."""
 FEATURE_FORMATS = ("ours", "published")
 """Layouts of feature files."""

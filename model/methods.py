@@ -3,14 +3,14 @@ page takes it from here. The code is named and not imported: who only asks for n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # command lines ask for names only, and need not wait for tensors
     from model.hands import PosedHand
-    from model.network import NetworkInput
+    from model.network import TrainedNetwork
     from model.posing import Task
 
 
@@ -25,7 +25,7 @@ class Method:
         color: of its hands and dots, ``#RRGGBB``.
         pose: gives the hand of a :class:`model.posing.Task` in the source's poses ``(...)``.
         network: a :class:`model.retargeting.Retargeting`, which trains.
-        shown: makes, of a checkpoint's hyper-parameters, what the network is shown.
+        built: makes, of a checkpoint's hyper-parameters, the network without weights and without what trains it.
         mark: a hyper-parameter that no other network has; by it a checkpoint is known.
         watched: the validation term ``val/<domain>_semi_<watched>`` that the best checkpoints are chosen by.
         short: the title where there is little room.
@@ -40,7 +40,7 @@ class Method:
     color: str
     pose: str | Callable[[Task], PosedHand] | None = None
     network: str = ""
-    shown: str = ""
+    built: str = ""
     mark: str = ""
     watched: str = ""
     short: str = ""
@@ -58,10 +58,9 @@ class Method:
         """The class of the network."""
         return _at(self.network)
 
-    @property
-    def network_input(self) -> Callable[..., NetworkInput]:
-        """What makes, of a checkpoint's hyper-parameters, what the network is shown."""
-        return _at(self.shown)
+    def network_of(self, hyper_parameters: Mapping[str, Any]) -> TrainedNetwork:
+        """The network of a checkpoint's hyper-parameters, without weights."""
+        return _at(self.built)(hyper_parameters)
 
 
 def _at(path: str) -> Any:
@@ -79,10 +78,12 @@ METHODS: dict[str, Method] = {
                "model.posing.rotation_copy"),
         Method("tbs_copy", "Twist-bend-splay copy", "copy", "#82C4B0",
                "model.posing.tbs_copy", short="T-B-S copy"),
-        Method("dm", "DM", "network", "#E9C46A", network="model.dm.DM", shown="model.network.DistanceInput",
+        Method("dm", "DM", "network", "#E9C46A", network="model.dm.DM", built="model.network.distance_network",
                mark="lambda_dm", watched="dm_err", reach=36),
-        Method("asrn", "ASRN", "network", "#FA7F6F", network="model.asrn.ASRN", shown="model.network.SemanticInput",
+        Method("asrn", "ASRN", "network", "#FA7F6F", network="model.asrn.ASRN", built="model.network.semantic_network",
                mark="lambda_rf", watched="rf_dir_err", reach=36),
+        Method("feedback", "Feedback", "network", "#C46B9E", network="model.feedback.module.Feedback",
+               built="model.feedback.network.feedback_network", mark="row_channel", watched="misfit"),
         Method("optimizer", "Optimiser", "optimizer", "#B7A3D6", "model.posing.optimised", reach=12),
         Method("optimizer_contacts", "Optimiser, contacts", "optimizer", "#8E78BF",
                "model.posing.optimised_with_contacts", short="Opt. contacts", reach=12, aliases=("optimize",)),

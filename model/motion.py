@@ -17,7 +17,7 @@ from model.optimizer.kernel import solver
 from model.posing import Task, optimised
 from model.semantics import SemanticMatrix, SourceDirections
 from model.skin import SkinPoints
-from model.streaming import StreamingNetwork
+from model.streaming import MotionNetwork
 from model.touch import TouchGoals, touch_goals
 from utils.cached import cached_property
 
@@ -83,7 +83,7 @@ class MotionRetargeting:
     method: str
     target: ShapedHand
     present: Bool[Tensor, "21"]
-    network: StreamingNetwork | None = None
+    network: MotionNetwork | None = None
     refine: int = 0
     iterations: int = OptimizerSettings.iterations
     contacts: bool = True

@@ -68,6 +68,20 @@ class DistanceInput:
         return source.distances.flatten(2)
 
 
+class TrainedNetwork(Protocol):
+    """What every network can do once it is trained."""
+
+    both_sides: bool
+    """Whether it poses right and left hands."""
+    side: str
+    """Of the hands that it was trained with."""
+    hand_models: HandModels
+
+    def retargeted(self, shaped: ShapedHand, target: Hands, source: Source) -> PosedHand:
+        """The hands ``shaped`` of ``target`` in poses that mean what the source means, ``(batch, time, …)``."""
+        ...
+
+
 class RetargetingNetwork(nn.Module):
     """Two reconstruction networks, one that poses Mixamo hands and one that poses MANO hands.
 
@@ -84,6 +98,8 @@ class RetargetingNetwork(nn.Module):
         mano_axis_path: anatomical axes of the MANO hand.
         is_rhand: right hands (true) or left hands.
     """
+
+    both_sides = False
 
     def __init__(
         self,
@@ -153,8 +169,22 @@ class RetargetingNetwork(nn.Module):
 
     def retarget(self, target: Hands, source: Hands) -> PosedHand:
         """The hands of ``target`` in poses that mean what ``source`` means, ``(batch, time, …)``."""
-        (output,) = self(target, Source(source))
-        return self.shaped_hand(target).with_tbs(self.decode(output))
+        return self.retargeted(self.shaped_hand(target), target, Source(source))
+
+    def retargeted(self, shaped: ShapedHand, target: Hands, source: Source) -> PosedHand:
+        """The same for hands that are shaped already."""
+        (output,) = self(target, source)
+        return shaped.with_tbs(self.decode(output))
+
+
+def semantic_network(hyper_parameters: Mapping[str, Any]) -> RetargetingNetwork:
+    """ASRN's networks without weights, see :func:`network_of`."""
+    return network_of(SemanticInput, hyper_parameters)
+
+
+def distance_network(hyper_parameters: Mapping[str, Any]) -> RetargetingNetwork:
+    """DM's networks without weights, see :func:`network_of`."""
+    return network_of(DistanceInput, hyper_parameters)
 
 
 def network_of(network_input: Callable[..., NetworkInput], hyper_parameters: Mapping[str, Any]) -> RetargetingNetwork:
@@ -164,10 +194,10 @@ def network_of(network_input: Callable[..., NetworkInput], hyper_parameters: Map
         network_input: makes what they are shown.
         hyper_parameters: by name, see :class:`RetargetingNetwork` and ``network_input``.
     """
+    shown = network_input(**taken_by(network_input, hyper_parameters))
+    return RetargetingNetwork(shown, **taken_by(RetargetingNetwork, hyper_parameters))
 
-    def taken_by(maker: Callable[..., Any]) -> dict[str, Any]:
-        return {
-            name: hyper_parameters[name] for name in init_parameters(cast(type, maker)) if name in hyper_parameters
-        }
 
-    return RetargetingNetwork(network_input(**taken_by(network_input)), **taken_by(RetargetingNetwork))
+def taken_by(maker: Callable[..., Any], hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the hyper-parameters that ``maker`` takes."""
+    return {name: hyper_parameters[name] for name in init_parameters(cast(type, maker)) if name in hyper_parameters}

@@ -11,33 +11,24 @@ and source within one domain.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, Shaped
-from jsonargparse import Namespace
-from pytorch3d.transforms import matrix_to_quaternion, standardize_quaternion
-from pytorch_lightning import LightningModule
-from pytorch_lightning.cli import instantiate_class
+from jaxtyping import Float
+from pytorch3d.transforms import standardize_quaternion
 from torch import Tensor, nn
 
 from model import presence
-from model.batch import Hands, Source, own_pose
+from model.batch import Hands, Source
 from model.hands import PosedHand
 from model.losses import AnatomicalLoss
-from model.measures import measure
-from model.methods import of_kind
 from model.network import NetworkInput, RetargetingNetwork
-from model.posing import Task
+from model.protocol import ADAM, PublishedProtocol, named_terms
 from model.topology import DOMAINS
-from utils.errors import InputError
 from utils.parameters import init_parameters
 
-ADAM = {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-4}}
 
-
-class Retargeting(RetargetingNetwork, LightningModule):
+class Retargeting(RetargetingNetwork, PublishedProtocol):
     """Base of both methods; a subclass adds what it shows to the networks, how it compares, and its short name.
 
     Args:
@@ -75,11 +66,9 @@ class Retargeting(RetargetingNetwork, LightningModule):
         self.save_hyperparameters(ignore="network_input")
         if anatomical_limits not in ("published", "corrected"):
             raise ValueError(f"`anatomical_limits` must be 'published' or 'corrected'; got {anatomical_limits!r}")
-        if lr_schedule not in ("constant", "one_cycle"):
-            raise ValueError(f"`lr_schedule` must be 'constant' or 'one_cycle'; got {lr_schedule!r}")
         self.semi_supervised = semi_supervised
         self.lambda_anatomical = lambda_anatomical
-        self.lr_schedule = lr_schedule
+        self.lr_schedule = self.checked_schedule(lr_schedule)
         self.optim_init = ADAM if optim_init is None else optim_init
         self.anatomical_loss = AnatomicalLoss(anatomical_loss_type, self.limits, anatomical_limits == "corrected")
         self.test_records: dict[str, dict[str, dict[str, Any]]] = {}
@@ -94,8 +83,9 @@ class Retargeting(RetargetingNetwork, LightningModule):
     def term_weight(self, term: str, semi: bool) -> float:
         """Weight of a semantic term, for the network's own domain or the other one."""
 
-    metric_masks: tuple[list[int] | None, list[int] | None] = (None, None)
-    """Query joints and palm anchors that count in the metrics."""
+    def trained_parts(self) -> list[nn.Module]:
+        """Both networks, the Mixamo network first, as in the published order."""
+        return list(self.recon_nets)
 
     # -- losses ----------------------------------------------------------------------------------------------------
 
@@ -142,111 +132,11 @@ class Retargeting(RetargetingNetwork, LightningModule):
         """Both networks' losses in one step; they share no parameter, so each gets the gradient of its own."""
         totals, terms = self._step(batch, self.semi_supervised)
         size = len(batch.first.tbs) if batch.share else 0
-        self._log_means(_named("train", {**terms, **totals}, "loss"), size)
+        self.log_means(named_terms("train", {**terms, **totals}, "loss"), size)
         self.last_losses = {domain: total.detach() for domain, total in totals.items()}
         return batch.share * (totals["mixamo"] + totals["mano"])
 
     def validation_step(self, batch, batch_idx: int) -> None:
         """Every term, both networks on both groups."""
         _, terms = self._step(batch, semi=True)
-        self._log_means(_named("val", terms, "err"), len(batch.first.tbs))
-
-    def _log_means(self, values: Mapping[str, Shaped[Tensor, ""]], size: int) -> None:
-        """Log means over ``size`` windows, to become those over all windows of all processes at the epoch's end."""
-        # A float: whole numbers Lightning would round where the processes' shares differ.
-        count: Any = float(size)
-        self.log_dict(values, on_step=False, on_epoch=True, sync_dist=True, batch_size=count)
-
-    # -- optimisation ----------------------------------------------------------------------------------------------
-
-    def configure_optimizers(self):
-        """One optimiser for both networks, its first parameters the Mixamo network's, as in the published order."""
-        init = self.optim_init
-        init = init.as_dict() if isinstance(init, Namespace) else dict(init)
-        init["init_args"] = dict(init.get("init_args") or {})
-        if init["class_path"].split(".")[-1] in ("Adam", "AdamW") and self.trainer.precision != "16-mixed":
-            init["init_args"].setdefault("fused", True)
-            if init["init_args"]["fused"] is None:
-                init["init_args"]["fused"] = True
-        try:
-            optimizer = instantiate_class([{"params": list(net.parameters())} for net in self.recon_nets], init)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"`optim`: expected settings that {init['class_path']} takes; {error}") from error
-        if self.lr_schedule == "constant":
-            return optimizer
-        rates = [group["lr"] for group in optimizer.param_groups]
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
-        """Clip each network's gradient on its own, as two separate optimisers would."""
-        if not gradient_clip_val:
-            return
-        for net in self.recon_nets:
-            if gradient_clip_algorithm in (None, "norm"):
-                nn.utils.clip_grad_norm_(net.parameters(), gradient_clip_val)
-            else:
-                nn.utils.clip_grad_value_(net.parameters(), gradient_clip_val)
-
-    # -- testing ---------------------------------------------------------------------------------------------------
-
-    def on_test_start(self) -> None:
-        """Forget earlier tests."""
-        self.test_records = {}
-
-    def test_step(self, batch, batch_idx: int) -> None:
-        """Metrics of the network and of both copies, per window, in every direction that the batch offers."""
-        groups = (batch.first, batch.second)
-        if groups[0].domain == groups[1].domain:
-            self._test_direction("intra", target=groups[0], source=groups[1], truth=True)
-            return
-        for source, target in (groups, reversed(groups)):
-            self._test_direction(f"{source.domain}2{target.domain}", target, source)
-
-    def _test_direction(self, direction: str, target: Hands, source: Hands, truth: bool = False) -> None:
-        shaped, prepared = self.shaped_hand(target), Source(source)
-        (output,) = self(target, prepared)
-        shared = prepared.shared_with(target)
-        task = Task(shaped, prepared, shared.present)
-        results = {name: copy.posed(task) for name, copy in of_kind("copy").items()}
-        results[self.method] = shaped.with_tbs(self.decode(output))
-        recorded = own_pose(shaped, target).joints if truth else None
-        for method, posed in results.items():
-            metrics = measure(shared.directions, posed, shared.present, recorded, *self.metric_masks).by_window()
-            del metrics["frames"]  # all windows have as many
-            self._record(method, direction, metrics)
-            if method == self.method:
-                self._log_published(direction, metrics)
-
-    def _log_published(self, direction: str, metrics: Mapping[str, Shaped[Tensor, " batch"]]) -> None:
-        names = {"mixamo_MSE": "test/mixamo_MSE"} if direction == "intra" else {
-            name: f"test/{direction}_{name}" for name in ("S_finger", "S_palm")
-        }  # fmt: skip
-        values = {logged: metrics[name].mean() for name, logged in names.items()}
-        self._log_means(values, len(metrics["S_finger"]))
-
-    def _record(self, method: str, direction: str, metrics: Mapping[str, Shaped[Tensor, " batch"]]) -> None:
-        held = self.test_records.setdefault(method, {}).setdefault(direction, {})
-        for name, value in metrics.items():
-            value = value.detach().cpu()
-            held[name] = torch.cat([held[name], value]) if name in held else value
-
-    def predict_step(self, batch, batch_idx: int) -> dict[str, dict[str, Tensor]]:
-        """Poses by direction: ``local_rotations (batch, time, 21, 4)``, ``tbs (batch, time, 5, 3, 4)`` quaternions and
-        ``joints (batch, time, 21, 3)`` in the target's unit."""
-        groups = (batch.first, batch.second)
-        within = groups[0].domain == groups[1].domain
-        pairs = [(groups[1], groups[0])] if within else [groups, groups[::-1]]
-        predicted = {}
-        for source, target in pairs:
-            posed = self.retarget(target, source)
-            predicted["intra" if within else f"{source.domain}2{target.domain}"] = {
-                "local_rotations": matrix_to_quaternion(posed.local_all),
-                "tbs": standardize_quaternion(matrix_to_quaternion(posed.tbs)),
-                "joints": posed.joints,
-            }
-        return predicted
-
-
-def _named(stage: str, values: Mapping[str, Float[Tensor, ""]], ending: str) -> dict[str, Float[Tensor, ""]]:
-    return {f"{stage}/{name}_{ending}": value.detach() for name, value in values.items()}
+        self.log_means(named_terms("val", terms, "err"), len(batch.first.tbs))

@@ -135,6 +135,13 @@ def _length(vectors: Float[Tensor, " 3 *any"]) -> Float[Tensor, " *any"]:
     return _dot(vectors, vectors).sqrt_()
 
 
+def seen_from_joints(
+    seen: Float[Tensor, "29 3 frames"], frames: Float[Tensor, "20 3 3 frames"]
+) -> Float[Tensor, "20 29 3 frames"]:
+    """Finger joints and palm anchors ``seen`` from finger joints in their ``frames``, with frames of a motion last."""
+    return torch.cat(_SeenFromJoints.apply(seen, frames), dim=1)
+
+
 class _SeenFromJoints(torch.autograd.Function):
     """``M_iᵀ (p_j − p_i)`` for points ``seen (29, 3, F)`` and ``frames (20, 3, 3, F)``, and its gradient by hand.
 

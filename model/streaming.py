@@ -13,16 +13,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, pi
 from types import SimpleNamespace
-from typing import cast
+from typing import Protocol, cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from model.batch import Hands, Source, static_features
+from model.feedback.network import FeedbackNetwork
 from model.hands import PosedHand, ShapedHand
 from model.mirror import mirror_axes, mirror_matrix, mirror_points, mirror_tbs
-from model.network import RetargetingNetwork
+from model.network import RetargetingNetwork, TrainedNetwork
 from model.reconstruction import OneWindow, ReconstructionNet
 from model.rotations import orthonormal, rotation_from_rows
 from model.semantics import SemanticMatrix
@@ -177,6 +178,35 @@ def _window(domain: str, **parts: Tensor | SemanticMatrix | None) -> Hands:
     """
     nothing = dict.fromkeys(("side", "axes_t", "local_rotations", "tbs", "semantic_matrix", "present"))
     return cast(Hands, SimpleNamespace(domain=domain, **{**nothing, **parts}))
+
+
+class MotionNetwork(Protocol):
+    """A network, ready to pose one hand for motions of any length and frame rate."""
+
+    def tbs(
+        self, source: ShapedHand, local: Float[Tensor, "frames 5 3 3 3"], frame_rate: float
+    ) -> Float[Tensor, "frames 5 3 3 3"]:
+        """Poses of the target that mean what the source does, see :meth:`StreamingNetwork.tbs`."""
+        ...
+
+
+def streamed(
+    network: TrainedNetwork,
+    target: ShapedHand,
+    shape: Float[Tensor, "10"] | None = None,
+    present: Bool[Tensor, "21"] | None = None,
+) -> MotionNetwork:
+    """Any network, ready to pose one hand.
+
+    Args:
+        network: trained.
+        target: the hand, without leading dimensions; a MANO hand with its shape.
+        shape: ``(10,)`` of a MANO hand; None for a character's.
+        present: joints that both hands have; None: all.
+    """
+    if isinstance(network, FeedbackNetwork):
+        return network.on(target, present)
+    return StreamingNetwork(cast(RetargetingNetwork, network), target, shape)
 
 
 class StreamingNetwork:

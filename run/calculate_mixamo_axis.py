@@ -43,6 +43,7 @@ def argument_parser() -> CommandLine:
         "hinges are the best evidence there is",
     )
     parser.add_argument("--rig_map", help="YAML file that names the joints of hands whose bones are not recognised")
+    parser.flag("print_map", "print what is recognised as a rig map, the start of one's own for --rig_map, and stop")
     parser.add_argument("--picture", help="PNG of axes and fist; a folder, if there are several characters")
     parser.flag("force", "of a folder, also those that have axes already")
     add_page_options(parser)
@@ -60,6 +61,7 @@ from data.axes.estimate import HandEstimate, estimate_axes
 from data.axes.files import axes_path, hand_key, mesh_files, read_preset, write_axes
 from data.axes.motion import bvh_files, hinges_from_files
 from data.character.reading import read_mesh_character
+from data.character.recognised import recognised
 from data.dataset import character_of
 from data.rig import RigMap, read_rig_map
 from run.axes.page import annotate
@@ -110,6 +112,9 @@ def calculate(options: Sequence[str] | None = None) -> None:
         InputError: bad input; in a folder, after the other characters were done.
     """
     config = argument_parser().parse_args(options)
+    if config.print_map:
+        print(recognised(mesh_files(config.mesh_data)))
+        return
     rig_map = None if config.rig_map is None else read_rig_map(config.rig_map)
     job = Job(config.method, config.preset, config.motion or (), rig_map)
     files = mesh_files(config.mesh_data)

@@ -1,8 +1,8 @@
 """From nothing to the table: `python -m run.demo` (what `make demo` runs after the set-up).
 
-Builds MixHand-Open, computes its features, trains ASRN and DM side by side (a process each, one thread each), tests
-all methods on hands outside and inside the range of the training hands, and writes results.json, tables.md, plots and
-hands.png.
+Builds MixHand-Open, computes its features, trains DM, ASRN and the feedback network side by side (a process each, one
+thread each), tests all methods on hands outside and inside the range of the training hands, and writes results.json,
+tables.md, plots and hands.png.
 Steps whose inputs have not changed are skipped or, if they were interrupted, continued.
 """
 
@@ -53,6 +53,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LEFT_OUT = ("optimizer_contacts",)
 """Of all methods: the demo shows one optimiser."""
 DONE = "finished.json"
+SHORT = ["--trainer.max_epochs", "2", "--trainer.limit_train_batches", "8"]
+"""What a training is shortened by, only to see that it runs."""
 PROGRESS = ("epoch", "--ckpt_path", "note", "Written")  # how lines of the training programs begin that are passed on
 
 
@@ -196,7 +198,7 @@ def demo(output: Path, data: Path, overrides: Sequence[str], build_options: Sequ
     run_module("run.build_open_hands", ["--output", str(data), *build_options])
     steps.start("preprocess", "Computing features")
     run_module("run.preprocess_mixhand", ["--data_path", str(data), "--smplx_path", str(MixHandFolder(data).models)])
-    steps.start("train", "Training DM and ASRN at the same time")
+    steps.start("train", "Training all networks at the same time")
     checkpoints = train(output, data, overrides)
     steps.start("test", "Testing on hands that no training has seen")
     networks = {method: load_network(path, method) for method, path in checkpoints.items()}
@@ -223,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     overrides, build_options = [], []
     if options.small:
         build_options = ["--small"]
-        overrides = ["--trainer.max_epochs", "2"]
+        overrides = SHORT
     demo(options.output, options.data_path, overrides, build_options)
 
 

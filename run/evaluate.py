@@ -26,8 +26,8 @@ def parser() -> CommandLine:
     made = CommandLine(
         "run.evaluate",
         "Compare all methods on test hands: tables, breakdowns and plots.",
-        epilog="Without a checkpoint the copies (and the optimiser) are compared. Lists of characters are written as "
-        "in the configurations: NAME, 'NAME*4', '(A+B)*2', Hand00..07.",
+        epilog="Without a checkpoint the networks have the open weights that come with the program. Lists of "
+        "characters are written as in the configurations: NAME, 'NAME*4', '(A+B)*2', Hand00..07.",
         allow_abbrev=False,
     )
     add = made.add_argument
@@ -76,6 +76,7 @@ from run.evaluation.line_up import LineUp
 from run.evaluation.report import print_tables, results_of, write_report
 from run.evaluation.scores import DirectionScores, merged, score
 from run.training.checkpoints import display_path
+from run.training.open_weights import all_open_weights
 from run.training.trained import check_side, load_network
 from utils.progress import progress
 
@@ -119,16 +120,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     groups = groups_for(options)
     paths = model_paths(options)
-    networks = {
-        name: load_network(file, name, **paths) for name in of_kind("network") if (file := getattr(options, name))
-    }
+    files = {name: file for name in of_kind("network") if (file := getattr(options, name))} or all_open_weights()
+    networks = {name: load_network(file, name, **paths) for name, file in files.items()}
     line_up = LineUp(
         options.methods.split(",") if options.methods is not None else available(networks),
         networks,
         HandModels(**paths, side=side_of(options, groups, settings, networks)),
     )
     results = evaluate(line_up, options.data_path, groups, settings)
-    results["checkpoints"] = {name: display_path(getattr(options, name)) for name in networks}
+    results["checkpoints"] = {name: display_path(file) for name, file in files.items()}
     titles = {key: group.title for key, group in groups.items()}
     written = write_report(options.output_dir, results, titles)
     print_tables(results, titles)

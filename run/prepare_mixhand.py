@@ -35,6 +35,7 @@ def argument_parser() -> CommandLine:
     parser.flag("is_rhand", "the right hand (default); false: the left", default=True)
     parser.flag("resample", "bring clips to the rate that windows assume (default); false: keep theirs", default=True)
     add("--rig_map", metavar="FILE", help="YAML file that names the joints of hands whose bones are not recognised")
+    parser.flag("print_map", "print what is recognised as a rig map, the start of one's own for --rig_map, and stop")
     add("--blender", metavar="PATH", help="Blender, or a Python with bpy, for FBX; default: found by itself")
     add("--jobs", type=int, default=1, metavar="N", help="files or characters worked on side by side")
     return parser
@@ -42,6 +43,7 @@ def argument_parser() -> CommandLine:
 
 options_first(__name__, argument_parser)
 
+from data.character.recognised import RIGS, recognised
 from data.dataset import MixHandFolder
 from data.formats.bvh import read_skeleton
 from data.formats.skeleton import file_name
@@ -62,6 +64,9 @@ def prepare(options: Sequence[str] | None = None) -> None:
         InputError: something could not be used, after everything else was done.
     """
     config = argument_parser().parse_args(options)
+    if config.print_map:
+        print(recognised([path for each in config.inputs for path in _with_rigs(each)], config.blender))
+        return
     check_writable(config.output_dir)
     rig_map = None if config.rig_map is None else read_rig_map(config.rig_map)
     motions = [path for path in config.inputs if path.suffix.lower() == BVH]
@@ -90,6 +95,11 @@ def prepare(options: Sequence[str] | None = None) -> None:
         step("Features", preprocess_all, worker, None, config.jobs)
     if problems:
         raise InputError("; ".join(problems))
+
+
+def _with_rigs(path: Path) -> list[Path]:
+    """A file, or those of a folder that have a rig."""
+    return sorted(each for each in path.iterdir() if each.suffix.lower() in RIGS) if path.is_dir() else [path]
 
 
 def _take(motions: Sequence[Path], config: argparse.Namespace) -> None:

@@ -9,7 +9,8 @@ ones by way of their mirror images.
 
 Written is what --output ends in or --format says: BVH (the target's whole skeleton; the body moves as the source's
 where both are humanoid, see --body), glb (with skin and materials, opens in Blender and browsers), fbx (by way of
-Blender), mano (.npz, pose and shape), mp4 (source, copy and result side by side).
+Blender), vrma (an animation for any VRM avatar), mano (.npz, pose and shape), mp4 (source, copy and result side by
+side).
 """
 
 from __future__ import annotations
@@ -55,7 +56,12 @@ def argument_parser() -> CommandLine:
     add("--format", nargs="+", choices=(*FORMATS, *FILMS), metavar="F", help=f"of {', '.join((*FORMATS, *FILMS))}; "
         "default: what --output ends in, else bvh")  # fmt: skip
     add("--method", choices=names(), default=MAIN, help="default: %(default)s")
-    add("--ckpt_path", type=Path, metavar="FILE", help="checkpoint of the network, for asrn and dm")
+    add(
+        "--ckpt_path",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint of the network (default: the open weights that come with the program)",
+    )
     add("--refine", type=int, default=0, metavar="N", help="steps of the optimiser after the network")
     parser.flag("no_contacts", "let the optimiser leave touches open")
     parser.flag("skin", "the optimiser keeps touches of skin, and keeps out of flesh; slower")
@@ -72,6 +78,9 @@ def argument_parser() -> CommandLine:
     add("--body", choices=("follow", "rest"), help="follow: the body moves as the source's, bone by bone, feet where "
         "they are planted; rest: it stands still; default: follow where both are humanoid")  # fmt: skip
     add("--rig_map", type=Path, metavar="FILE", help="which joints are which, where names do not tell")
+    parser.flag(
+        "print_map", "print which joints of source and characters are recognised, as --rig_map takes it, and stop"
+    )
     add("--blender", metavar="PATH", help="Blender, or a Python with bpy, for FBX; default: found by itself")
     parser.flag("report", "measure the result: a table, and <name>_report.json")
     add("--film_size", type=int, default=320, metavar="PIXELS", help="height of a hand in mp4 and gif")
@@ -86,7 +95,10 @@ from rich.console import Console
 
 from data.blender import ADVICE, find_blender
 from data.character.character import Character
+from data.character.mesh_file import is_mesh
 from data.character.reading import Reading, read_character
+from data.character.recognised import RIGS, recognised
+from data.dataset import MixHandFolder
 from data.formats.bvh import write_bvh
 from data.motion.reading import MANO_FPS, Motion, find_motions, read_motions
 from data.motion.writing import Job, check_target, output_paths, skin_missing, write_motion
@@ -96,6 +108,7 @@ from run.retargeting.plan import Plan, formats_of, inputs_of, plan_of
 from run.retargeting.remarks import body_remark, remarks
 from run.retargeting.report import hand_report, print_reports, write_report
 from run.retargeting.retargeter import Retargeter
+from run.training.open_weights import open_weights
 from run.training.trained import load_network
 from utils.progress import progress
 from utils.safe_read import read_npy, read_npz
@@ -115,6 +128,9 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """
     config = argument_parser().parse_args(options)
     files = find_motions(config.source)
+    if config.print_map:
+        print(recognised(_rigs(config, files), config.blender))
+        return []
     formats, into_file = formats_of(config.output, config.format, len(files))
     if config.target is None:
         _check_without_target(config, formats)
@@ -149,9 +165,26 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     return batch.reports
 
 
+def _rigs(config: argparse.Namespace, files: Sequence[Path]) -> list[Path]:
+    """The files of a command line that have a rig: its motions, and its characters."""
+    folder = MixHandFolder(config.data_path)
+    meshes = folder.meshes() if folder.finger_data.is_dir() else {}
+    named = [meshes.get(name, Path(name)) for name in (config.target, config.source_hand) if name is not None]
+    paths = [path for path in (*files, *named) if path.suffix.lower() in RIGS and path.is_file()]
+    paths = [path for path in paths if path.suffix.lower() != ".npz" or is_mesh(path)]
+    if not paths:
+        raise InputError(
+            f"{config.source}: expected a file with a rig ({', '.join(RIGS)}) for `print_map`, found none; poses of "
+            "MANO and positions have no bones"
+        )
+    return list(dict.fromkeys(paths))
+
+
 def _retargeter(config: argparse.Namespace, reading: Reading, formats: list[str]) -> Retargeter:
     """What gives motions to the target."""
-    network = load_network(config.ckpt_path, config.method) if named(config.method).kind == "network" else None
+    network = None
+    if named(config.method).kind == "network":
+        network = load_network(config.ckpt_path or open_weights(config.method), config.method)
     shape = _shape(config.shape, "--shape")
     target = _character("--target_scale", config.target, reading, shape, config.target_scale)
     check_target(target, formats)
@@ -293,7 +326,7 @@ def _check_without_target(config: argparse.Namespace, formats: list[str]) -> Non
 
 def _check_options(config: argparse.Namespace, formats: list[str]) -> None:
     is_network = named(config.method).kind == "network"
-    if is_network and config.ckpt_path is None:
+    if is_network and config.ckpt_path is None and open_weights(config.method) is None:
         raise InputError(
             f"--method {config.method}: expected its checkpoint, found none; give --ckpt_path (run.train_mixhand fit "
             f"or `make demo` makes one), or take --method optimize, which needs none"

@@ -22,6 +22,8 @@ def argument_parser() -> CommandLine:
     parser = CommandLine("run.view", __doc__)
     parser.add_argument("--data_path", type=Path, default=Path("artifact/MixHandOpen"), help="folder of the data set")
     parser.add_argument("--smplx_path", type=Path, help="MANO model (default: models in the data set's folder)")
+    parser.add_argument("--rig_map", type=Path, metavar="FILE", help="which joints are which, where names do not tell")
+    parser.flag("print_map", "print which joints of the data set's characters are recognised, as --rig_map takes it")
     for name, method in reversed(of_kind("network").items()):
         parser.add_argument(f"--{name}", type=Path, metavar="CKPT", help=f"checkpoint of {method.title}")
     parser.flag("demo", f"the newest checkpoints of {DEMO}")
@@ -37,6 +39,10 @@ options_first(__name__, argument_parser)
 
 import torch
 
+from data.character.recognised import recognised
+from data.dataset import MixHandFolder
+from data.rig import read_rig_map
+from run.training.open_weights import all_open_weights
 from run.viewing.hands import Shelf
 from run.viewing.methods import Methods, demo_checkpoints, load_networks
 from run.viewing.page import Page
@@ -51,13 +57,17 @@ VISITORS = 8
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the options, load, serve until Ctrl-C."""
     options = argument_parser().parse_args(arguments)
+    if options.print_map:
+        print(recognised(MixHandFolder(options.data_path).meshes().values()))
+        return
+    rig_map = None if options.rig_map is None else read_rig_map(options.rig_map)
     torch.set_num_threads(1)  # batches are small; threads that wait for each other would make the page stutter
     checkpoints = demo_checkpoints(DEMO) if options.demo else {}
     checkpoints.update(
         {method: path for method in of_kind("network") if (path := getattr(options, method)) is not None}
     )
-    networks, side = load_networks(checkpoints, options.side)
-    shelf, methods = Shelf(options.data_path, options.smplx_path, side), Methods(networks)
+    networks, side = load_networks(checkpoints or all_open_weights(), options.side)
+    shelf, methods = Shelf(options.data_path, options.smplx_path, side, rig_map), Methods(networks)
     studio = Studio(shelf, methods)  # before anybody comes: what is wrong with the data is told here
 
     def room(client) -> Page:

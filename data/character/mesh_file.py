@@ -10,7 +10,12 @@ import numpy as np
 
 from data.formats.skeleton import Skeleton, Skin
 from utils.errors import InputError
-from utils.safe_read import read_npz
+from utils.safe_read import names_in_npz, read_npz
+
+
+def is_mesh(path: Path) -> bool:
+    """An ``.npz`` is a mesh file, as the names of its arrays tell."""
+    return {"verts", "weight"} <= {*names_in_npz(path)}
 
 
 def read_mesh(path: Path) -> tuple[Skeleton, Skin]:

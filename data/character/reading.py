@@ -163,7 +163,9 @@ def bvh_character(path: Path, bvh: Bvh, reading: Reading, scale: float = 1.0) ->
 def gltf_character(path: Path, content: GltfCharacter, reading: Reading, scale: float = 1.0) -> Character:
     """A character from a glTF file; without skin it is a bare skeleton. Errors as of `bvh_character`."""
     skin = None if content.skin is None else content.skin.scaled(scale)
-    skeleton, rig_map = content.skeleton.scaled(scale), reading.rig_map or content.hands
+    skeleton, rig_map = content.skeleton.scaled(scale), content.hands
+    if reading.rig_map is not None and any(reading.rig_map.names_occur(skeleton.names, side) for side in SIDES):
+        rig_map = reading.rig_map
     return _checked(make_character(path.stem, path, skeleton, skin, {}, rig_map, reading.side), reading)
 
 

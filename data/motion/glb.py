@@ -64,7 +64,7 @@ def write_glb(path: str | os.PathLike, skeleton: Skeleton, skin: Skin | None, bv
     file.json["scene"] = 0
     rotations = {joint: quaternions(turned) for joint, turned in _moving(bvh).items()}
     positions = {root: METRES * root_positions(bvh, root) for root in roots if _placed(bvh, root, skeleton)}
-    _add_animation(file, name, bvh, rotations, positions)
+    add_animation(file, name, bvh, rotations, positions)
     file.write(path)
 
 
@@ -90,7 +90,7 @@ def write_into_gltf(path: str | os.PathLike, target: str | os.PathLike, bvh: Bvh
         file = GltfFile(content, buffers)
         _embed_images(file, target)
         rotations, positions = _node_motion(character, bvh, file.json["nodes"])
-        _add_animation(file, name, bvh, rotations, positions, first=True)
+        add_animation(file, name, bvh, rotations, positions, first=True)
     file.write(path)
 
 
@@ -162,7 +162,7 @@ def _add_mesh(file: GltfFile, skin: Skin) -> int:
     return file.append("meshes", {"name": "skin", "primitives": [primitive]})
 
 
-def _add_animation(
+def add_animation(
     file: GltfFile,
     name: str,
     bvh: Bvh,

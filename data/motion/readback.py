@@ -120,7 +120,7 @@ class _Placed:
         if kind == ".bvh":
             self.joints: Mapping[str, _Joint] = _bvh_joints(read_bvh(path))
         elif kind in GLTF_SUFFIXES:
-            self.joints = _gltf_joints(read_gltf_character(path, with_skin=False))
+            self.joints = _gltf_joints(read_gltf_character(path, with_skin=False), rests=kind != ".vrma")
         else:
             self.joints = _fbx_joints(read_back_fbx(path, blender))
         self.known: dict[str, tuple[np.ndarray, np.ndarray]] = {}
@@ -236,13 +236,21 @@ def _about(axis: int, angles: np.ndarray) -> np.ndarray:
     return turn
 
 
-def _gltf_joints(character: GltfCharacter) -> dict[str, _Joint]:
-    """The nodes of the first animation of a file; bones by their names, other nodes by their numbers."""
+def _gltf_joints(character: GltfCharacter, rests: bool) -> dict[str, _Joint]:
+    """The nodes of the first animation of a file; bones by their names, other nodes by theirs or their numbers.
+
+    `rests`: its nodes rest as the target does. Those of a ``.vrma`` rest in a T-pose, from which no pose of a file of
+    ours counts.
+    """
     gltf, tracks = character.gltf, character.animations[0].tracks
     times = max((track.times for track in tracks), key=len)
     own = {(track.node, track.path): track for track in tracks}
-    called = {-1: "", **{node: f"node {node}" for node in range(len(gltf.parents))}}
-    called.update(zip(character.nodes.tolist(), character.skeleton.names, strict=True))
+    called = dict(zip(character.nodes.tolist(), character.skeleton.names, strict=True))
+    taken = set(called.values())
+    for node, name in enumerate(gltf.node_names):
+        called.setdefault(node, name if name and name not in taken else f"node {node}")
+        taken.add(called[node])
+    called[-1] = ""
     rest = dict(zip(character.nodes.tolist(), usable(character.skeleton.rest)[:, :3, :3], strict=True))
 
     def values(node: int, path: str, still: np.ndarray) -> np.ndarray:
@@ -264,7 +272,7 @@ def _gltf_joints(character: GltfCharacter) -> dict[str, _Joint]:
         called[node]: _Joint(
             called[int(parent)],
             partial(local, node),
-            np.linalg.inv(rest[node]).astype(np.float32)[:, :, None] if node in rest else _STILL,
+            np.linalg.inv(rest[node]).astype(np.float32)[:, :, None] if rests and node in rest else _STILL,
         )
         for node, parent in enumerate(gltf.parents.tolist())
     }

@@ -21,6 +21,7 @@ from data.motion.glb import write_glb, write_into_gltf
 from data.motion.mano_file import ManoMotion, write_mano_motion
 from data.motion.readback import ReadBack, check_written
 from data.motion.reading import Motion
+from data.motion.vrma import human_bones, write_vrma
 from utils.errors import InputError
 from utils.files import atomic_write
 
@@ -73,10 +74,13 @@ def check_target(target: Character, formats: Sequence[str]) -> None:
     """Refuse formats that this target cannot be written in.
 
     Raises:
-        InputError: MANO parameters of a character, or a mesh of bare bones or of one that its hands do not move.
+        InputError: MANO parameters of a character, an animation of a human's bones of a hand alone, or a mesh of bare
+            bones or of one that its hands do not move.
     """
     if "mano" in formats and target.kind != "mano":
         raise InputError(f"`format` mano: expected a MANO target, found {target.name}; use `target` mano")
+    if "vrma" in formats:
+        human_bones(target.path, target.hands)
     lacks = skin_missing(target)
     for kind in ("glb", "fbx"):
         if kind in formats and lacks:
@@ -151,6 +155,8 @@ def _write(job: Job, output: Output) -> ReadBack:
             write_bvh(output.path, bvh)
         elif output.kind == "glb":
             _write_glb(job, output.path, output.sides, bvh)
+        elif output.kind == "vrma":
+            write_vrma(output.path, job.target.path, job.target.hands, bvh, job.motion.name)
         else:
             _write_fbx(job, output, bvh)
     hands = {side: (job.target.hands[side], job.poses[side]) for side in output.sides}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def find_hand(
             found, what is missing and what to do.
         ValueError: `side` is none of the above.
     """
-    rig = Rig(joint_names, parents)
+    rig, rig_map = Rig(joint_names, parents), _of(rig_map, joint_names)
     sides = SIDES if side is None else (check_side(side),)
     attempts = [rig.hand(each, rig_map, source) for each in sides]
     for attempt in attempts:
@@ -66,7 +67,7 @@ def find_hands(
 ) -> dict[str, HandMap]:
     """Side → its hand, of all hands that a file has, right before left: those that `hand_sides` names. Arguments and
     errors as of `find_hand` and `hand_sides`; each side is searched once."""
-    rig = Rig(joint_names, parents)
+    rig, rig_map = Rig(joint_names, parents), _of(rig_map, joint_names)
     attempts = {each: rig.hand(each, rig_map, str(source)) for each in SIDES}
     given = rig_map is not None and any(rig_map.names_occur(rig.names, each) for each in SIDES)
     sides = [each for each, found in attempts.items() if found.usable]
@@ -100,7 +101,7 @@ def hand_sides(
     Raises:
         InputError: nothing tells which side the only hand is, or the file's name contradicts its joints.
     """
-    rig = Rig(joint_names, parents)
+    rig, rig_map = Rig(joint_names, parents), _of(rig_map, joint_names)
     given = () if rig_map is None else tuple(side for side in SIDES if rig_map.names_occur(rig.names, side))
     recognised = sides_of(rig)
     if heads is not None and recognised and not rig.sided and not given:
@@ -125,15 +126,38 @@ def _side_of_sideless(hand: Found, heads: np.ndarray, source: str | os.PathLike,
     return found_side
 
 
-def print_map(joint_names: Sequence[str], parents: Sequence[int] | np.ndarray | None = None, source: str = "") -> str:
-    """What was recognised in a file as the text of a rig map: a start for one's own (see :mod:`data.rig.rig_map`)."""
+def print_map(
+    joint_names: Sequence[str],
+    parents: Sequence[int] | np.ndarray | None = None,
+    source: str = "",
+    heads: np.ndarray | None = None,
+    table: RigMap | None = None,
+) -> str:
+    """What was recognised in a file as the text of a rig map: a start for one's own (see :mod:`data.rig.rig_map`).
+
+    Args:
+        joint_names, parents, heads, source: as of `hand_sides`.
+        table: which joints the file's own table says are its hands.
+    """
     rig = Rig(joint_names, parents)
-    sides = SIDES if rig.sided else SIDES[:1]
-    hands = {side: rig.hand(side) for side in sides}
+    given = [] if table is None else [side for side in SIDES if table.names_occur(rig.names, side)]
+    if given or rig.sided:
+        sides = given or [*sides_of(rig)] or list(SIDES)
+    else:
+        sides, hand = [SIDES[0]], rig.hand(SIDES[0])
+        if heads is not None and hand.usable:
+            with suppress(InputError):  # where nothing tells, the user will
+                sides = [_side_of_sideless(hand, heads, source, None)]
+    hands = {side: rig.hand(side, table, source) for side in sides}
     text = as_yaml(rig.names, {side: hand.indices for side, hand in hands.items()}, source)
     if all(hand.usable for hand in hands.values()):
         return text
     return text + all_joints(rig.names, parents)
+
+
+def _of(rig_map: RigMap | None, joint_names: Sequence[str]) -> RigMap | None:
+    """The map of this rig, of several in a file."""
+    return None if rig_map is None else rig_map.of(joint_names)
 
 
 def _check_unique(joint_names: Sequence[str], hand: HandMap, source: str) -> None:
@@ -142,9 +166,9 @@ def _check_unique(joint_names: Sequence[str], hand: HandMap, source: str) -> Non
     names = [joint_names[index] for index in hand.indices if index is not None]
     double = [name for name in names if counts[name] > 1]
     if double:
-        where = f"{source}: " if source else ""
+        where, twice = f"{source}: " if source else "", ", ".join(map(_shown, double[:5]))
         raise InputError(
-            f"{where}expected each joint of the {hand.side} hand once, found {', '.join(double[:5])} several times; "
+            f"{where}expected each joint of the {hand.side} hand once, found {twice} several times; "
             "rename the joints, or export again"
         )
 
@@ -160,7 +184,7 @@ def _complaint(rig: Rig, side: str | None, source: str, attempts: list[Found]) -
     where = f"{source}: " if source else ""
     hand = f"a {side} hand" if side else "a hand"
     best = max(attempts, key=lambda found: (len(found.fingers), found.wrist is not None))
-    remedy = "or say which joints they are with `rig_map` (`print_map` writes a start)"
+    remedy = "or say which joints they are with `rig_map` (run.retarget with `print_map` writes a start)"
     if best.usable:
         return f"{where}found a hand whose joints' names do not say whether it is right or left; say which"
     if best.gaps:

@@ -13,14 +13,16 @@
 A finger lists its bones from the palm outwards, at most three that bend; a fourth name is the tip's. Without it, the
 tip is where the third bone ends. A finger with two bones has two joints and, if it has a joint at its end, a null
 between: ``[A, B, null, End]``. An empty list is a finger that the hand does not have. A side that is not mentioned is
-recognised by its names. The map is used for every file in which any of its names occurs; then all must.
+recognised by its names. The map is used for every file in which any of its names occurs; then all must. Maps of
+several rigs stand in one file with ``---`` between them: for each file the one counts of which it has most names.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +30,12 @@ import yaml
 
 from model.topology import FINGERS, INDEX, JOINTS_PER_FINGER, MIDDLE, N_JOINTS, PINKY, RING, ROOTS, SIDES, THUMB
 from utils.errors import InputError
-from utils.safe_yaml import read_yaml
+from utils.safe_yaml import parse_yaml
 
 LARGEST = 1 << 18
 """Bytes of a map; one of two hands has 2 kB."""
 _ORDER = (THUMB, INDEX, MIDDLE, RING, PINKY)
-_FORM = "run.preprocess_mixhand shows the form with `print_map`"
+_FORM = "run.retarget shows the form with `print_map`"
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,21 @@ class RigMap:
 
     source: str
     names: dict[str, tuple[str | None, ...]]
+    others: tuple[RigMap, ...] = ()
+    """Of other rigs, in the same file."""
+
+    def of(self, joint_names: Collection[str]) -> RigMap:
+        """The map of the rig with these joints: that of which they have most names, the first of several."""
+        known = set(joint_names)
+
+        def found(each: RigMap) -> int:
+            return sum(len(known.intersection(hand)) for hand in each.names.values())
+
+        return max((self, *self.others), key=found)
 
     def names_occur(self, joint_names: Collection[str], side: str) -> bool:
-        """Any of the names that the map gives for a side is one of a file's."""
-        return not set(self.names.get(side, ())).isdisjoint(joint_names)
+        """Any of the names that the map of this rig gives for a side is one of a file's."""
+        return not set(self.of(joint_names).names.get(side, ())).isdisjoint(joint_names)
 
 
 def read_rig_map(path: str | os.PathLike) -> RigMap:
@@ -60,7 +73,18 @@ def read_rig_map(path: str | os.PathLike) -> RigMap:
     if path.stat().st_size > LARGEST:
         raise InputError(f"{path}: expected a rig map of a few lines, found {path.stat().st_size} bytes; {_FORM}")
     try:
-        content = read_yaml(path, what="a rig map in YAML")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: expected a rig map, but it cannot be read ({error}); {_FORM}") from None
+    parts = [part for part in re.split(r"(?m)^---[ \t]*$", text) if re.search(r"(?m)^[ \t]*[^#\s]", part)] or [text]
+    first, *others = [_map(path, part) for part in parts]
+    return replace(first, others=tuple(others))
+
+
+def _map(path: Path, text: str) -> RigMap:
+    """The map of one rig."""
+    try:
+        content = parse_yaml(text, str(path), what="a rig map in YAML")
     except InputError as error:
         raise InputError(f"{error}; {_FORM}") from None
     if not isinstance(content, Mapping) or not content or not set(content) <= set(SIDES):

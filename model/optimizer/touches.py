@@ -126,10 +126,9 @@ class TouchTerms:
         opened, deep = self._open(near.gap), self._deep(near.gap)
         misfit, stiffer = self._misfit(opened)
         placed = (self.place > 0).any(1).nonzero()[:, 0]
-        if len(placed):
-            first, second, outward, a, b = self._attached(ends, frames, placed)
-            across = self._across(first, second, outward)
-            misfit[placed] += self.place[placed] * across.square().sum(0)
+        first, second, outward, a, b = self._attached(ends, frames, placed)
+        across = self._across(first, second, outward)
+        misfit[placed] += self.place[placed] * across.square().sum(0)
         given, share = self._given(misfit)
         value = 0.5 * (self.weight * given + self.apart * deep.square()).sum(0)
         stiff = self.weight * share * stiffer * (opened > 0) + self.apart * (deep > 0)

@@ -10,7 +10,7 @@ from data.features.row import HandFeatures
 from model.batch import HandModels, Source
 from model.hands import PosedHand
 from model.methods import METHODS, available, named
-from model.network import RetargetingNetwork
+from model.network import TrainedNetwork
 from model.posing import Task
 from utils.errors import InputError
 
@@ -27,7 +27,7 @@ class LineUp:
         InputError: a name is unknown, or there is no checkpoint for it.
     """
 
-    def __init__(self, names: Sequence[str], networks: Mapping[str, RetargetingNetwork], hands: HandModels) -> None:
+    def __init__(self, names: Sequence[str], networks: Mapping[str, TrainedNetwork], hands: HandModels) -> None:
         can = available(networks)
         self.networks, self.hands = networks, hands
         try:
@@ -53,9 +53,8 @@ class LineUp:
         with torch.no_grad():
             for name in self.names:
                 if name in self.networks:
-                    network = self.networks[name]
-                    (output,) = network(target, Source(source))  # each network sees its own input
-                    posed[name] = shaped.with_tbs(network.decode(output))
+                    # Each network sees its own input.
+                    posed[name] = self.networks[name].retargeted(shaped, target, Source(source))
                 else:
                     posed[name] = METHODS[name].posed(task)
         return posed

@@ -15,7 +15,16 @@ from model.topology import SIDES
 from utils.errors import InputError
 from utils.files import check_writable
 
-ENDINGS = {"bvh": "bvh", "glb": "glb", "gltf": "glb", "fbx": "fbx", "npz": "mano", "mp4": "mp4", "gif": "gif"}
+ENDINGS = {
+    "bvh": "bvh",
+    "glb": "glb",
+    "gltf": "glb",
+    "fbx": "fbx",
+    "vrma": "vrma",
+    "npz": "mano",
+    "mp4": "mp4",
+    "gif": "gif",
+}
 """What --output may end in, and the format that it asks for."""
 _FILE_ENDINGS = {"mano": "npz"}
 

@@ -10,8 +10,8 @@ import torch
 from data.character.character import Character
 from data.motion.reading import Motion
 from model.motion import MotionRetargeting, SourceMotion
-from model.network import RetargetingNetwork
-from model.streaming import StreamingNetwork
+from model.network import TrainedNetwork
+from model.streaming import streamed
 from utils.cli import say
 from utils.errors import InputError
 
@@ -22,7 +22,7 @@ class Retargeter:
 
     target: Character
     method: str
-    network: RetargetingNetwork | None
+    network: TrainedNetwork | None
     refine: int
     contacts: bool
     sides: tuple[str, ...]
@@ -53,8 +53,8 @@ class Retargeter:
         result = {}
         for side in sides:
             track, hand = motion.tracks[side], self.target.hands[side]
-            network = None if self.network is None else StreamingNetwork(self.network, hand.shaped, hand.shape)
             mask = torch.from_numpy(track.present & hand.present)
+            network = None if self.network is None else streamed(self.network, hand.shaped, hand.shape, mask)
             source = SourceMotion(track.hand.shaped, track.local, motion.frame_rate)
             retargeting = MotionRetargeting(
                 self.method, hand.shaped, mask, network, refine=self.refine, contacts=self.contacts

@@ -67,13 +67,19 @@ class RetargetingCLI(LightningCLI):
 
     Args:
         model_class: the method's LightningModule.
-        method: "asrn" or "dm".
+        method: a network of :mod:`model.methods`.
         program: module name of the entry point, for printed commands.
         args: command-line words; None takes those of the process.
+        data_class: what it is trained with.
     """
 
     def __init__(
-        self, model_class: type[LightningModule], method: str, program: str, args: Sequence[str] | None = None
+        self,
+        model_class: type[LightningModule],
+        method: str,
+        program: str,
+        args: Sequence[str] | None = None,
+        data_class: type[MixHandDataModule] = MixHandDataModule,
     ) -> None:
         self.method, self.program = method, program
         self.checkpoints = TrustedCheckpoints()
@@ -81,7 +87,7 @@ class RetargetingCLI(LightningCLI):
         quiet: dict[str, Any] = {"exit_on_error": False}
         super().__init__(
             model_class,
-            MixHandDataModule,
+            data_class,
             save_config_callback=SavedConfig,
             seed_everything_default=SEED,
             trainer_defaults=TRAINER_DEFAULTS,
@@ -356,7 +362,12 @@ def show_remarks() -> None:
     logger.propagate = False
 
 
-def run_program(model_class: type[LightningModule], method: str, program: str) -> None:
+def run_program(
+    model_class: type[LightningModule],
+    method: str,
+    program: str,
+    data_class: type[MixHandDataModule] = MixHandDataModule,
+) -> None:
     """An entry point: run the command line of `method` with errors as one line."""
     quiet_lightning()
     show_remarks()
@@ -364,4 +375,4 @@ def run_program(model_class: type[LightningModule], method: str, program: str) -
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning's own affair
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-    guarded(lambda: RetargetingCLI(model_class, method, program), OPTIONS)
+    guarded(lambda: RetargetingCLI(model_class, method, program, data_class=data_class), OPTIONS)

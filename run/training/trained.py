@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from model.methods import METHODS, of_kind, title_of
-from model.network import RetargetingNetwork, network_of
+from model.network import TrainedNetwork
+from run.training.open_weights import ENDING, read_weights
 from utils.errors import InputError
 from utils.safe_read import load_checkpoint
 
@@ -28,11 +29,11 @@ def method_of(checkpoint: Mapping[str, Any], path: str | Path) -> str:
     return found[0]
 
 
-def load_network(path: str | Path, method: str | None = None, **overrides: Any) -> RetargetingNetwork:
+def load_network(path: str | Path, method: str | None = None, **overrides: Any) -> TrainedNetwork:
     """A trained network from its checkpoint alone, ready to retarget.
 
     Args:
-        path: a checkpoint, of this program or a published one.
+        path: a checkpoint, of this program or a published one, or a file of weights (.safetensors).
         method: the name of the method that it must be of, if it must.
         overrides: arguments of the network that replace those of the checkpoint (``smplx_model_path``, …).
 
@@ -40,7 +41,7 @@ def load_network(path: str | Path, method: str | None = None, **overrides: Any) 
         InputError: the file is missing or damaged, is of another method or hand, or does not say how its network was
             built.
     """
-    content = load_checkpoint(path)
+    content = read_weights(path) if str(path).endswith(ENDING) else load_checkpoint(path)
     found = method_of(content, path)
     if method not in (None, found):
         raise InputError(f"{path}: expected a checkpoint of {title_of(method)}, found one of {title_of(found)}; "
@@ -53,18 +54,18 @@ def load_network(path: str | Path, method: str | None = None, **overrides: Any) 
     return network.eval()
 
 
-def _built(method: str, arguments: Mapping[str, Any], path: str | Path) -> RetargetingNetwork:
+def _built(method: str, arguments: Mapping[str, Any], path: str | Path) -> TrainedNetwork:
     try:
-        return network_of(METHODS[method].network_input, arguments)
+        return METHODS[method].network_of(arguments)
     except (TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: expected hyper_parameters that build a network; {reason}; train it again") from None
 
 
-def check_side(loaded: Mapping[str, RetargetingNetwork], side: str, where: str | Path) -> None:
+def check_side(loaded: Mapping[str, TrainedNetwork], side: str, where: str | Path) -> None:
     """Raise InputError if a network was trained for the other hand than the features in `where` show."""
     for method, network in loaded.items():
-        if network.side != side:
+        if not network.both_sides and network.side != side:
             raise InputError(
                 f"{title_of(method)}: expected a checkpoint of the {side} hand, as {where} has it, found one of the "
                 f"{network.side} hand; give another checkpoint, or data preprocessed with --is_rhand "

@@ -18,6 +18,7 @@ from data.character.reading import Reading, read_character
 from data.dataset import MixHandFolder
 from data.formats.skeleton import Skin
 from data.motion.reading import read_motions
+from data.rig import RigMap
 from data.splits import read_sides
 from model.hands import PosedHand, ShapedHand
 from model.mano import ManoHand
@@ -80,12 +81,19 @@ class Shelf:
         data_path: folder of the data set.
         mano_path: MANO file or folder; None: as `MixHandFolder.mano_model` says.
         side: ``"right"`` or ``"left"``.
+        rig_map: what the user says about rigs whose names tell nothing, also those of files that are added.
 
     Raises:
         InputError: the folder is missing or holds no hand.
     """
 
-    def __init__(self, data_path: str | Path, mano_path: str | Path | None = None, side: str = "right") -> None:
+    def __init__(
+        self,
+        data_path: str | Path,
+        mano_path: str | Path | None = None,
+        side: str = "right",
+        rig_map: RigMap | None = None,
+    ) -> None:
         self.data, self.folder, self.side = MixHandFolder(data_path), Path(data_path), side
         if not self.data.finger_data.is_dir():
             raise InputError(
@@ -93,7 +101,7 @@ class Shelf:
                 f"{'none' if self.folder.is_dir() else 'nothing'}; the open one is built by\n  "
                 + "\n  ".join(command.format(self.folder) for command in BUILD_COMMANDS)
             )
-        self.reading = Reading(self.folder, self.data.mano_model(mano_path))
+        self.reading = Reading(self.folder, self.data.mano_model(mano_path), rig_map=rig_map)
         meshes = self.data.meshes()
         self._domains = {name: "mixamo" if name in meshes else "mano" for name in {*meshes, *self.data.moving()}}
         self.mano = self._load_mano() if "mano" in self._domains.values() else None

@@ -10,8 +10,8 @@ import torch
 from model.hands import PosedHand
 from model.methods import METHODS, available, of_kind
 from model.motion import MotionRetargeting, SourceMotion
-from model.network import RetargetingNetwork
-from model.streaming import StreamingNetwork
+from model.network import TrainedNetwork
+from model.streaming import streamed
 from run.training.trained import check_side, load_network
 from run.viewing.hands import Hand
 from utils.errors import InputError
@@ -24,7 +24,7 @@ class Methods:
         networks: trained networks by their short names; those that are missing are not offered.
     """
 
-    def __init__(self, networks: Mapping[str, RetargetingNetwork]) -> None:
+    def __init__(self, networks: Mapping[str, TrainedNetwork]) -> None:
         self._networks = dict(networks)
         self.names = available(networks)
 
@@ -44,7 +44,7 @@ class Methods:
         """
         network = None
         if method in self._networks:
-            network = StreamingNetwork(self._networks[method], hand.shaped, hand.own.shape)
+            network = streamed(self._networks[method], hand.shaped, hand.own.shape, present)
         return MotionRetargeting(method, hand.shaped, present, network)(source)
 
 
@@ -68,6 +68,7 @@ def load_networks(checkpoints: dict[str, Path | None], side: str | None) -> tupl
         InputError: a file is not a checkpoint of its method, or two of different sides were given.
     """
     networks = {method: load_network(path, method) for method, path in checkpoints.items() if path is not None}
-    side = side or next((network.side for network in networks.values()), "right")
+    sides = [network.side for network in networks.values() if not network.both_sides]
+    side = side or next(iter(sides), "right")
     check_side(networks, side, "--side")
     return networks, side

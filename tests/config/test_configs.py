@@ -8,14 +8,21 @@ import pytest
 import torch
 import yaml
 
-from data.mixhand import expand_characters
+from data.hand_stream import StreamDataModule
+from data.mixhand import MixHandDataModule, expand_characters
 from data.open_hands.library import OpenHands
 from model.asrn import ASRN
 from model.dm import DM
+from model.feedback.module import Feedback
 from run.training.command_line import RetargetingCLI
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
-METHODS = {"ASRN.yaml": (ASRN, "asrn", "run.train_mixhand"), "DM.yaml": (DM, "dm", "run.train_dm")}
+METHODS = {
+    "ASRN.yaml": (ASRN, "asrn", "run.train_mixhand"),
+    "DM.yaml": (DM, "dm", "run.train_dm"),
+    "Feedback.yaml": (Feedback, "feedback", "run.train_feedback"),
+}
+DATA = {"feedback": StreamDataModule}
 OVERLAYS = sorted(path.name for path in (CONFIG / "hardware").glob("*.yaml"))
 
 
@@ -27,13 +34,17 @@ class Built(RetargetingCLI):
 
 
 def build(name: str, *words: str, folder: str = "") -> Built:
-    path = CONFIG / folder / name
-    return Built(*METHODS[name], ["fit", "--config", str(path), *words])
+    return built(name, ["fit", "--config", str(CONFIG / folder / name), *words])
+
+
+def built(name: str, words: list[str]) -> Built:
+    cls, method, program = METHODS[name]
+    return Built(cls, method, program, words, DATA.get(method, MixHandDataModule))
 
 
 def test_all_files_are_covered():
     shipped = {str(path.relative_to(CONFIG)) for path in CONFIG.rglob("*.yaml")}
-    assert shipped == {"ASRN.yaml", "DM.yaml", "open/ASRN.yaml", "open/DM.yaml", *(f"hardware/{n}" for n in OVERLAYS)}
+    assert shipped == {*METHODS, *(f"open/{name}" for name in METHODS), *(f"hardware/{n}" for n in OVERLAYS)}
     assert OVERLAYS == ["cpu.yaml", "cuda.yaml", "ddp.yaml"]
 
 
@@ -109,8 +120,7 @@ def test_open_configurations(name, tmp_path, monkeypatch):
 def test_only_what_differs_is_written(path, tmp_path, monkeypatch):
     """A value that equals the default has no place in a configuration (overlays exist to set them)."""
     monkeypatch.chdir(tmp_path)
-    cls, method, program = METHODS[path.name]
-    default = Built(cls, method, program, ["fit", "--trainer.accelerator", "cpu"]).config.fit
+    default = built(path.name, ["fit", "--trainer.accelerator", "cpu"]).config.fit
     given = yaml.safe_load(path.read_text())
     for group in ("model", "data"):
         for key, value in given.get(group, {}).items():

@@ -18,7 +18,7 @@ def test_every_command_is_listed_with_a_line():
     code = "import runpy, sys; runpy.run_module('run', run_name='__main__'); assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     listed = dict(line.split(maxsplit=1) for line in done.stdout.splitlines()[2:])
-    assert len(listed) == 16 and listed == commands()
+    assert len(listed) == 18 and listed == commands()
     assert listed["check_mixhand"] == "Check a data set"
 
 

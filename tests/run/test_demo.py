@@ -31,7 +31,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_results_compare_all_methods(finished):
     results = json.loads((finished / "out" / "results.json").read_text())
     for group in ("methods", "methods_inside"):
-        assert list(results[group]) == ["rotation_copy", "tbs_copy", "dm", "asrn", "optimizer"]
+        assert list(results[group]) == ["rotation_copy", "tbs_copy", "dm", "asrn", "feedback", "optimizer"]
         for entry in results[group].values():
             for direction in ("mano2mixamo", "mixamo2mano"):
                 assert {"S_finger", "S_palm", "pinch_error", "S_finger_se"} <= set(entry[direction])
@@ -51,13 +51,14 @@ def test_a_finished_training_is_not_repeated_but_a_changed_one_is(finished, monk
     monkeypatch.chdir(finished)
     started: list[str] = []
     monkeypatch.setattr(demo, "run_together", lambda jobs: started.extend(jobs))
-    data, epochs = Path("open"), ["--trainer.max_epochs", "2"]
+    data, epochs = Path("open"), demo.SHORT
     checkpoints = demo.train(Path("out"), data, epochs)
-    assert started == [] and checkpoints == {"dm": Path("out/DM.ckpt"), "asrn": Path("out/ASRN.ckpt")}
+    assert started == []
+    assert checkpoints == {name: Path(f"out/{name.upper()}.ckpt") for name in ("dm", "asrn", "feedback")}
     assert all(path.is_file() for path in checkpoints.values())
     with pytest.raises(InputError, match="no checkpoint"):
         demo.train(Path("out"), data, ["--trainer.max_epochs", "3"])
-    assert started == ["DM", "ASRN"]
+    assert started == ["DM", "ASRN", "FEEDBACK"]
     key = demo.training_key("asrn", data, epochs)
     path = next(data.glob("Hand*.json"))
     description = json.loads(path.read_text())

@@ -12,7 +12,7 @@ from PIL import Image, ImageColor
 from model.hands import PosedHand
 from model.methods import METHODS, Method, available, named, names, of_kind
 from model.posing import Task
-from model.retargeting import Retargeting
+from model.protocol import PublishedProtocol
 from run.drawing.render import color_of
 from run.retargeting import film
 from run.viewing.methods import Methods
@@ -47,13 +47,13 @@ def test_every_entry_is_complete():
 def test_networks_are_what_their_entries_say():
     marks = {method.mark for method in of_kind("network").values()}
     for name, method in of_kind("network").items():
-        network = method.network_class(hidden_channel=4, static_hidden_channel=4)
-        assert isinstance(network, Retargeting) and network.method == name
+        network = method.network_class(hidden_channel=4)
+        assert isinstance(network, PublishedProtocol) and network.method == name
         assert marks & set(network.hparams) == {method.mark}
 
 
 def test_published_spellings():
-    assert list(METHODS) == ["rotation_copy", "tbs_copy", "dm", "asrn", "optimizer", "optimizer_contacts"]
+    assert list(METHODS) == ["rotation_copy", "tbs_copy", "dm", "asrn", "feedback", "optimizer", "optimizer_contacts"]
     assert named("optimize") is METHODS["optimizer_contacts"]
     with pytest.raises(KeyError):
         named("optimise")

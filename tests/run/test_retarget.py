@@ -234,7 +234,7 @@ def test_a_film_of_the_copy_shows_it_once_and_both_hands_line_up(files, tmp_path
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["{m}", "--target", "Kaya"], "--ckpt_path"),
+        (["{m}", "--target", "Kaya", "--ckpt_path", "nowhere.ckpt"], "nowhere.ckpt"),
         (["{m}", "--target", "Kaya", "--method", "dm", "--ckpt_path", "{asrn}"], "ASRN"),
         (["{m}", "--target", "Nobody", "--method", "tbs_copy"], "Nobody: .*there are: Aj, Kaya$"),
         (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--source_hand", "Mano0"], "Mano0: .*are called mano"),
@@ -307,3 +307,15 @@ def test_bones_of_missing_fingers_are_not_drawn():
     present[9:13] = False
     part, faces = bone_hand(joints, 1.0, present)
     assert part.shape[1] < whole.shape[1] and faces.max() == part.shape[1] - 1
+
+
+def test_the_printed_map_of_source_and_target_can_be_given_back(files, tmp_path, capsys):
+    run(files, files / "moves.bvh", "--target", "Kaya", "--print_map")
+    (tmp_path / "map.yaml").write_text(capsys.readouterr().out)
+    words = (files / "moves.bvh", "--target", "Kaya", "--method", "tbs_copy", "--output")
+    run(files, *words, tmp_path / "a.bvh")
+    run(files, *words, tmp_path / "b.bvh", "--rig_map", tmp_path / "map.yaml")
+    assert (tmp_path / "a.bvh").read_bytes() == (tmp_path / "b.bvh").read_bytes()
+    np.savez(tmp_path / "in.npz", pose=np.zeros((4, 48)), side="right")
+    with pytest.raises(InputError, match="expected a file with a rig .* found none; poses of MANO"):
+        run(files, tmp_path / "in.npz", "--print_map")

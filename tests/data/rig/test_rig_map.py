@@ -1,11 +1,20 @@
 """Rig maps: written, read back, used, refused."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
+from data.character.reading import Reading, read_character
+from data.character.recognised import recognised
+from data.formats.bvh import Bvh, write_bvh
+from data.formats.skeleton import Skin, write_mesh
+from data.motion.glb import write_glb
 from data.rig import find_hand, hand_sides, print_map, read_rig_map
 from data.rig.rig_map import as_yaml
 from model.topology import PINKY, ROOTS
-from tests.data.rig.schemes import SCHEMES, made
+from tests.data.rig.rigs import skeleton
+from tests.data.rig.schemes import SCHEMES, WEBXR, made
 from utils.errors import InputError
 
 
@@ -104,3 +113,60 @@ def test_files_that_are_no_maps(tmp_path):
     (tmp_path / "latin.yaml").write_bytes(b"right: \xff")
     with pytest.raises(InputError, match="cannot be read"):
         read_rig_map(tmp_path / "latin.yaml")
+
+
+def test_maps_of_several_rigs_stand_in_one_file(write):
+    names, parents, text = strange()
+    other, other_text = ["o " + name for name in names], text.replace("node", "o node")
+    rig_map = read_rig_map(write(f"# two rigs\n{text}\n---\n# the other\n{other_text}"))
+    for each in (names, other):
+        assert find_hand(each, "right", parents=parents, rig_map=rig_map).indices[:4] == (1, 8, 9, 10)
+    assert hand_sides(other, parents, rig_map) == ("right",)
+
+
+KINDS = {
+    "bvh": lambda bones, folder: folder / "made.bvh",
+    "glb": lambda bones, folder: folder / "made.glb",
+    "mesh": lambda bones, folder: folder / "made_mesh_data.npz",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("known", [True, False], ids=["recognised", "nonsense"])
+def test_every_kind_of_file_gives_a_map_that_can_be_given_back(tmp_path, write, kind, known):
+    bones = skeleton(without=("ring",))
+    if not known:
+        bones = replace(bones, names=tuple(f"b{k}" for k in range(len(bones.names))))
+    turns = np.tile(np.eye(3), (2, len(bones.names), 1, 1))
+    still = Bvh.from_rotations(bones.names, bones.parents, bones.offsets, turns, frame_time=1 / 30)
+    path, corners = KINDS[kind](bones, tmp_path), np.eye(3) * 0.4
+    skin = Skin((bones.heads[:, None] + corners).reshape(-1, 3), np.arange(3 * len(bones.names)).reshape(-1, 3),
+                np.repeat(np.eye(len(bones.names), dtype=np.float32), 3, axis=0))  # fmt: skip
+    if kind == "bvh":
+        write_bvh(path, still)
+    elif kind == "glb":
+        write_glb(path, bones, skin, still, "still")
+    else:
+        write_mesh(path, replace(bones, bases=np.tile(np.eye(3), (len(bones.names), 1, 1))), skin)
+    text = recognised([path])
+    if known:
+        expected = find_hand(bones.names, "left", parents=bones.parents)
+        assert "ring: []" in text and "No whole hand" not in text
+    else:  # the user fills the start in from the list of joints
+        assert all(f'"b{k}"' in text for k in range(len(bones.names)))
+        plain = skeleton(without=("ring",))
+        expected = find_hand(plain.names, "left", parents=plain.parents)
+        text = as_yaml(bones.names, {"left": expected.indices})
+    found = read_character(str(path), Reading(tmp_path, rig_map=read_rig_map(write(text)))).hands["left"].map
+    assert found.indices == expected.indices
+
+
+def test_a_hand_without_a_side_is_printed_as_the_hand_that_it_is(tmp_path, write):
+    rig = made(WEBXR)
+    bones = skeleton()
+    left = find_hand(bones.names, "left", parents=bones.parents)
+    heads = np.zeros((len(rig.names), 3))
+    for joint, name in enumerate(rig.answer["right"]):
+        heads[rig.names.index(name)] = bones.heads[left.indices[joint]]
+    sides = hand_sides(rig.names, rig.parents, None, heads, "hand.bvh")
+    assert print_map(rig.names, rig.parents, "hand.bvh", heads).splitlines()[2] == f"{sides[0]}:"

@@ -1,0 +1,95 @@
+import pytest
+import torch
+
+from data.hand_stream import Bank, HandStream, Shares
+from data.random_hands import Draw, random_angles, random_hands, warped_hands
+from model.feedback.chain import Chain
+from model.feedback.module import Feedback
+from model.kinematics import tbs_from_angles
+from model.limits import JointLimits
+from model.semantics import palm_length
+from utils.errors import InputError
+
+HANDS = 4
+
+
+def draw(seed: int = 0) -> Draw:
+    return Draw(torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def bank() -> Bank:
+    hands = random_hands(HANDS, draw())
+    return Bank(hands.offsets, hands.axes, tbs_from_angles(random_angles(20, draw(1))), torch.arange(20) % HANDS)
+
+
+def stream(bank: Bank, **options) -> HandStream:
+    return HandStream(
+        bank, options.pop("shares", Shares()), **{"frames": 20, "batches": 3, "pool": 24, "seed": 1, **options}
+    )
+
+
+def test_random_hands_are_hands():
+    hands = random_hands(64, draw())
+    joints = hands.with_tbs(tbs_from_angles(torch.zeros(64, 5, 3, 3))).joints
+    assert joints.isfinite().all() and (palm_length(joints) - 1).abs().max() < 1e-5
+    assert (hands.axes @ hands.axes.mT - torch.eye(3)).abs().max() < 1e-5
+    assert len(torch.unique(Chain.of(hands).rows(), dim=0)) == 64
+    fist = torch.zeros(64, 5, 3, 3)
+    fist[:, :4, :, 1] = 1.2
+    tips = hands.with_tbs(tbs_from_angles(fist)).joints[:, 4:17:4]
+    # A positive bend closes right hands: tips go to the palm's side, which is below in this frame.
+    assert (tips[..., 2] < joints[:, 4:17:4, 2]).float().mean() > 0.95
+
+
+def test_warped_hands_have_other_proportions(bank):
+    hands = bank.hands(torch.arange(HANDS))
+    warped = warped_hands(hands, draw())
+    lengths = [
+        each.offsets[:, 2:5].norm(dim=-1) / each.offsets[:, 1].norm(dim=-1, keepdim=True) for each in (hands, warped)
+    ]
+    assert (lengths[0] / lengths[1] - 1).abs().min() > 1e-4
+
+
+def test_random_poses_keep_the_limits():
+    assert JointLimits().excess(random_angles(500, draw())).max() < 1e-6
+
+
+def test_the_same_seed_gives_the_same_batches_and_epochs_differ(bank):
+    first, again = (list(stream(bank)) for _ in range(2))
+    assert len(first) == 3
+    assert all(
+        torch.equal(a, b) for one, other in zip(first, again, strict=True) for a, b in zip(one, other, strict=True)
+    )
+    later = stream(bank)
+    later.epoch = 1
+    assert not torch.equal(next(iter(later)).target, first[0].target)
+    assert not torch.equal(next(iter(stream(bank, seed=2))).target, first[0].target)
+
+
+def test_a_batch_is_made_of_its_shares(bank):
+    shares = Shares(motion=0.5, solved=0.25, fresh=0.75, beyond=0.0, missing=0.0)
+    made = stream(bank, shares=shares)
+    batch = next(iter(made))
+    own = Chain.of(bank.hands(torch.arange(HANDS))).rows()
+    known = [(rows[:, None] == own).all(-1).any(1).sum() for rows in (batch.source, batch.target)]
+    assert known == [10, 5] and batch.present.all()
+    with pytest.raises(InputError, match="shares"):
+        Shares(motion=0.7, solved=0.5)
+
+
+def test_a_step_of_training_lowers_the_loss(bank):
+    """Fingers are taken away, poses are beyond limits, and everything stays finite."""
+    torch.manual_seed(0)
+    made = list(stream(bank, frames=40, batches=1, shares=Shares(missing=0.5)))[0]
+    module = Feedback(hidden_channel=16, row_channel=4, n_blocks=1)
+    module.log_means = lambda *_: None
+    optimizer = torch.optim.Adam(module.parameters(), 3e-3)
+    losses = []
+    for _ in range(15):
+        optimizer.zero_grad()
+        loss = module.training_step(made, 0)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
