@@ -16,7 +16,7 @@ from utils.cli import guarded
 from utils.errors import InputError
 from utils.files import atomic_write
 
-NAMES = ("training", "bvh", "preprocess", "optimizer", "stream", "retarget")
+NAMES = ("training", "bvh", "preprocess", "optimizer", "stream", "retarget", "films")
 RESULTS = Path("artifact/benchmarks.json")
 
 

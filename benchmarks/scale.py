@@ -2,8 +2,8 @@
 
 Makes data sets of several times MixHand-Open (its clips again under other names) and measures preprocessing, training
 and evaluation on each, every one in a process of its own. Memory is what the process holds for itself: pages of
-feature files that the operating system may drop at any time do not count. Prints the figures and draws them. Times
-mean something only where nothing else runs; 16 times MixHand-Open are 15 GB of features.
+feature files that the operating system may drop at any time do not count; time is that of the processor, one thread.
+Prints the figures and draws them. 16 times MixHand-Open are 15 GB of features.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def grown(source: Path, folder: Path, factor: int) -> Path:
 
 
 def measured(work: str, folder: Path) -> dict[str, float]:
-    """Seconds per window, windows, and the most memory in megabytes."""
+    """Windows, milliseconds of the processor for each, and the most memory in megabytes."""
     torch.set_num_threads(1)
     with peak_memory() as peak:
         windows, seconds = {"preprocess": _preprocess, "train": _train, "evaluate": _evaluate}[work](folder)
@@ -109,10 +109,10 @@ def peak_memory() -> Iterator[Callable[[], int]]:
 
 def _preprocess(folder: Path) -> tuple[int, float]:
     worker = Preprocessor(folder, folder / "models")
-    start = time.perf_counter()
+    start = time.process_time()
     for name in worker.characters():
         worker.run(name)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     groups = _module(folder).windows("train").groups
     return sum(map(len, groups)), seconds * _share_of_training(folder)
 
@@ -144,12 +144,12 @@ def _train(folder: Path) -> tuple[int, float]:
     batches = iter(module.train_dataloader())
     for number, batch in enumerate(islice(_again(batches, module), WARM_UP + STEPS)):
         if number == WARM_UP:
-            start = time.perf_counter()
+            start = time.process_time()
         totals, _ = network._step(batch, semi=True)
         optimizer.zero_grad()
         (totals["mixamo"] + totals["mano"]).backward()
         optimizer.step()
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     return STEPS * BATCH, seconds
 
 
@@ -167,9 +167,9 @@ def _evaluate(folder: Path) -> tuple[int, float]:
     line_up = LineUp(
         ["rotation_copy", "tbs_copy", "asrn"], {"asrn": ASRN(**paths).eval()}, HandModels(**paths, side="right")
     )
-    start = time.perf_counter()
+    start = time.process_time()
     results = evaluate(line_up, folder, open_groups(folder), Settings())
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     return sum(results[key] for key in results if key.startswith("windows") and isinstance(results[key], int)), seconds
 
 
@@ -181,7 +181,7 @@ def draw(rows: list[dict], path: Path) -> None:
     panels = figure.subplots(1, 2)
     times = sorted({row["times"] for row in rows})
     for axes, key, title in zip(
-        panels, ("milliseconds", "megabytes"), ("Time per window (ms)", "Memory (MB)"), strict=True
+        panels, ("milliseconds", "megabytes"), ("Processor time per window (ms)", "Memory (MB)"), strict=True
     ):
         for work, colour in zip(WORK, ("#82C4B0", "#FA7F6F", "#8E78BF"), strict=True):
             own = sorted((row["times"], row[key]) for row in rows if row["work"] == work)

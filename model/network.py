@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from model.batch import HandModels, Hands, ManoHands, Source, static_features
 from model.hands import PosedHand, ShapedHand
 from model.mano import ManoHand
+from model.precision import FewBits
 from model.reconstruction import ReconstructionNet
 from model.rotations import rotation_from_rows, unit_or_zero
 from model.topology import DOMAINS, N_ANCHORS, N_FINGER_JOINTS, N_FINGERS, N_JOINTS, N_SHAPE
@@ -82,7 +83,7 @@ class TrainedNetwork(Protocol):
         ...
 
 
-class RetargetingNetwork(nn.Module):
+class RetargetingNetwork(FewBits):
     """Two reconstruction networks, one that poses Mixamo hands and one that poses MANO hands.
 
     Args:
@@ -164,7 +165,8 @@ class RetargetingNetwork(nn.Module):
         if target.domain == "mano":
             betas = cast(ManoHands, target).shape.transpose(1, 2)
             inputs = torch.cat([inputs, betas.repeat(len(sources), 1, 1)], dim=1)
-        output = net(inputs.transpose(1, 2), static_features(target).repeat(len(sources), 1))
+        static = static_features(target).repeat(len(sources), 1)
+        output = self.in_few_bits(net, inputs.transpose(1, 2), static)
         return list(output.unflatten(-1, (N_FINGERS, 3, -1)).chunk(len(sources)))
 
     def retarget(self, target: Hands, source: Hands) -> PosedHand:

@@ -19,6 +19,7 @@ from model.hands import PosedHand, ShapedHand
 from model.measures import measure
 from model.methods import of_kind
 from model.posing import Task
+from model.precision import networks_only
 from utils.errors import InputError
 
 ADAM = {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-4}}
@@ -97,6 +98,7 @@ class PublishedProtocol(LightningModule):
         """Forget earlier tests."""
         self.test_records = {}
 
+    @networks_only
     def test_step(self, batch, batch_idx: int) -> None:
         """Metrics of the network and of both copies, per window, in every direction that the batch offers."""
         groups = (batch.first, batch.second)
@@ -133,6 +135,7 @@ class PublishedProtocol(LightningModule):
             value = value.detach().cpu()
             held[name] = torch.cat([held[name], value]) if name in held else value
 
+    @networks_only
     def predict_step(self, batch, batch_idx: int) -> dict[str, dict[str, Tensor]]:
         """Poses by direction: ``local_rotations (batch, time, 21, 4)``, ``tbs (batch, time, 5, 3, 4)`` quaternions and
         ``joints (batch, time, 21, 3)`` in the target's unit."""

@@ -23,6 +23,7 @@ from model.batch import Hands, Source
 from model.hands import PosedHand
 from model.losses import AnatomicalLoss
 from model.network import NetworkInput, RetargetingNetwork
+from model.precision import networks_only
 from model.protocol import ADAM, PublishedProtocol, named_terms
 from model.topology import DOMAINS
 from utils.parameters import init_parameters
@@ -128,6 +129,7 @@ class Retargeting(RetargetingNetwork, PublishedProtocol):
             logged.update({f"{domain}_{name}": value for name, value in terms.items()})
         return totals, logged
 
+    @networks_only
     def training_step(self, batch, batch_idx: int) -> Float[Tensor, ""]:
         """Both networks' losses in one step; they share no parameter, so each gets the gradient of its own."""
         totals, terms = self._step(batch, self.semi_supervised)
@@ -136,6 +138,7 @@ class Retargeting(RetargetingNetwork, PublishedProtocol):
         self.last_losses = {domain: total.detach() for domain, total in totals.items()}
         return batch.share * (totals["mixamo"] + totals["mano"])
 
+    @networks_only
     def validation_step(self, batch, batch_idx: int) -> None:
         """Every term, both networks on both groups."""
         _, terms = self._step(batch, semi=True)

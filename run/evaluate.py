@@ -8,6 +8,7 @@ everything that the README shows; on another data set the characters are those o
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +75,8 @@ from model.batch import HandModels
 from run.evaluation.comparison import window_names
 from run.evaluation.line_up import LineUp
 from run.evaluation.report import print_tables, results_of, write_report
-from run.evaluation.scores import DirectionScores, merged, score
+from run.evaluation.scores import gestures_of, score
+from run.evaluation.tally import Tally, rare_touches
 from run.training.checkpoints import display_path
 from run.training.open_weights import all_open_weights
 from run.training.trained import check_side, load_network
@@ -200,13 +202,13 @@ def evaluate(line_up: LineUp, data_path: Path, groups: Mapping[str, Group], sett
         for protocol in settings.protocols:
             windows = module_of(data_path, group, protocol, settings).windows("test")
             work.append((key, windows, chosen_windows(len(windows), settings.max_windows)))
-    scores: dict[str, list[DirectionScores]] = {key: [] for key in groups}
+    tallies: dict[str, list[Tally]] = {key: [] for key in groups}
     with progress("Comparing", sum(len(chosen) for _, _, chosen in work), "windows") as advance:
         for key, windows, chosen in work:
-            scores[key] += score_windows(line_up, windows, chosen, settings.batch_size, advance)
+            tallies[key] += score_windows(line_up, windows, chosen, settings.batch_size, advance)
     results: dict[str, Any] = {}
     for key, group in groups.items():
-        found = results_of(scores[key])
+        found = results_of(tallies[key])
         found["test_characters"] = group.cross if "cross" in settings.protocols else None
         found["intra"] = list(group.intra) if "intra" in settings.protocols else None
         suffix = key.removeprefix("methods")
@@ -226,18 +228,30 @@ def chosen_windows(count: int, at_most: int | None) -> np.ndarray:
 @torch.no_grad()
 def score_windows(
     line_up: LineUp, windows: PairedWindows, chosen: np.ndarray, batch_size: int, advance: Callable[..., None]
-) -> list[DirectionScores]:
-    """Scores of some windows in every direction they offer; `advance(n)` is called after each batch of n."""
+) -> list[Tally]:
+    """What some windows come to in every direction they offer; `advance(n)` is called after each batch of n."""
     within = windows.groups[0].domain == windows.groups[1].domain
-    parts: dict[str, list[DirectionScores]] = {}
-    for start in range(0, len(chosen), batch_size):
-        batch = windows.batch(BatchRequest(0, chosen[start : start + batch_size]))
-        first, second = zip((batch.first, batch.second), window_names(windows, batch), strict=True)
-        for source, target in [(second, first)] if within else [(second, first), (first, second)]:
-            found, _ = score(line_up, source[0], target[0], (source[1], target[1]), truth=within)
-            parts.setdefault(found.name, []).append(found)
+    ways = [(1, 0)] if within else [(1, 0), (0, 1)]  # places of source and target in a pair
+    parts = [chosen[start : start + batch_size] for start in range(0, len(chosen), batch_size)]
+    # Which touches are rare is asked first, so that no window has to be kept until that is known.
+    gestures: dict[tuple[int, int], Counter[str]] = {way: Counter() for way in ways}
+    for part in parts:
+        batch = windows.batch(BatchRequest(0, part))
+        pair = (batch.first, batch.second)
+        for source, target in ways:
+            gestures[source, target].update(gestures_of(pair[source], pair[target]).flatten().tolist())
+    tallies: dict[tuple[int, int], Tally] = {}
+    for part in parts:
+        batch = windows.batch(BatchRequest(0, part))
+        pair, names = (batch.first, batch.second), window_names(windows, batch)
+        for way in ways:
+            source, target = way
+            found, _ = score(line_up, pair[source], pair[target], (names[source], names[target]), truth=within)
+            if way not in tallies:
+                tallies[way] = Tally(found.name, line_up.names, rare_touches(gestures[way]))
+            tallies[way].add(found)
         advance(len(batch.index))
-    return [merged(found) for found in parts.values()]
+    return list(tallies.values())
 
 
 if __name__ == "__main__":

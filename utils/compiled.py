@@ -115,6 +115,11 @@ class Compiled:
         return {name: kind(self._engine.get_function_address(name)) for name in self._entries}
 
     @property
+    def loaded(self) -> bool:
+        """Whether they can be called at once."""
+        return self._functions is not None
+
+    @property
     def failed(self) -> bool:
         """Whether this machine cannot have them."""
         return self._failure is not None

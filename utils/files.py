@@ -25,6 +25,7 @@ _HASH_CHUNK = 1 << 20
 _TEMPORARY = re.compile(r"\..{1,100}-(?P<owner>[0-9a-f]{12})?(?:[0-9a-f]{8}|[0-9a-f]{12})(?:\.[^.]*)?")
 """Earlier versions wrote twelve digits, and no owner."""
 _tidied = set()  # type: set
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 ABANDONED = 600.0
 """Seconds after which a temporary file that does not grow belongs to nobody."""
 
@@ -84,14 +85,19 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         elsewhere = error.filename is not None and os.fspath(error.filename) != str(temporary)
         if elsewhere or isinstance(error, (ConnectionError, InterruptedError, TimeoutError)):
             raise
-        # Writing to an open file that fails tells no name, and NumPy not even a reason.
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT) or (error.errno is None and error.filename is None)
-        way_out = "free some space, or choose another folder" if full else "choose another name or folder"
-        reason = error.strerror or str(error)
-        raise InputError(f"{path}: cannot write this file ({reason}); {way_out}") from error
+        raise unwritable(path, error) from error
     finally:
         with suppress(OSError):  # a name that cannot be written cannot be removed either
             temporary.unlink()
+
+
+def unwritable(path: str | os.PathLike, error: OSError) -> InputError:
+    """What to say where ``path`` could not be written: the file or folder, why, and what to do."""
+    # Writing to an open file that fails tells no name, and NumPy and PyTorch not even a reason.
+    full = error.errno in DISK_FULL or (error.errno is None and error.filename is None)
+    way_out = "free some space, or choose another folder" if full else "choose another name or folder"
+    where = "in this folder" if os.path.isdir(path) else "this file"
+    return InputError(f"{path}: cannot write {where} ({error.strerror or error}); {way_out}")
 
 
 def remove_leftovers(folder: str | os.PathLike, age: float = ABANDONED) -> None:

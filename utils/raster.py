@@ -5,6 +5,7 @@ PyVista) loads EGL, X11 or OSMesa from the *system* when the first window opens;
 them, and where they are missing the process dies with a segmentation fault that no fallback can catch
 (measured with vtk 9.7). It also weighs 140 MB packed and 565 MB installed. A hand has some 800 vertices;
 for that, a vectorised scan-line z-buffer takes a few milliseconds and runs everywhere alike, to the bit.
+Films, which are many pictures, are drawn by the same compiled (`utils.raster_compiled`), wherever LLVM runs.
 
 The steps: every triangle is cut into pixel rows (spans), the spans into fragments, and the nearest fragment
 of each pixel wins by one `minimum.at` over keys that hold depth above and triangle number below. Only the
@@ -19,9 +20,13 @@ from functools import lru_cache
 
 import numpy as np
 
+from utils import raster_compiled
+
 _DEPTH_LEVELS = float(2**30)
 _NOTHING = np.iinfo(np.int64).max  # farther than all, and its lower half reads as face -1
 _FRAGMENTS = 1 << 15
+_REACHES = ((0.012, 0.3), (0.028, 0.4), (0.055, 0.3))
+"""How far creases darken, as shares of the picture, and how much."""
 _TABLE = 128  # the light table is (2 * _TABLE + 1)^2, indexed by the normal's x and y
 
 
@@ -101,28 +106,24 @@ def _planes(corners, values):
     return slope_x, slope_y, base
 
 
-def turned_outwards(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """The faces (F, 3), all turned round if the volume that they enclose comes out negative.
+def outside_and_normals(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The faces (F, 3), all turned round if the volume that they enclose comes out negative, and the unit normals
+    (V, 3) of the vertices: area-weighted means over the adjacent triangles; (0, 0, 0) where there is none.
 
     A hand that is open at the wrist still has a clear sign. Mirrored meshes (left hands) need this.
     """
     if len(faces) == 0:
-        return faces
-    corners = vertices[faces]
-    corners = corners - corners.mean(axis=(0, 1))
-    volume = np.einsum("fc,fc->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2]))
-    return faces[:, ::-1] if volume < 0 else faces
-
-
-def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Unit normals (V, 3), area-weighted means over the adjacent triangles; (0, 0, 0) where there is none."""
-    corners = vertices[faces]
-    weighted = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        return faces, np.zeros_like(vertices)
+    first, second, third = (np.ascontiguousarray(vertices[faces[:, i]].T) for i in range(3))
+    (x, y, z), (u, v, w) = second - first, third - first
+    weighted = np.stack([y * w - z * v, z * u - x * w, x * v - y * u])
+    middle = (first.mean(axis=1) + second.mean(axis=1) + third.mean(axis=1)) / 3
+    if float((weighted * (first - middle[:, None])).sum()) < 0:  # six times the volume
+        faces, weighted = faces[:, ::-1], -weighted
     owner = faces.reshape(-1)
-    sums = [np.bincount(owner, np.repeat(weighted[:, c], 3), len(vertices)) for c in range(3)]
-    normals = np.stack(sums, axis=1)
-    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
-    return normals / np.where(lengths == 0, 1.0, lengths)
+    normals = np.stack([np.bincount(owner, np.repeat(part, 3), len(vertices)) for part in weighted])
+    lengths = np.sqrt((normals * normals).sum(axis=0))
+    return faces, (normals / np.where(lengths == 0, 1.0, lengths)).T
 
 
 def _unit(*vector):
@@ -174,11 +175,20 @@ def shade(points, faces, normals, colors, face_mesh, background, width: int, hei
     """
     picture = np.empty((height, width, 3), dtype=np.uint8)
     picture[:] = background
-    window = _window(points[faces.reshape(-1)], width, height)
+    window = _window(points, faces.reshape(-1), width, height)
     if window is None:
         return picture
     (left, right), (top, bottom) = window
     points = (points - [left, top, 0.0]) * samples
+    if (draw := raster_compiled.program(samples)) is not None:
+        size = min(width, height)
+        scene = raster_compiled.Scene(
+            points, normals, faces, face_mesh, _light_table(),
+            np.concatenate([_ramp(tuple(map(float, color))) for color in colors]), np.asarray(background),
+            0.02 * size * samples, [_reach(share, size) + (weight,) for share, weight in _REACHES],
+        )  # fmt: skip
+        picture[top:bottom, left:right] = raster_compiled.drawn(draw, scene, right - left, bottom - top, samples)
+        return picture
     face, depth = visible_faces(points, faces, (right - left) * samples, (bottom - top) * samples)
     seen = face >= 0
     light = _lit(points, faces, normals, face, seen)
@@ -201,13 +211,15 @@ def shade(points, faces, normals, colors, face_mesh, background, width: int, hei
     return picture
 
 
-def _window(points, width, height):
-    """((left, right), (top, bottom)) pixels round all points, with a pixel's margin; None if that is empty."""
-    if len(points) == 0:
+def _window(points, used, width, height):
+    """((left, right), (top, bottom)) pixels round the points (V, 3) of these numbers, with a pixel's margin; None if
+    that is empty."""
+    if len(used) == 0:
         return None
-    limits = np.array([width, height])
-    low = np.clip(np.floor(points[:, :2].min(axis=0)) - 1, 0, limits).astype(int)
-    high = np.clip(np.ceil(points[:, :2].max(axis=0)) + 1, 0, limits).astype(int)
+    columns = [points[used, c] for c in range(2)]  # one after the other: reducing over short rows is slow
+    limits = [width, height]
+    low = np.clip([np.floor(column.min()) - 1 for column in columns], 0, limits).astype(int)
+    high = np.clip([np.ceil(column.max()) + 1 for column in columns], 0, limits).astype(int)
     return None if (high <= low).any() else tuple(zip(low.tolist(), high.tolist(), strict=True))
 
 
@@ -253,10 +265,8 @@ def _openness(depth, size):
     """
     empty = np.isnan(depth)
     shadow = np.zeros(depth.shape, dtype=np.float32)
-    for reach, weight in ((0.012, 0.3), (0.028, 0.4), (0.055, 0.3)):
-        step = max(1, round(reach * size))
-        diagonal = max(1, round(0.7 * step))
-        limit = np.float32(1.5 * step)
+    for share, weight in _REACHES:
+        step, diagonal, limit = _reach(share, size)
         padded = np.pad(np.where(empty, np.float32(0), depth), step)
         filled = np.pad(np.where(empty, np.float32(0), np.float32(1)), step)
         total = np.zeros_like(shadow)
@@ -269,6 +279,12 @@ def _openness(depth, size):
             total += np.fmax(pair, np.float32(0.0))
         shadow += np.float32(weight) * np.minimum(total / np.float32(4 * step), np.float32(1.0))
     return np.float32(1.0) - np.float32(0.55) * np.minimum(np.float32(1.6) * shadow, np.float32(1.0))
+
+
+def _reach(share, size):
+    """Pixels to straight and to diagonal neighbours at a share of the picture's size, and how deep they may lie."""
+    step = max(1, round(share * size))
+    return step, max(1, round(0.7 * step)), np.float32(1.5 * step)
 
 
 def _moved(border, dy, dx, shape):

@@ -188,6 +188,16 @@ def single(value: Value) -> Value:
     return Value(_builder().fptrunc(value.ir, FLOAT))
 
 
+def whole(value: Value) -> Value:
+    """The integer of a number that is not negative, without what is behind its point."""
+    return Value(_builder().fptosi(value.ir, INTEGER))
+
+
+def real(value: Value, kind: ir.Type = FLOAT) -> Value:
+    """The number that an integer is."""
+    return Value(_builder().sitofp(value.ir, kind))
+
+
 def _root(value: ir.Value) -> ir.Value:
     builder, kind = _builder(), value.type
     name = f"llvm.sqrt.v{kind.count}f32" if isinstance(kind, ir.VectorType) else "llvm.sqrt.f32"

@@ -13,6 +13,7 @@ from model.feedback.chain import Chain, frames_last_tbs, turned
 from model.feedback.network import FeedbackNetwork
 from model.feedback.wanted import Wanted, excess, pair_mask
 from model.measures import measure
+from model.precision import networks_only
 from model.protocol import ADAM, PublishedProtocol
 from model.topology import DOMAINS
 from utils.parameters import init_parameters
@@ -63,6 +64,7 @@ class Feedback(FeedbackNetwork, PublishedProtocol):
         """The one network."""
         return [self]
 
+    @networks_only
     def training_step(self, batch: StreamBatch, batch_idx: int) -> Float[Tensor, ""]:
         """The loss of all passes, each begun where the one before ended."""
         with torch.no_grad():
@@ -86,6 +88,7 @@ class Feedback(FeedbackNetwork, PublishedProtocol):
         self.last_losses = {"copy": logged["train/copy_loss"], "last": logged[f"train/pass{self.passes}_loss"]}
         return total
 
+    @networks_only
     def validation_step(self, batch, batch_idx: int) -> None:
         """By how much S_finger misses 1 where hands of each domain get the other's motion, and where they begin."""
         groups = {hands.domain: hands for hands in (batch.first, batch.second)}

@@ -25,6 +25,7 @@ from model.kinematics import tbs_from_local
 from model.layout import frames_last
 from model.mirror import mirror_matrix, mirror_tbs
 from model.network import taken_by
+from model.precision import FewBits
 from model.semantics import SemanticMatrix
 from model.topology import N_FINGER_JOINTS, N_FINGERS
 from utils.cached import cached_property
@@ -99,7 +100,7 @@ class _Block(nn.Module):
         return x + self.outer(F.silu(self.inner(self.norm(x))))
 
 
-class FeedbackNetwork(nn.Module):
+class FeedbackNetwork(FewBits):
     """Corrections of poses; without training it corrects nothing.
 
     Args:
@@ -170,6 +171,9 @@ class FeedbackNetwork(nn.Module):
             description: of the target.
             number: of the pass.
         """
+        return self.in_few_bits(self._turns, seen, wanted, tbs, description, number)
+
+    def _turns(self, seen: Tensor, wanted: Wanted, tbs: Tensor, description: Tensor, number: int) -> Tensor:
         frames = seen.shape[-1]
         now = seen * (seen.square().sum(2, keepdim=True) + SOFT**2).rsqrt()
         if wanted.mask is not None:
@@ -184,7 +188,7 @@ class FeedbackNetwork(nn.Module):
             rows.flatten(0, 1), gap.flatten(0, 1), touch[_ONCE], (tbs[:2] - eye).flatten(0, 3),
             description.expand(-1, frames), seen.new_full((1, frames), float(number)),
         ])  # fmt: skip
-        x = F.silu(self.first(x.T))
+        x = F.silu(self.first(x.T)).to(x)  # in mixed precision too: sums and norms keep their digits
         for block in self.blocks:
             x = block(x)
         turn = 0.3 * self.last(self.norm(x)).T

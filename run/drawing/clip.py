@@ -6,7 +6,9 @@ All hands of a clip share one scale (their palms are equally long) and one camer
 from __future__ import annotations
 
 import copy
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -15,6 +17,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from run.drawing.figure import GREY, HAIRLINE, INK, HandCell, printable, touch_marks
 from run.drawing.render import Box, Mesh, as_array, camera, render_scene
+from utils.cached import cached_property
+from utils.cli import processors
+from utils.raster_compiled import prepare
 
 VIEWS = ("three_quarter", "back")
 _MARGIN = 0.07  # palm lengths left free round the hands
@@ -114,31 +119,56 @@ class Clip:
         """The same clip with columns of at least ``width`` pixels, so that clips above each other line up."""
         clip = copy.copy(self)
         clip._layout = replace(self._layout, width=max(_even(width), self.panel_width))
+        clip.__dict__.pop("_still", None)
         return clip
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return (self.frame(number) for number in range(len(self)))
+        """All pictures, some of them drawn ahead, side by side."""
+        prepare(len(self) * len(self.tracks) * len(self._turns))
+        threads = processors()
+        with ThreadPoolExecutor(threads) as pool:
+            ahead: deque[Future[np.ndarray]] = deque()
+            for number in range(len(self)):
+                ahead.append(pool.submit(self.frame, number))
+                if len(ahead) > threads:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
 
     def frame(self, number: int) -> np.ndarray:
         """One picture, `shape`, uint8."""
         height, width, _ = self.shape
-        plan, page = self._layout, Image.new("RGB", (width, height), "white")
+        plan, page = self._layout, self._still.copy()
         draw = ImageDraw.Draw(page)
         if plan.header:
-            self._write_header(draw, number, width)
+            self._write_clock(draw, number, width)
         for column, track in enumerate(self.tracks):
             cell, left = track.cells[number], column * plan.width
             for row, (turn, centre) in enumerate(zip(self._turns, self._centres, strict=True)):
                 picture = self._panel(cell, turn, centre)
                 page.paste(Image.fromarray(picture), (left, plan.header + plan.top + row * plan.height))
-            self._write(draw, left, plan.header + 0.12 * plan.top, track.title, plan.font, INK, bold=True)
-            self._write(draw, left, plan.header + 0.58 * plan.top, track.subtitle, plan.small, GREY)
             base = height - plan.footer - plan.bottom
             self._write(draw, left, base + 0.12 * plan.bottom, cell.caption, plan.small, INK if cell.strong else GREY)
+        return np.asarray(page)
+
+    @cached_property
+    def _still(self) -> Image.Image:
+        """What all frames have in common: their titles and the note."""
+        height, width, _ = self.shape
+        plan, page = self._layout, Image.new("RGB", (width, height), "white")
+        draw = ImageDraw.Draw(page)
+        if plan.header:
+            pad = 0.5 * plan.font.size
+            room = width - 3 * pad - plan.small.getlength(self._clock(len(self) - 1))
+            draw.text((pad, 0.22 * plan.header), _shortened(self.title, plan.font, room), fill=INK, font=plan.font)
+        for column, track in enumerate(self.tracks):
+            left = column * plan.width
+            self._write(draw, left, plan.header + 0.12 * plan.top, track.title, plan.font, INK, bold=True)
+            self._write(draw, left, plan.header + 0.58 * plan.top, track.subtitle, plan.small, GREY)
         if plan.footer:
             place, room = height - 0.88 * plan.footer, width - 6
             self._line(draw, (width / 2, place), self.note, plan.small, GREY, room)
-        return np.asarray(page)
+        return page
 
     def _panel(self, cell: HandCell, turn: np.ndarray, centre: np.ndarray) -> np.ndarray:
         plan = self._layout
@@ -150,6 +180,8 @@ class Clip:
         )  # fmt: skip
 
     def _write(self, draw, left, y, text, font, ink, bold=False) -> None:
+        if not text:
+            return
         middle = left + self._layout.width / 2
         self._line(draw, (middle, y), printable(text), font, ink, self._layout.width - 6, bold)
 
@@ -162,12 +194,12 @@ class Clip:
         stroke = {"stroke_width": 0.25, "stroke_fill": ink} if bold else {}
         draw.text(place, text, fill=ink, font=font, anchor="ma", **stroke)
 
-    def _write_header(self, draw, number: int, width: int) -> None:
+    def _clock(self, number: int) -> str:
+        return f"{number / self.fps:.1f} s"
+
+    def _write_clock(self, draw, number: int, width: int) -> None:
         plan, pad = self._layout, 0.5 * self._layout.font.size
-        clock = f"{number / self.fps:.1f} s"
-        room = width - 3 * pad - plan.small.getlength(clock)
-        draw.text((pad, 0.22 * plan.header), _shortened(self.title, plan.font, room), fill=INK, font=plan.font)
-        draw.text((width - pad, 0.28 * plan.header), clock, fill=GREY, font=plan.small, anchor="ra")
+        draw.text((width - pad, 0.28 * plan.header), self._clock(number), fill=GREY, font=plan.small, anchor="ra")
         line = plan.header - 3
         draw.rectangle((0, line, width, line + 1), fill=HAIRLINE)
         draw.rectangle((0, line, round(width * (number + 1) / len(self)), line + 1), fill=GREY)

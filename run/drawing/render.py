@@ -20,7 +20,7 @@ from PIL import Image, ImageColor
 
 from model.methods import MAIN, METHODS
 from utils.files import atomic_write
-from utils.raster import shade, turned_outwards, vertex_normals
+from utils.raster import outside_and_normals, shade
 
 CLOSED, OPEN = "#1E9E5A", "#D62839"  # touching and missed fingertips
 
@@ -125,9 +125,9 @@ def render_scene(
         finite = np.isfinite(vertices).all(axis=1)
         triangles = triangles[finite[triangles].all(axis=1)]
         seen = (np.where(finite[:, None], vertices, 0.0) - box.centre) @ turn.T
-        triangles = turned_outwards(seen, triangles)
+        triangles, directions = outside_and_normals(seen, triangles)
         points.append(_to_pixels(seen, scale, width, height))
-        normals.append(vertex_normals(seen, triangles))
+        normals.append(directions)
         faces.append(triangles + start)
         owners.append(np.full(len(triangles), number))
         start += len(vertices)

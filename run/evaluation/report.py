@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from run.evaluation.plots import draw_plots
-from run.evaluation.scores import DirectionScores
-from run.evaluation.statistics import add_gap_closed, figures_of, summarise, write_results
+from run.evaluation.statistics import summary, write_results
 from run.evaluation.tables import (
     DIRECTIONS,
     HEADS,
@@ -25,15 +22,9 @@ from run.evaluation.tables import (
     count_note,
     print_table,
 )
+from run.evaluation.tally import BREAKDOWNS, Tally
 from utils.files import atomic_write
 
-BREAKDOWNS = {
-    "by_character": "target character",
-    "by_gesture": "gesture of the source",
-    "by_pair": "source and target",
-}
-_RARE = 0.01  # gestures with a smaller share of the frames are shown together
-_RARE_TOUCH = "other touches"
 _READING = """\
 S_finger and S_palm: mean cosine between the semantic matrices of source and result; S_finger counts a zero diagonal,
 so its ceiling is 0.95. Pinch error: distance of fingertips where those of the source touch, in palm lengths of the
@@ -44,62 +35,35 @@ half and come from few hands: a lower bound.
 """
 
 
-def results_of(directions: list[DirectionScores]) -> dict[str, Any]:
+def results_of(directions: Iterable[Tally]) -> dict[str, Any]:
     """One group of results.json: `methods` (overall, from `run.evaluation.statistics.summarise`) and the breakdowns.
 
     by_character, by_gesture and by_pair are {direction: {part: {method: figures}}}, by_joint {direction: {method: 20
     mean cosines}}, ratios {character: mean finger length in palm lengths}.
     """
-    records: dict[str, dict[str, Any]] = {}
-    for direction in directions:
-        for method, scores in direction.methods.items():
-            records.setdefault(method, {})[direction.name] = scores.by_window()
-    windows = {direction.name: len(direction.source) for direction in directions}
-    frames = {direction.name: direction.contacts[..., 0].numel() for direction in directions}
+    tallies = {tally.name: tally for tally in directions}
+    figures: dict[str, dict[str, Any]] = {}
+    for name, tally in tallies.items():
+        for method, found in tally.overall().items():
+            figures.setdefault(method, {})[name] = found
     return {
-        "methods": summarise(records),
-        "windows": max(windows.values()),
-        "frames": max(frames.values()),
-        "windows_by_direction": windows,
-        **{name: {d.name: _parts(d, name) for d in directions} for name in BREAKDOWNS},
-        "by_joint": {
-            d.name: {m: scores.finger.double().flatten(0, 1).nanmean(0).tolist() for m, scores in d.methods.items()}
-            for d in directions
-        },
-        "ratios": _ratios(directions),
-    }  # fmt: skip
+        "methods": summary(figures),
+        "windows": max(tally.windows for tally in tallies.values()),
+        "frames": max(tally.frames for tally in tallies.values()),
+        "windows_by_direction": {name: tally.windows for name, tally in tallies.items()},
+        **{kind: {name: tally.parts(kind) for name, tally in tallies.items()} for kind in BREAKDOWNS},
+        "by_joint": {name: tally.by_joint() for name, tally in tallies.items()},
+        "ratios": _ratios(tallies.values()),
+    }
 
 
-def _parts(direction: DirectionScores, kind: str) -> dict[str, dict[str, Any]]:
-    """{part: {method: figures}} of one breakdown, the parts with most frames first (characters by name)."""
-    if kind == "by_gesture":
-        names = direction.gestures()
-        counts = Counter(names.flatten().tolist())
-        rare = {n for n, c in counts.items() if c < _RARE * names.size and not n.startswith("no touch")}
-        if len(rare) > 1:
-            names = np.where(np.isin(names, list(rare)), _RARE_TOUCH, names)
-        order = [name for name, _ in Counter(names.flatten().tolist()).most_common()]
-    else:
-        pairs = [f"{a} → {b}" for a, b in zip(direction.source, direction.target, strict=True)]
-        one = np.array(pairs if kind == "by_pair" else direction.target, dtype=object)
-        names = np.broadcast_to(one[:, None], direction.bend.shape)
-        order = sorted(set(one.tolist()))
-    found = {}
-    for name in order:
-        keep = torch.from_numpy(names == name)
-        part = {}
-        for method, scores in direction.methods.items():
-            part[method] = {**figures_of(scores.by_window(keep)), "frames": int(keep.sum())}
-        add_gap_closed(part)
-        found[name] = part
-    return found
-
-
-def _ratios(directions: list[DirectionScores]) -> dict[str, float]:
+def _ratios(tallies: Iterable[Tally]) -> dict[str, float]:
     """Finger-to-palm ratio of each character; of a subject whose shape varies, the mean."""
-    names = np.concatenate([part for d in directions for part in (d.source, d.target)])
-    ratios = torch.cat([part for d in directions for part in (d.source_ratio, d.target_ratio)]).double().numpy()
-    return {str(name): float(ratios[names == name].mean()) for name in np.unique(names)}
+    sums: dict[str, np.ndarray] = {}
+    for tally in tallies:
+        for name, part in tally.ratios().items():
+            sums[name] = sums.get(name, np.zeros(2)) + part
+    return {name: float(np.divide(*sums[name])) for name in sorted(sums)}
 
 
 def groups_of(results: Mapping[str, Any]) -> dict[str, str]:

@@ -1,8 +1,8 @@
-"""How good every frame of every method is, and the records that figures and tables are made of."""
+"""How good every frame of every method is, and what its gesture is called."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ _OPEN, _CLOSED = np.deg2rad(20.0), np.deg2rad(55.0)  # mean bend of the four fin
 
 @dataclass
 class DirectionScores:
-    """All windows of one direction: who, what gesture, and how good each method was.
+    """Some windows of one direction: who, what gesture, and how good each method was.
 
     source, target (N,) are names of characters, source_ratio, target_ratio (N,) their mean finger lengths in palm
     lengths, contacts (N, T, 10) the touching fingertips of the source, bend (N, T) the mean bend of its fingers in
@@ -66,24 +66,20 @@ def score(
     shared = prepared.shared_with(target)
     recorded = own_pose(line_up.hands.shaped_hand(target), target).joints if truth else None
     measures = {method: measure(shared.directions, hand, shared.present, recorded) for method, hand in posed.items()}
-    angles = tbs_angles(quaternion_to_matrix(source.tbs[..., :4, :, :]))
     rests = [line_up.hands.shaped_hand(hands[:, :1]).at_rest().joints[:, 0] for hands in (source, target)]
     ratios = [finger_to_palm(rest)[..., :4].mean(-1) for rest in rests]
     way = "intra" if truth else f"{source.domain}2{target.domain}"
-    contacts, bend = fingertip_contacts(shared.directions.distance, shared.present), angles[..., 1].mean((-1, -2))
-    return DirectionScores(way, *names, *ratios, contacts, bend, measures), posed
+    return DirectionScores(way, *names, *ratios, *_contacts_and_bend(source, shared), measures), posed
 
 
-def merged(parts: list[DirectionScores]) -> DirectionScores:
-    """Windows of several batches of one direction, one after the other."""
-    first = parts[0]
-    methods = {name: Measures.joined([part.methods[name] for part in parts]) for name in first.methods}
-    tensors = {
-        name: torch.cat([getattr(part, name) for part in parts])
-        for name in ("source_ratio", "target_ratio", "contacts", "bend")
-    }
-    names = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("source", "target")}
-    return replace(first, methods=methods, **tensors, **names)
+def gestures_of(source: HandFeatures, target: HandFeatures) -> np.ndarray:
+    """(N, T) names of the gestures of a source, as far as its fingers are the target's too; what `score` finds."""
+    return name_gestures(*_contacts_and_bend(source, Source(source).shared_with(target)))
+
+
+def _contacts_and_bend(source: HandFeatures, shared: Source) -> tuple[Tensor, Tensor]:
+    angles = tbs_angles(quaternion_to_matrix(source.tbs[..., :4, :, :]))
+    return fingertip_contacts(shared.directions.distance, shared.present), angles[..., 1].mean((-1, -2))
 
 
 def name_gestures(contacts: Tensor, bend: Tensor) -> np.ndarray:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,8 +18,72 @@ from model.methods import COPY, OPTIMUM
 from run.evaluation.tables import CEILINGS
 from utils.files import atomic_write
 
-ASIDE = ("pinch_pairs", "frames", "S_finger_ceiling")  # what means are weighted by or compared with, not metrics
+CEILING_OF = {"S_finger": "S_finger_ceiling"}
+ASIDE = ("pinch_pairs", "frames", *CEILING_OF.values())  # what means are weighted by or compared with, not metrics
 _SMALLEST_GAP = 1e-3
+
+
+class WindowSums:
+    """Sums over windows, from which means and their standard errors come: windows are forgotten once they are counted.
+
+    Args:
+        metrics: to count at once; see :meth:`add`.
+    """
+
+    def __init__(self, metrics: Mapping[str, Tensor] | None = None) -> None:
+        self._sums: dict[str, np.ndarray] = {}
+        self.add(metrics or {})
+
+    def add(self, metrics: Mapping[str, Tensor]) -> None:
+        """Count windows by their values ``{metric: (..., N)}``; leading dimensions are series of their own.
+
+        NaN marks windows without a value. `frames`, if given, is how many frames of each window the means are of;
+        `pinch_pairs` how many touching pairs of fingertips.
+        """
+        for name, values in metrics.items():
+            if name not in ASIDE or name in CEILING_OF.values():
+                weights = metrics.get("pinch_pairs" if name == "pinch_error" else "frames")
+                self._sums[name] = self._sums.get(name, 0.0) + _sums(values, weights)
+
+    def figures(self, series: int | None = None) -> dict[str, Any]:
+        """Means and standard errors of what was counted; see `summarise`. `series`: of the leading dimension."""
+        found = {name: sums if series is None else sums[series] for name, sums in self._sums.items()}
+        figures: dict[str, Any] = {}
+        for name, sums in found.items():
+            if name in ASIDE:
+                continue
+            mean, error, count = _mean_and_error(sums)
+            figures[name], figures[f"{name}_se"] = mean, error
+            if name in CEILINGS and mean is not None:
+                # Hands without some joints have a lower one.
+                own = found.get(CEILING_OF.get(name, ""))
+                figures[f"{name}_relative"] = mean / (CEILINGS[name] if own is None else _mean_and_error(own)[0])
+            if name == "pinch_error":
+                figures["pinch_windows"] = count
+        return figures
+
+
+def _sums(values: Tensor, weights: Tensor | None) -> np.ndarray:
+    """``(..., 6)``: how many windows ``(..., N)`` have a value, and Σ of w, w v, w², w² v, w² v² over them."""
+    values = values.detach().double().cpu()
+    weights = torch.ones_like(values) if weights is None else weights.detach().double().cpu().expand_as(values)
+    weights = weights.where(~values.isnan(), 0.0)
+    weighted = (weights * values).where(weights > 0, 0.0)
+    parts = ((weights > 0).double(), weights, weighted, weights**2, weights * weighted, weighted**2)
+    return torch.stack([part.sum(-1) for part in parts], -1).numpy()
+
+
+def _mean_and_error(sums: np.ndarray) -> tuple[float | None, float | None, int]:
+    """Of `_sums` (6,): `mean_and_error`."""
+    count, weight, weighted, square, square_v, square_vv = sums.tolist()
+    if count == 0:
+        return None, None, 0
+    mean = weighted / weight
+    if count == 1:
+        return mean, None, 1
+    # The sum of (w (v − mean))², multiplied out; rounding must not make it negative.
+    spread = max(0.0, square_vv - 2 * mean * square_v + mean**2 * square)
+    return mean, math.sqrt(spread * count / (count - 1)) / weight, int(count)
 
 
 def mean_and_error(values: Tensor, weights: Tensor | None = None) -> tuple[float | None, float | None, int]:
@@ -26,20 +92,7 @@ def mean_and_error(values: Tensor, weights: Tensor | None = None) -> tuple[float
     `weights` (N,) are, for instance, the frames of each window that a metric was measured on. The error of a weighted
     mean is that of a ratio of sums. None where it is not defined.
     """
-    values = values.detach().double().flatten().cpu()
-    keep = ~values.isnan()
-    weights = torch.ones_like(values) if weights is None else weights.detach().double().flatten().cpu()
-    keep &= weights > 0
-    values, weights = values[keep], weights[keep]
-    count = len(values)
-    if count == 0:
-        return None, None, 0
-    share = weights / weights.sum()
-    mean = (share * values).sum()
-    if count == 1:
-        return float(mean), None, 1
-    error = ((share * (values - mean)) ** 2).sum().mul(count / (count - 1)).sqrt()
-    return float(mean), float(error), count
+    return _mean_and_error(_sums(values.flatten(), None if weights is None else weights.flatten()))
 
 
 def summarise(records: dict[str, dict[str, dict[str, Tensor]]]) -> dict[str, dict[str, Any]]:
@@ -50,41 +103,23 @@ def summarise(records: dict[str, dict[str, dict[str, Tensor]]]) -> dict[str, dic
     copy, 1 the optimum); pinch_error with the number of windows that hold a contact. Within a domain the mean squared
     error stands at the method itself, as `mixamo_MSE` (cm²).
     """
+    return summary({
+        method: {direction: WindowSums(metrics).figures() for direction, metrics in directions.items()}
+        for method, directions in records.items()
+    })  # fmt: skip
+
+
+def summary(figures: Mapping[str, Mapping[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """The same of {method: {direction: figures}}."""
     methods: dict[str, dict[str, Any]] = {}
-    for method, directions in records.items():
+    for method, directions in figures.items():
         entry = methods.setdefault(method, {})
-        for direction, metrics in directions.items():
-            figures = figures_of(metrics)
-            if "mixamo_MSE" in figures:
-                entry["mixamo_MSE"] = figures.pop("mixamo_MSE")
-                entry["mixamo_MSE_se"] = figures.pop("mixamo_MSE_se")
-            entry[direction] = figures
-    for direction in {direction for entry in records.values() for direction in entry}:
+        for direction, found in directions.items():
+            entry.update({name: found[name] for name in found if name.startswith("mixamo_MSE")})
+            entry[direction] = {name: value for name, value in found.items() if not name.startswith("mixamo_MSE")}
+    for direction in {direction for directions in figures.values() for direction in directions}:
         add_gap_closed({method: entry[direction] for method, entry in methods.items() if direction in entry})
     return methods
-
-
-def figures_of(metrics: dict[str, Tensor]) -> dict[str, Any]:
-    """Means and standard errors of per-window values {metric: (N,)}; see `summarise`.
-
-    `frames` (N,), if given, is how many frames of each window the means are of; `pinch_pairs` (N,) how many touching
-    pairs of fingertips.
-    """
-    figures: dict[str, Any] = {}
-    for name, values in metrics.items():
-        if name in ASIDE:
-            continue
-        weights = metrics.get("pinch_pairs" if name == "pinch_error" else "frames")
-        mean, error, count = mean_and_error(values, weights)
-        figures[name], figures[f"{name}_se"] = mean, error
-        if name in CEILINGS and mean is not None:
-            # Hands without some joints have a lower one.
-            own = metrics.get(f"{name}_ceiling")
-            ceiling = CEILINGS[name] if own is None else mean_and_error(own, weights)[0]
-            figures[f"{name}_relative"] = mean / ceiling
-        if name == "pinch_error":
-            figures["pinch_windows"] = count
-    return figures
 
 
 def add_gap_closed(by_method: dict[str, dict[str, Any]]) -> None:

@@ -124,7 +124,8 @@ class TrustedCheckpoints(CheckpointIO):
             try:
                 torch.save(checkpoint, temporary)
             except RuntimeError as error:  # PyTorch's way to say that a file cannot be written
-                raise OSError(" ".join(str(error).split())[:200]) from error
+                reason = " ".join(str(error).split())[:200]
+                raise OSError("not all of it fits" if "unexpected pos" in reason else reason) from error
 
     def remove_checkpoint(self, path) -> None:
         """Delete a checkpoint file; a missing one is no error."""

@@ -46,7 +46,7 @@ from run.training.published_config import SUBCOMMAND_KEYS, read_config, translat
 from run.training.writers import PredictionWriter, ResultsWriter
 from utils.cli import guarded
 from utils.errors import InputError, spoken
-from utils.files import check_writable
+from utils.files import DISK_FULL, check_writable, unwritable
 
 TRAINER_DEFAULTS = {"max_epochs": 100, "gradient_clip_val": 0.5, "log_every_n_steps": 10, "devices": 1}
 OPTIMIZER_DEFAULT = {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-4}}
@@ -259,6 +259,11 @@ class RetargetingCLI(LightningCLI):
             super()._run_subcommand(subcommand)
         except MisconfigurationException as error:
             raise InputError(one_line(str(error))) from error
+        except OSError as error:
+            if error.filename is not None or error.errno not in DISK_FULL:
+                raise
+            # What Lightning and TensorBoard write themselves names no file.
+            raise unwritable(self.trainer.log_dir or self.trainer.default_root_dir, error) from error
         if self.trainer.interrupted:
             if subcommand == "fit":
                 say("interrupted; the same command with --ckpt_path last continues")

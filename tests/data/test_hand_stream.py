@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from data.hand_stream import Bank, HandStream, Shares
+from data.hand_stream import Bank, HandStream, Shares, StreamLoader
 from data.random_hands import Draw, random_angles, random_hands, warped_hands
 from model.feedback.chain import Chain
 from model.feedback.module import Feedback
@@ -93,3 +93,29 @@ def test_a_step_of_training_lowers_the_loss(bank):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_mixed_precision_is_for_the_networks_products(bank):
+    """Nearly the loss of full precision, of which rotations and losses keep all digits."""
+    torch.manual_seed(0)
+    made = next(iter(stream(bank)))
+    module = Feedback(hidden_channel=16, row_channel=4, n_blocks=1)
+    torch.nn.init.normal_(module.last.weight, std=0.05)
+    module.log_means = lambda *_: None
+    products, turns = [], []
+    module.first.register_forward_hook(lambda *given: products.append(given[-1].dtype))
+    module.register_forward_hook(lambda *given: turns.append(given[-1].dtype))
+    whole = module.training_step(made, 0)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = module.training_step(made, 0)
+    assert products == 2 * [torch.float32] + 2 * [torch.bfloat16] and turns == 4 * [torch.float32]
+    assert mixed.dtype == torch.float32 and mixed != whole and mixed.item() == pytest.approx(whole.item(), rel=0.01)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_workers_and_processes_draw_apart(bank, workers):
+    """No batch of an epoch is another worker's, and none another process's."""
+    epochs = [list(StreamLoader(stream(bank, batches=4, seed=seed), workers, lambda: 0)) for seed in (1, 2)]
+    sources = [batch.source for batches in epochs for batch in batches]
+    assert len(sources) == 8
+    assert not any(torch.equal(a, b) for number, a in enumerate(sources) for b in sources[:number])

@@ -99,6 +99,31 @@ class TestStep:
             values.append(logged)
         assert values[0] == values[1]
 
+    @pytest.mark.parametrize("method", ["asrn", "dm"])
+    def test_mixed_precision_is_for_the_networks_alone(self, build, golden, method, monkeypatch):
+        """Few bits in their products, all of them in what rotations, losses and metrics are made of."""
+        features = loss_features(golden)
+        batch, model = pair(features["mixamo"], features["mano"]), build(method, dtype=torch.float32)
+        products, outputs, decode = [], [], type(model).decode
+        model.recon_nets[0].res_blocks[0].conv2.register_forward_hook(lambda *given: products.append(given[-1].dtype))
+        monkeypatch.setattr(
+            type(model), "decode", lambda self, output: outputs.append(output.dtype) or decode(self, output)
+        )
+        logged = collect_logs(model)
+        whole = model.training_step(batch, 0)
+        expected = dict(logged)
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = model.training_step(batch, 0)
+            model.test_step(batch, 0)
+        assert (
+            products[0] == torch.float32 and set(products[1:]) == {torch.bfloat16} and set(outputs) == {torch.float32}
+        )
+        assert mixed.dtype == torch.float32 and mixed != whole and model.mixed is None
+        for name, value in expected.items():
+            assert logged[name] == pytest.approx(value, rel=0.02, abs=2e-3), name
+        mixed.backward()
+        assert all(parameter.grad.isfinite().all() for parameter in model.parameters() if parameter.grad is not None)
+
     def test_networks_get_the_gradient_of_their_own_loss(self, build, across):
         """One backward pass of the sum is as good as two."""
         model = build()

@@ -154,6 +154,28 @@ def test_predictions_and_validation_of_two_processes(world, program):
     assert measured(alone.out) == pytest.approx(measured(start(world, words)), rel=1e-5)
 
 
+@pytest.mark.slow
+def test_the_feedback_network_trains_in_two_processes(world, program):
+    """Each draws hands of its own; their weights stay the same, and are tested as one process tests them."""
+    common = [
+        "--model.hidden_channel", 16, "--model.row_channel", 4, "--trainer.enable_model_summary", "false",
+        "--data.num_workers", 0, "--trainer.accelerator", "cpu", "--pictures.every_n_epochs", 0,
+    ]  # fmt: skip
+    double = ["--trainer.devices", 2, "--trainer.strategy", "ddp"]
+    drawn = ["--data.frames", 20, "--data.batches", 3, "--data.pool", 24, "--trainer.max_epochs", 2]
+    words = ["python", "-m", "run.train_feedback", "fit", "--config", "config/Feedback.yaml", *common, *double, *drawn]
+    start(world, [*words, "--trainer.default_root_dir", "both", *keep("both.pt")])
+    assert len(torch.load("both.pt")) == 6
+    last = only(world / "both", "last.ckpt")
+    printed = start(
+        world, [*words[:3], "test", *common, *double, "--ckpt_path", last, "--trainer.default_root_dir", "t2"]
+    )
+    alone = program("run.train_feedback", "test", *common, "--ckpt_path", last, "--trainer.default_root_dir", "t1")
+    assert alone.code == 0, alone.err
+    table = [line for line in alone.out.splitlines() if "│" in line]
+    assert len(table) == 6 and table == [line for line in printed.splitlines() if "│" in line]
+
+
 def measured(printed: str) -> dict[str, float]:
     """Lightning's table of validation figures."""
     rows = re.findall(r"(val/\S+)\s*│\s*(\S+)", printed)

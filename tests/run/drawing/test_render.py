@@ -8,7 +8,7 @@ from PIL import Image
 from run.drawing.bones import bone_mesh
 from run.drawing.figure import HandCell, hand_grid, printable
 from run.drawing.render import CLOSED, OPEN, Box, Mesh, camera, color_of, fit_box, render_mesh, render_scene, save_png
-from utils.raster import turned_outwards, vertex_normals, visible_faces
+from utils.raster import outside_and_normals, visible_faces
 
 CUBE_FACES = np.array(
     [
@@ -149,8 +149,7 @@ def test_light_comes_from_above_and_does_not_depend_on_the_winding():
     assert np.array_equal(
         picture, render_mesh(vertices, faces[:, ::-1], size=(120, 120), color="#808080", box=UNIT_BOX)
     )
-    outwards = turned_outwards(vertices, faces[:, ::-1])
-    normals = vertex_normals(vertices, outwards)
+    outwards, normals = outside_and_normals(vertices, faces[:, ::-1])
     inner = slice(100, -100)  # away from the poles, where vertices coincide
     assert (normals[inner] * vertices[inner] / 0.8).sum(axis=1).min() > 0.99
 
@@ -308,7 +307,7 @@ def test_bones_become_a_closed_figure_round_the_joints():
     assert vertices.shape[0] == 2 and np.allclose(vertices[1], vertices[0] + 5)
     low, high = vertices[0].min(axis=0), vertices[0].max(axis=0)
     assert low == pytest.approx([-2.1, -0.1, -0.1], abs=0.01) and high == pytest.approx([0.1, 0.1, 1.1], abs=0.01)
-    assert np.array_equal(turned_outwards(vertices[0], faces), faces)
+    assert np.array_equal(outside_and_normals(vertices[0], faces)[0], faces)
     picture = render_mesh(vertices[0], faces, size=(200, 200), box=Box(np.array([-1.0, 0, 0.5]), 3.0))
     limbs = 2.0 * 0.2 + np.pi * 0.01  # the straight limb with its two round ends
     assert covered(picture) * 9.0 > limbs + 0.5 * 0.8  # and most of the triangle beside it
