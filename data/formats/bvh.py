@@ -29,6 +29,7 @@ _CANONICAL = {name.lower(): name for name in CHANNEL_NAMES}
 
 _BLANKS = " \t\r\f\v"  # str.strip() would also take blanks that may belong to a name
 _WRITE_BLOCK = 1 << 16
+_MOST_JOINTS = 20_000  # a thousand times what a body has: names alone would take seconds to search
 """Numbers formatted at once: their text fits in the processor's cache."""
 
 
@@ -350,6 +351,8 @@ class _HierarchyParser:
             return
         if not name:
             self._fail(number, f"expected a name after {keyword}, found none")
+        if len(self.names) == _MOST_JOINTS:
+            self._fail(number, f"expected at most {_MOST_JOINTS:,} joints, found more")
         self.announced = len(self.names)
         self.names.append(name)
         self.parents.append(-1 if inside is None else inside)
