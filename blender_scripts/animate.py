@@ -4,7 +4,8 @@
 
 The motion holds ``names`` (J) of bones, ``rotations`` (F, J, 4) quaternions (w, x, y, z) relative to the parent and
 the rest pose in the character's frame (as in BVH), ``moves`` (F, J, 3) centimetres from the rest place, seen as the
-rotations are, and ``fps``. Meshes, materials and bones of the character are exported as they were imported.
+rotations are, ``fps``, and ``kept``: the number of the character's animation in which only these bones are keyed anew,
+−1 for an animation of its own. Meshes, materials and bones of the character are exported as they were imported.
 With ``--output_places`` in place of motion and output, a file's places (F, J, 3) and turns (F, J, 3, 3) since the rest
 pose are written, centimetres in the character's frame: what a file is checked by.
 Used by `python -m run.retarget`; started through `data.blender`.
@@ -21,7 +22,7 @@ import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from importing import InputError, Scene, arguments, bpy, finish, guarded  # noqa: E402
+from importing import InputError, Scene, arguments, bone_of, bpy, finish, guarded  # noqa: E402
 from importing import _quiet as quiet  # noqa: E402
 
 from data.formats.skeleton import nearest_rotations  # noqa: E402
@@ -53,7 +54,7 @@ def main() -> None:
 
 
 def _animate(scene: Scene, motion: dict, name: str) -> None:
-    """Key every bone of the motion in every frame, in an action of its own; other actions are removed."""
+    """Key every bone of the motion in every frame, in an action of its own or one that is kept; others are removed."""
     thing = scene.object
     places = {bone: number for number, bone in enumerate(motion["names"].tolist())}
     given_names = dict(zip(scene.bone_names, scene.skeleton.names))  # noqa: B905
@@ -61,13 +62,19 @@ def _animate(scene: Scene, motion: dict, name: str) -> None:
     size = np.cbrt(abs(np.linalg.det(scene._to_character[:3, :3])))  # centimetres in one unit of the armature
     for armature in bpy.data.armatures:
         armature.pose_position = "POSE"
+    kept = scene.clip(int(motion["kept"])) if motion["kept"] >= 0 else None
     for action in list(bpy.data.actions):
-        bpy.data.actions.remove(action)
-    thing.animation_data_create()
-    action = bpy.data.actions.new(name[:60])
-    thing.animation_data.action = action
-    curves = _new_curve(action, thing)
-    frames = len(motion["rotations"])
+        if kept is None or action != kept.action:
+            bpy.data.actions.remove(action)
+    if kept is None:
+        thing.animation_data_create()
+        action = bpy.data.actions.new(name[:60])
+        thing.animation_data.action = action
+        curves = _new_curve(action, thing)
+    else:
+        curves = _cleared(kept, {bone for bone, given in given_names.items() if given in places})
+        kept.action.name = name[:60]
+    frames, first = len(motion["rotations"]), 0 if kept is None else int(round(kept.first))
     for bone in thing.pose.bones:
         given = given_names.get(bone.name)
         if given not in places:
@@ -77,15 +84,27 @@ def _animate(scene: Scene, motion: dict, name: str) -> None:
         bone.rotation_mode = "QUATERNION"
         base = f'pose.bones["{_escaped(bone.name)}"]'
         values = _conjugated(motion["rotations"][:, places[given]], turn)
-        _key(curves, base + ".rotation_quaternion", values, bone.name)
+        _key(curves, base + ".rotation_quaternion", values, bone.name, first)
         moved = motion["moves"][:, places[given]] / size @ turn
         if bone.parent is None or np.abs(moved).max() > _STILL:
-            _key(curves, base + ".location", moved, bone.name)
+            _key(curves, base + ".location", moved, bone.name, first)
     rate = float(motion["fps"])
     scene_data = bpy.context.scene
     scene_data.render.fps = max(1, int(round(rate)))
     scene_data.render.fps_base = max(1, int(round(rate))) / rate
-    scene_data.frame_start, scene_data.frame_end = 0, max(0, frames - 1)
+    scene_data.frame_start, scene_data.frame_end = first, first + max(0, frames - 1)
+
+
+def _cleared(kept, bones: set):
+    """As `_new_curve`, of a clip from which the curves of some bones are taken."""
+    sets = [kept.action] if kept.slot is None else []
+    for layer in kept.action.layers if kept.slot is not None else ():
+        sets += [strip.channelbag(kept.slot) for strip in layer.strips if strip.channelbag(kept.slot) is not None]
+    for each in sets:
+        for curve in list(each.fcurves):
+            if bone_of(curve.data_path) in bones:
+                each.fcurves.remove(curve)
+    return lambda path, index, group: sets[0].fcurves.new(path, index=index)
 
 
 def _new_curve(action, thing):
@@ -99,8 +118,8 @@ def _new_curve(action, thing):
     return lambda path, index, group: bag.fcurves.new(path, index=index)
 
 
-def _key(curves, path: str, values: np.ndarray, group: str) -> None:
-    frames = np.arange(len(values), dtype=np.float64)
+def _key(curves, path: str, values: np.ndarray, group: str, first: int) -> None:
+    frames = first + np.arange(len(values), dtype=np.float64)
     for index in range(values.shape[1]):
         curve = curves(path, index, group)
         curve.keyframe_points.add(len(values))

@@ -290,7 +290,7 @@ class Scene:
         clips, seen = [], set()
         for action in bpy.data.actions:
             for slot, curves in _curves(action):
-                moved = {_bone_of(curve.data_path) for curve in curves if len(curve.keyframe_points)} - {None}
+                moved = {bone_of(curve.data_path) for curve in curves if len(curve.keyframe_points)} - {None}
                 if not moved or len(moved & bones) * 2 < len(moved) or not self._own(action, slot):
                     continue
                 name = self._clip_name(action)
@@ -365,6 +365,11 @@ class Scene:
             posed[frame] = world @ np.array([_array(bone.matrix) for bone in bones])
         back = np.linalg.inv(self.skeleton.rest[:, :3, :3])
         return posed[..., :3, 3], nearest_rotations(posed[..., :3, :3] @ back)
+
+    def clip(self, number: int):
+        """An animation of the file, assigned to the armature."""
+        self._assign(self._clips[number])
+        return self._clips[number]
 
     def _without_meshes(self) -> None:
         """Frames are set several times faster when no skin follows."""
@@ -538,7 +543,7 @@ def _curves(action):
     return result
 
 
-def _bone_of(data_path: str):
+def bone_of(data_path: str):
     """``pose.bones["Hips"].location`` → ``Hips``."""
     start = 'pose.bones["'
     if not data_path.startswith(start):

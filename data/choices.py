@@ -4,6 +4,8 @@ from __future__ import annotations
 
 MOTION_FORMATS = ("bvh", "glb", "fbx", "vrma", "mano")
 """What retargeted motions are written as."""
+BODIES = KEEP, FOLLOW, REST = "keep", "follow", "rest"
+"""What a body does while its hands take the source's motion."""
 FEATURE_FORMATS = ("ours", "published")
 """Layouts of feature files."""
 AXIS_METHODS = ("combined", "mesh")

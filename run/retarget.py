@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from data.choices import BODIES, FOLLOW, KEEP, REST
 from data.choices import MOTION_FORMATS as FORMATS
 from data.formats.rates import check_rate
 from model.methods import CLOSING, MAIN, OPTIMUM, named, names, of_kind
@@ -75,8 +76,10 @@ def argument_parser() -> CommandLine:
     add("--data_path", type=Path, default=Path("artifact/MixHandOpen"), help="data set with finger_data and models")
     add("--smplx_path", type=Path, metavar="PATH", help="MANO model; default: models in the data set")
     add("--mano_axes", type=Path, metavar="FILE", help="axes of the MANO hand; default: those of the data set")
-    add("--body", choices=("follow", "rest"), help="follow: the body moves as the source's, bone by bone, feet where "
-        "they are planted; rest: it stands still; default: follow where both are humanoid")  # fmt: skip
+    add("--body", metavar="WAY", help="keep: the animation of the target's own file stays, only fingers are replaced "
+        "(default where it has one of the source's length), or that of a file given in place of WAY; follow: the "
+        "body moves as the source's, feet where they are planted (default where both are humanoid); rest: it stands "
+        "still")  # fmt: skip
     add("--rig_map", type=Path, metavar="FILE", help="which joints are which, where names do not tell")
     parser.flag(
         "print_map", "print which joints of source and characters are recognised, as --rig_map takes it, and stop"
@@ -100,10 +103,12 @@ from data.character.reading import Reading, read_character
 from data.character.recognised import RIGS, recognised
 from data.dataset import MixHandFolder
 from data.formats.bvh import write_bvh
+from data.motion.keep import Kept
 from data.motion.reading import MANO_FPS, Motion, find_motions, read_motions
 from data.motion.writing import Job, check_target, output_paths, skin_missing, write_motion
 from data.rig import read_rig_map
 from model.hands import PosedHand
+from run.retargeting.body import body_of
 from run.retargeting.plan import Plan, formats_of, inputs_of, plan_of
 from run.retargeting.remarks import body_remark, remarks
 from run.retargeting.report import hand_report, print_reports, write_report
@@ -268,11 +273,15 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
     work = retargeter.retargetings(motion)
     results = {side: retargeting(source) for side, (source, retargeting) in work.items()}
     poses = {side: result.local.double().numpy() for side, result in results.items()}
-    job = Job(motion, retargeter.target, poses, config.blender, config.target_scale, config.body)
+    body = body_of(config.body, motion, retargeter.target, config.target_scale, config.blender)
+    if isinstance(body, Kept) and config.body is None:
+        say(f"note: {body.path}: its own animation is as long as {motion.path} and stays, only fingers are replaced; "
+            "--body follow says otherwise")  # fmt: skip
+    job = Job(motion, retargeter.target, poses, config.blender, config.target_scale, body)
     written, kept = write_motion(job, output_paths(retargeter.target, tuple(poses), base, formats, into_file))
     lines = remarks(motion, retargeter.target.path, {side: retargeter.target.hands[side] for side in poses})
-    body = None if kept else body_remark(motion, retargeter.target, config.body)
-    retargeter.say_once([*lines, *([body] if body else [])])
+    still = None if kept else body_remark(motion, retargeter.target, config.body)
+    retargeter.say_once([*lines, *([still] if still else [])])
     for kind in (kind for kind in formats if kind in FILMS):
         from run.retargeting.film import Shown, write_motion_film  # a quarter of a second
 
@@ -292,6 +301,7 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
         "refine": retargeter.refine,
         "frames_per_second": motion.frame_rate,
         "body_kept": kept,
+        "body": KEEP if isinstance(body, Kept) else FOLLOW if kept else REST,
         "files": [str(path) for path in written],
     }
     if config.report:
@@ -331,6 +341,8 @@ def _check_options(config: argparse.Namespace, formats: list[str]) -> None:
     if config.refine and not is_network:
         raise InputError(f"--refine: expected steps after a network ({', '.join(of_kind('network'))}), found "
                          f"{config.refine} with --method {config.method}")  # fmt: skip
+    if config.body not in (None, *BODIES) and not Path(config.body).is_file():
+        raise InputError(f"--body: expected {', '.join(BODIES)}, or the file of an animation, found {config.body}")
     _check_numbers(config)
     for kind in formats:
         if kind in FILMS:

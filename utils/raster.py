@@ -21,12 +21,11 @@ from functools import lru_cache
 import numpy as np
 
 from utils import raster_compiled
+from utils.raster_layout import CREASE, DARK, DEEPEST, INSIDE, REACHES
 
 _DEPTH_LEVELS = float(2**30)
 _NOTHING = np.iinfo(np.int64).max  # farther than all, and its lower half reads as face -1
 _FRAGMENTS = 1 << 15
-_REACHES = ((0.012, 0.3), (0.028, 0.4), (0.055, 0.3))
-"""How far creases darken, as shares of the picture, and how much."""
 _TABLE = 128  # the light table is (2 * _TABLE + 1)^2, indexed by the normal's x and y
 
 
@@ -185,7 +184,7 @@ def shade(points, faces, normals, colors, face_mesh, background, width: int, hei
         scene = raster_compiled.Scene(
             points, normals, faces, face_mesh, _light_table(),
             np.concatenate([_ramp(tuple(map(float, color))) for color in colors]), np.asarray(background),
-            0.02 * size * samples, [_reach(share, size) + (weight,) for share, weight in _REACHES],
+            0.02 * size * samples, [_reach(share, size) + (weight,) for share, weight in REACHES],
         )  # fmt: skip
         picture[top:bottom, left:right] = raster_compiled.drawn(draw, scene, right - left, bottom - top, samples)
         return picture
@@ -238,7 +237,7 @@ def _lit(points, faces, normals, face, seen):
     on_disc = _on_disc(np.where(inside[:, None, None], -1.0, 1.0) * normals[faces])
     slopes_x, slopes_y, base = _planes(corners, (on_disc + 1.0) * _TABLE + 0.5)
     planes = np.stack([slopes_x, slopes_y, base], axis=-1).astype(np.float32).reshape(-1, 6)
-    dim = np.where(inside, np.float32(0.6), np.float32(1.0)) if inside.any() else None
+    dim = np.where(inside, np.float32(INSIDE), np.float32(1.0)) if inside.any() else None
     table = _light_table()
     light = np.zeros(face.shape, dtype=np.float32)
     band = max(1, 2 * _FRAGMENTS // face.shape[1])
@@ -265,7 +264,7 @@ def _openness(depth, size):
     """
     empty = np.isnan(depth)
     shadow = np.zeros(depth.shape, dtype=np.float32)
-    for share, weight in _REACHES:
+    for share, weight in REACHES:
         step, diagonal, limit = _reach(share, size)
         padded = np.pad(np.where(empty, np.float32(0), depth), step)
         filled = np.pad(np.where(empty, np.float32(0), np.float32(1)), step)
@@ -278,7 +277,7 @@ def _openness(depth, size):
                 pair += nearer * filled[there]
             total += np.fmax(pair, np.float32(0.0))
         shadow += np.float32(weight) * np.minimum(total / np.float32(4 * step), np.float32(1.0))
-    return np.float32(1.0) - np.float32(0.55) * np.minimum(np.float32(1.6) * shadow, np.float32(1.0))
+    return np.float32(1.0) - np.float32(DEEPEST) * np.minimum(np.float32(CREASE) * shadow, np.float32(1.0))
 
 
 def _reach(share, size):
@@ -296,7 +295,7 @@ def _contour(depth, threshold):
     """Factor (rows, columns) that draws a thin dark line where depth jumps by more than threshold; 1 elsewhere."""
     filled = np.where(np.isnan(depth), np.float32(1e9), depth)
     factor = np.ones(depth.shape, dtype=np.float32)
-    dark = np.float32(0.55)
+    dark = np.float32(DARK)
     down = np.abs(filled[1:] - filled[:-1]) > threshold
     factor[1:][down] = dark
     factor[:-1][down] = dark

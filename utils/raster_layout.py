@@ -12,5 +12,8 @@ LANES = 16
 EMPTY = 1e9
 """Depth where nothing is seen."""
 DARK, INSIDE = 0.55, 0.6
-REACHES = 3
-"""Distances at which creases are looked for: rows of STEPS in NUMBERS, each (step, diagonal, limit, weight)."""
+"""Factors of brightness: on contours, and of faces that are seen from inside."""
+REACHES = ((0.012, 0.3), (0.028, 0.4), (0.055, 0.3))
+"""How far creases darken, as shares of the picture, and how much; in NUMBERS (step, diagonal, limit, weight) each."""
+CREASE, DEEPEST = 1.6, 0.55
+"""What shadows of creases are multiplied by before they are cut at 1, and how much of the light the darkest takes."""

@@ -11,7 +11,9 @@ from utils.raster_layout import (
     BACKGROUND,
     BORDER,
     CONTOUR,
+    CREASE,
     DARK,
+    DEEPEST,
     DEPTH,
     EMPTY,
     FACE,
@@ -213,7 +215,7 @@ def _openness(nearest, at, wide, steps) -> Value:
     """How openly LANES pixels lie, see `raster._openness`."""
     here = (nearest + at).wide(LANES)[0]
     shadow = here * 0.0
-    for reach in range(REACHES):
+    for reach in range(len(REACHES)):
         step, diagonal = (whole(steps[4 * reach + n]) for n in range(2))
         limit, weight = steps[4 * reach + 2], steps[4 * reach + 3]
         total = shadow * 0.0
@@ -225,7 +227,7 @@ def _openness(nearest, at, wide, steps) -> Value:
                 pair = pair + choose(there < 0.5 * EMPTY, nearer, shadow * 0.0)
             total = total + largest(pair, 0.0)
         shadow = shadow + weight * smallest(total / (4.0 * real(step)), 1.0)
-    return 1.0 - 0.55 * smallest(1.6 * shadow, 1.0)
+    return 1.0 - DEEPEST * smallest(CREASE * shadow, 1.0)
 
 
 @function

@@ -28,7 +28,9 @@ CHANNEL_NAMES = tuple(f"{axis}{kind}" for kind in ("position", "rotation", "scal
 _CANONICAL = {name.lower(): name for name in CHANNEL_NAMES}
 
 _BLANKS = " \t\r\f\v"  # str.strip() would also take blanks that may belong to a name
+_MOST_DIGITS = 15
 _WRITE_BLOCK = 1 << 16
+_MOST_JOINTS = 20_000  # a thousand times what a body has: names alone would take seconds to search
 """Numbers formatted at once: their text fits in the processor's cache."""
 
 
@@ -350,6 +352,8 @@ class _HierarchyParser:
             return
         if not name:
             self._fail(number, f"expected a name after {keyword}, found none")
+        if len(self.names) == _MOST_JOINTS:
+            self._fail(number, f"expected at most {_MOST_JOINTS:,} joints, found more")
         self.announced = len(self.names)
         self.names.append(name)
         self.parents.append(-1 if inside is None else inside)
@@ -475,8 +479,8 @@ def write_bvh(path: str | os.PathLike, bvh: Bvh, digits: int = 6) -> None:
         InputError: a value is not finite, or a name cannot be written so that it is read back unchanged.
         ValueError: the parents do not form a tree, or `digits` is not between 1 and 15.
     """
-    if not 1 <= digits <= 15:
-        raise ValueError(f"`digits` must be between 1 and 15; got {digits}")
+    if not 1 <= digits <= _MOST_DIGITS:
+        raise ValueError(f"`digits` must be between 1 and {_MOST_DIGITS}; got {digits}")
     _check_writable(Path(path), bvh)
     order = tree_order(bvh.parents)
     starts = np.cumsum([0, *map(len, bvh.channels)])
@@ -491,6 +495,14 @@ def write_bvh(path: str | os.PathLike, bvh: Bvh, digits: int = 6) -> None:
         stream.write(f"{head}\nMOTION\nFrames: {len(values)}\nFrame Time: {frame_time}\n".encode())
         for first in range(0, len(values), rows):
             stream.write(format_rows(values[first : first + rows], digits))
+
+
+def decimals(values: np.ndarray, least: int = 6) -> int:
+    """How many decimals numbers have that were read from text: written with so many, they are the same again."""
+    for digits in range(least, _MOST_DIGITS):
+        if np.array_equal(np.rint(values * 10.0**digits) / 10.0**digits, values):
+            return digits
+    return _MOST_DIGITS
 
 
 def _check_writable(path: Path, bvh: Bvh) -> None:

@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from data.character.character import CharacterHand
+from data.choices import FOLLOW, REST
 from data.formats.bvh import CHANNEL_NAMES, Bvh, euler_from_rotations
 from data.formats.skeleton import Skeleton
 from data.motion.follow import Body, follow
 from data.motion.humanoid import NEEDED, humanoid, is_helper
+from data.motion.keep import Kept, with_fingers
 from data.motion.reading import Motion
 from data.rig.hand_map import ancestors
 from data.rig.rotations import file_rotations
@@ -23,20 +25,22 @@ SAME_REST = np.radians(20.0)
 _ORDER = "ZYX"
 
 
-FOLLOW, REST = "follow", "rest"
-
-
 @dataclass(frozen=True)
 class WholeMotion:
     """A motion of all joints of a target."""
 
     bvh: Bvh
     body_kept: bool
-    """The source's body motion was taken over; otherwise all but the hands rests."""
+    """The body moves: as the source's, or as in an animation of its own; otherwise all but the hands rests."""
+    fingers: frozenset[int] = frozenset()
+    """Joints that the poses of the hands move."""
 
 
 def whole_motion(
-    hands: Mapping[str, CharacterHand], poses: Mapping[str, np.ndarray], motion: Motion, body: str | None = None
+    hands: Mapping[str, CharacterHand],
+    poses: Mapping[str, np.ndarray],
+    motion: Motion,
+    body: str | Kept | None = None,
 ) -> WholeMotion:
     """Put poses of hands on their skeleton.
 
@@ -44,7 +48,7 @@ def whole_motion(
         hands: side → hand of the target; all of one skeleton.
         poses: side → (F, 5, 3, 3, 3) local rotations in the canonical frame.
         motion: the source.
-        body: `FOLLOW`, `REST`; None: followed where that can be.
+        body: `FOLLOW`, `REST`, an animation that is kept; None: followed where that can be.
 
     Returns:
         All joints of the skeleton in its order. Finger joints have the poses. The body follows bone by bone
@@ -57,6 +61,9 @@ def whole_motion(
     turned: dict[int, np.ndarray] = {}
     for side, local in poses.items():
         turned.update(file_rotations(hands[side].map, hands[side].rest, local))
+    fingers = frozenset(turned)
+    if isinstance(body, Kept):
+        return WholeMotion(with_fingers(body.bvh, skeleton, turned), True, fingers)
     shared = None if body == REST else _shared(skeleton, hands, motion)
     place, top = None, -1
     equal = shared is not None and _equal(skeleton, motion, shared)
@@ -112,7 +119,7 @@ def whole_motion(
         frame_time=1 / motion.frame_rate,
         end_sites=tuple(ends),
     )
-    return WholeMotion(bvh, kept)
+    return WholeMotion(bvh, kept, fingers)
 
 
 def hung(skeleton: Skeleton, hands: Mapping[str, CharacterHand]) -> Skeleton:

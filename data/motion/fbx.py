@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from data.blender import ADVICE, SCRIPTS, find_blender
 from data.formats.bvh import Bvh
 from data.formats.skeleton import Skeleton
 from data.motion.glb import posed, quaternions, root_positions, seen_from
+from data.motion.keep import Kept
 from utils.errors import InputError
 from utils.files import atomic_write
 from utils.safe_read import read_npz
@@ -27,6 +29,8 @@ def write_fbx(
     name: str,
     blender: str | None = None,
     skeleton: Skeleton | None = None,
+    kept: Kept | None = None,
+    fingers: Collection[int] = (),
 ) -> None:
     """The user's character with an animation, through Blender.
 
@@ -37,6 +41,8 @@ def write_fbx(
         name: of the animation.
         blender: Blender, or a Python with bpy; None: found by itself.
         skeleton: of the file, where bones hang otherwise than the motion's joints: they are placed too.
+        kept: an animation of the character's file, in which only ``fingers`` are keyed anew.
+        fingers: joints.
 
     Raises:
         InputError: there is no Blender, or it fails.
@@ -60,9 +66,15 @@ def write_fbx(
             moved[:, joint] = place - skeleton.offsets[joint]
     with tempfile.TemporaryDirectory() as folder, atomic_write(path) as temporary:
         motion = Path(folder) / "motion.npz"
+        some = list(range(joints)) if kept is None else sorted(fingers)
         np.savez(
-            motion, names=np.array(bvh.joint_names), rotations=turned, moves=moved, fps=1 / bvh.frame_time
-        )  # fmt: skip
+            motion,
+            names=np.array(bvh.joint_names)[some],
+            rotations=turned[:, some],
+            moves=moved[:, some],
+            fps=1 / bvh.frame_time,
+            kept=-1 if kept is None else kept.clip,
+        )
         options = ["--character", str(Path(character).resolve()), "--motion", str(motion)]
         options += ["--output_fbx", str(temporary.resolve()), "--name", name]
         _run([*command, str(SCRIPTS / "animate.py"), "--", *options], path)

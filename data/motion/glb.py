@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
+from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -22,6 +23,7 @@ from data.formats.bvh import Bvh, tree_order
 from data.formats.gltf import explained, read_container
 from data.formats.gltf_writer import INDICES, VERTICES, GltfFile
 from data.formats.skeleton import Skeleton, Skin, nearest_rotations
+from data.motion.keep import Kept
 from utils.errors import InputError
 from utils.geometry import angle_weighted_normals
 
@@ -68,7 +70,14 @@ def write_glb(path: str | os.PathLike, skeleton: Skeleton, skin: Skin | None, bv
     file.write(path)
 
 
-def write_into_gltf(path: str | os.PathLike, target: str | os.PathLike, bvh: Bvh, name: str) -> None:
+def write_into_gltf(
+    path: str | os.PathLike,
+    target: str | os.PathLike,
+    bvh: Bvh,
+    name: str,
+    kept: Kept | None = None,
+    fingers: Collection[int] = (),
+) -> None:
     """The user's own file with one animation more, which comes first; everything else stays as it is.
 
     Args:
@@ -76,6 +85,9 @@ def write_into_gltf(path: str | os.PathLike, target: str | os.PathLike, bvh: Bvh
         target: the user's ``.glb``, ``.gltf`` or ``.vrm``.
         bvh: the motion, whose joints are the bones of `data.character.gltf.read_gltf_character` in their order.
         name: of the animation.
+        kept: an animation of the target's file, or of another glTF file with its bones: all it moves but ``fingers``
+            is taken over key by key, as it is.
+        fingers: joints that the motion moves then.
 
     Raises:
         InputError: the target cannot be read, or has no skin.
@@ -90,7 +102,12 @@ def write_into_gltf(path: str | os.PathLike, target: str | os.PathLike, bvh: Bvh
         file = GltfFile(content, buffers)
         _embed_images(file, target)
         rotations, positions = _node_motion(character, bvh, file.json["nodes"])
-        add_animation(file, name, bvh, rotations, positions, first=True)
+        others = None
+        if kept is not None:
+            nodes = {int(character.nodes[joint]) for joint in fingers}
+            rotations, positions = ({n: part[n] for n in nodes & part.keys()} for part in (rotations, positions))
+            others = _kept_tracks(file, character, kept, nodes, kept.path.resolve() == target.resolve())
+        add_animation(file, name, bvh, rotations, positions, others, 0.0 if kept is None else kept.start, first=True)
     file.write(path)
 
 
@@ -168,14 +185,17 @@ def add_animation(
     bvh: Bvh,
     rotations: dict[int, np.ndarray],
     positions: dict[int, np.ndarray],
+    others: tuple[list[dict], list[dict]] | None = None,
+    start: float = 0.0,
     first: bool = False,
 ) -> None:
-    """Channels for nodes: (F, 4) rotations and (F, 3) positions; those that hold still get one key."""
-    times = (np.arange(bvh.n_frames) * bvh.frame_time).astype(np.float32)
+    """Channels for nodes: (F, 4) rotations and (F, 3) positions from ``start`` seconds on; those that hold still get
+    one key. ``others`` are samplers and channels that are there already."""
+    times = (start + np.arange(bvh.n_frames) * bvh.frame_time).astype(np.float32)
     if len(times) > 1 and not (np.diff(times) > 0).all():
         raise InputError("glTF holds times in single precision: the motion is too long for its frame rate")
     whole, still = file.accessor(times, bounds=True), None
-    samplers, channels = [], []
+    samplers, channels = others or ([], [])
     for path, tracks in (("rotation", rotations), ("translation", positions)):
         for node, values in tracks.items():
             values = values.astype(np.float32)
@@ -248,6 +268,39 @@ def _node_motion(character: GltfCharacter, bvh: Bvh, nodes: list[dict]) -> tuple
         node = int(character.nodes[0])
         rotations[node] = np.broadcast_to(nodes[node].get("rotation", [0.0, 0, 0, 1]), (bvh.n_frames, 4))
     return rotations, positions
+
+
+def _kept_tracks(
+    file: GltfFile, character: GltfCharacter, kept: Kept, fingers: set[int], own: bool
+) -> tuple[list[dict], list[dict]]:
+    """Samplers and channels of an animation for all but some nodes: of the file itself, or brought into it."""
+    samplers: list[dict] = []
+    channels: list[dict] = []
+    if own:
+        bones = set(character.nodes.tolist())
+        moving = [each for each in file.json["animations"] if not bones.isdisjoint(_moved_nodes(each))]
+        animation = moving[kept.clip]
+        for channel in animation["channels"]:
+            if channel["target"].get("node") not in fingers:
+                samplers.append(animation["samplers"][channel["sampler"]])
+                channels.append({**channel, "sampler": len(samplers) - 1})
+        return samplers, channels
+    other = read_gltf_character(kept.path)
+    nodes = {node.get("name"): number for number, node in enumerate(file.json["nodes"])}
+    for track in other.animations[kept.clip].tracks:
+        node = nodes.get(other.gltf.node_names[track.node])
+        if node is not None and node not in fingers:
+            _without_matrix(file.json["nodes"][node])
+            values = track.values.reshape(-1, track.values.shape[-1]).astype(np.float32)
+            times = file.accessor(track.times.astype(np.float32), bounds=True)
+            samplers.append({"input": times, "interpolation": track.interpolation, "output": file.accessor(values)})
+            channels.append({"sampler": len(samplers) - 1, "target": {"node": node, "path": track.path}})
+    return samplers, channels
+
+
+def _moved_nodes(animation: dict) -> set[int]:
+    targets = [channel["target"] for channel in animation["channels"]]
+    return {each["node"] for each in targets if "node" in each and each.get("path") != "weights"}
 
 
 def posed(bvh: Bvh) -> tuple[np.ndarray, np.ndarray]:

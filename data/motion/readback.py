@@ -47,7 +47,11 @@ class ReadBack:
 
 
 def check_written(
-    path: Path, hands: Mapping[str, tuple[CharacterHand, np.ndarray]], scale: float = 1.0, blender: str | None = None
+    path: Path,
+    hands: Mapping[str, tuple[CharacterHand, np.ndarray]],
+    scale: float = 1.0,
+    blender: str | None = None,
+    times: np.ndarray | None = None,
 ) -> ReadBack:
     """Compare a file with the poses it should hold.
 
@@ -56,12 +60,13 @@ def check_written(
         hands: side → (hand of the target, (F, 5, 3, 3, 3) local rotations in the frame of features).
         scale: lengths of the hands, in those of the file.
         blender: that reads ``.fbx``; None: found by itself.
+        times: (F,) seconds of the frames in a glTF file whose other bones have keys of their own.
 
     Raises:
         InputError: it differs.
     """
     worst, poses = 0.0, {}
-    placed = None if path.suffix.lower() == ".npz" else _Placed(path, blender)
+    placed = None if path.suffix.lower() == ".npz" else _Placed(path, blender, times)
     for side, (hand, local) in hands.items():
         meant = _meant(hand, local)
         if placed is None:
@@ -115,12 +120,12 @@ class _Placed:
     Frames stand last in all arrays: each step is then arithmetic on whole rows of memory.
     """
 
-    def __init__(self, path: Path, blender: str | None) -> None:
+    def __init__(self, path: Path, blender: str | None, times: np.ndarray | None) -> None:
         kind = path.suffix.lower()
         if kind == ".bvh":
             self.joints: Mapping[str, _Joint] = _bvh_joints(read_bvh(path))
         elif kind in GLTF_SUFFIXES:
-            self.joints = _gltf_joints(read_gltf_character(path, with_skin=False), rests=kind != ".vrma")
+            self.joints = _gltf_joints(read_gltf_character(path, with_skin=False), kind != ".vrma", times)
         else:
             self.joints = _fbx_joints(read_back_fbx(path, blender))
         self.known: dict[str, tuple[np.ndarray, np.ndarray]] = {}
@@ -236,14 +241,14 @@ def _about(axis: int, angles: np.ndarray) -> np.ndarray:
     return turn
 
 
-def _gltf_joints(character: GltfCharacter, rests: bool) -> dict[str, _Joint]:
+def _gltf_joints(character: GltfCharacter, rests: bool, times: np.ndarray | None) -> dict[str, _Joint]:
     """The nodes of the first animation of a file; bones by their names, other nodes by theirs or their numbers.
 
     `rests`: its nodes rest as the target does. Those of a ``.vrma`` rest in a T-pose, from which no pose of a file of
-    ours counts.
+    ours counts. `times`: seconds of the frames; None: the keys of the track that has most.
     """
     gltf, tracks = character.gltf, character.animations[0].tracks
-    times = max((track.times for track in tracks), key=len)
+    times = max((track.times for track in tracks), key=len) if times is None else times
     own = {(track.node, track.path): track for track in tracks}
     called = dict(zip(character.nodes.tolist(), character.skeleton.names, strict=True))
     taken = set(called.values())

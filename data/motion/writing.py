@@ -13,11 +13,12 @@ import numpy as np
 from data.character.character import Character
 from data.character.mano import mano_skin
 from data.choices import MOTION_FORMATS as FORMATS
-from data.formats.bvh import Bvh, resized, write_bvh
+from data.formats.bvh import Bvh, decimals, resized, write_bvh
 from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
 from data.motion.body import WholeMotion, whole_motion
 from data.motion.fbx import write_fbx
 from data.motion.glb import write_glb, write_into_gltf
+from data.motion.keep import Kept
 from data.motion.mano_file import ManoMotion, write_mano_motion
 from data.motion.readback import ReadBack, check_written
 from data.motion.reading import Motion
@@ -39,8 +40,8 @@ class Job:
     blender: str | None = None
     scale: float = 1.0
     """How much larger the target is taken than its file has it."""
-    body: str | None = None
-    """``"follow"``, ``"rest"``; None: followed where that can be."""
+    body: str | Kept | None = None
+    """``"follow"``, ``"rest"``, an animation that is kept; None: followed where that can be."""
 
     @cached_property
     def read_back(self) -> dict[str, ReadBack]:
@@ -152,7 +153,7 @@ def _write(job: Job, output: Output) -> ReadBack:
     else:
         bvh = job.whole(output.sides).bvh
         if output.kind == "bvh":
-            write_bvh(output.path, bvh)
+            write_bvh(output.path, bvh, decimals(job.body.bvh.values) if isinstance(job.body, Kept) else 6)
         elif output.kind == "glb":
             _write_glb(job, output.path, output.sides, bvh)
         elif output.kind == "vrma":
@@ -161,7 +162,15 @@ def _write(job: Job, output: Output) -> ReadBack:
             _write_fbx(job, output, bvh)
     hands = {side: (job.target.hands[side], job.poses[side]) for side in output.sides}
     scale = job.scale if own and output.kind in ("glb", "fbx") else 1.0
-    return check_written(output.path, hands, scale, job.blender)
+    kept = _kept(job, GLTF_SUFFIXES) if output.kind == "glb" else None
+    return check_written(output.path, hands, scale, job.blender, None if kept is None else kept.times())
+
+
+def _kept(job: Job, kinds: Sequence[str]) -> Kept | None:
+    """The body's own animation where it stays key by key: in files of the same kind."""
+    if isinstance(job.body, Kept) and {path.suffix.lower() for path in (job.target.path, job.body.path)} <= {*kinds}:
+        return job.body
+    return None
 
 
 def _write_mano(job: Job, output: Output) -> None:
@@ -174,7 +183,8 @@ def _write_mano(job: Job, output: Output) -> None:
 
 def _write_glb(job: Job, path: Path, sides: tuple[str, ...], bvh: Bvh) -> None:
     if job.target.path.suffix.lower() in GLTF_SUFFIXES:
-        write_into_gltf(path, job.target.path, resized(bvh, 1 / job.scale), job.motion.name)
+        kept, fingers = _kept(job, GLTF_SUFFIXES), job.whole(sides).fingers
+        write_into_gltf(path, job.target.path, resized(bvh, 1 / job.scale), job.motion.name, kept, fingers)
     else:
         hand = job.target.hands[sides[0]]
         skin = mano_skin(hand) if job.target.kind == "mano" else hand.skin
@@ -185,7 +195,19 @@ def _write_fbx(job: Job, output: Output, bvh: Bvh) -> None:
     """The user's own FBX or glTF goes through Blender; other characters as a glTF file of ours."""
     own = job.target.path
     if own.suffix.lower() in (".fbx", *GLTF_SUFFIXES):
-        write_fbx(output.path, own, resized(bvh, 1 / job.scale), job.motion.name, job.blender, job.target.skeleton)
+        kept, fingers = _kept(job, (".fbx",)), job.whole(output.sides).fingers
+        if kept is not None and kept.path.resolve() != own.resolve():
+            kept = None
+        write_fbx(
+            output.path,
+            own,
+            resized(bvh, 1 / job.scale),
+            job.motion.name,
+            job.blender,
+            job.target.skeleton,
+            kept,
+            fingers,
+        )
         return
     with tempfile.TemporaryDirectory(prefix="s2h_glb_") as folder:
         character = Path(folder) / "character.glb"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.character.reading import MANO_NAMES, Reading
+from data.choices import BODIES
 from data.choices import MOTION_FORMATS as FORMATS
 from model.topology import SIDES
 from utils.errors import InputError
@@ -59,6 +60,7 @@ def formats_of(output: Path, wanted: Sequence[str] | None, count: int) -> tuple[
 def inputs_of(config: argparse.Namespace, files: Sequence[Path], reading: Reading) -> list[Path]:
     """Every file that is read, and those of the data set beside them: nothing of it may be overwritten."""
     named = [config.target, config.source_hand, config.ckpt_path, config.rig_map, config.mano_axes, config.smplx_path]
+    named += [config.body] if config.body not in BODIES else []
     named += [words[0] for words in (config.shape, config.source_shape) if words]
     paths = [*files, *(Path(name) for name in named if name is not None)]
     for folder in (reading.folder.finger_data, reading.models, reading.models / "mano"):

@@ -86,7 +86,7 @@ def test_the_same_hand_in_and_out_is_the_identity(files, tmp_path, method):
                     "--output", tmp_path / "o.bvh", "--report")  # fmt: skip
     before, after = (rotations_of(read_bvh(path)) for path in (files / "moves.bvh", tmp_path / "o.bvh"))
     assert worst(before, after, before) < 0.5
-    assert report["body_kept"] and set(report["hands"]) == {"right", "left"}
+    assert report["body_kept"] and report["body"] == "follow" and set(report["hands"]) == {"right", "left"}
     for hand in report["hands"].values():
         assert hand["S_finger"] > 0.9499 and hand["jerk_ratio"] == pytest.approx(1, abs=0.03)
 

@@ -551,3 +551,16 @@ def test_another_unit_changes_lengths_and_nothing_else(golden):
     np.testing.assert_allclose(inches.offsets * 2.54, motion.offsets)
     assert np.array_equal(inches.rotations(), motion.rotations())
     assert resized(motion, 1) is motion
+
+
+def test_floods_of_joints_are_refused_where_they_begin(tmp_path, monkeypatch):
+    monkeypatch.setattr("data.formats.bvh._MOST_JOINTS", 2)
+    joint = "JOINT j\n{\nOFFSET 0 0 0\nCHANNELS 0\n}\n"
+    motion = "MOTION\nFrames: 1\nFrame Time: 0.1\n0 0 0\n"
+    text = "HIERARCHY\nROOT r\n{\nOFFSET 0 0 0\nCHANNELS 3 Xrotation Yrotation Zrotation\n"
+    path = tmp_path / "many.bvh"
+    path.write_text(text + joint + "}\n" + motion)
+    assert len(read_bvh(path).joint_names) == 2
+    path.write_text(text + joint * 2 + "}\n" + motion)
+    with pytest.raises(InputError, match="line 11: expected at most 2 joints"):
+        read_bvh(path)

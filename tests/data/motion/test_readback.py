@@ -71,7 +71,7 @@ def test_a_scaled_target_stays_where_it_stood(tmp_path):
 
 
 def test_a_wrong_file_stops_the_job_and_goes(tmp_path, monkeypatch):
-    def broken(path, bvh):
+    def broken(path, bvh, *more):
         write_bvh(path, replace(bvh, values=np.where(np.arange(bvh.values.shape[1]) == 40, 1.0, bvh.values)))
 
     monkeypatch.setattr(writing, "write_bvh", broken)
