@@ -328,7 +328,12 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
     }
     if config.report:
         report["hands"] = {
-            side: hand_report(source, _in_file(job, results, side), retargeting)
+            side: hand_report(
+                source,
+                _in_file(job, results, side),
+                retargeting,
+                (motion.tracks[side].hand.skin_gaps, retargeter.target.hands[side].skin_gaps),
+            )
             for side, (source, retargeting) in work.items()
         }
         path = base.with_name(f"{base.stem if into_file else base.name}_report.json")

@@ -80,15 +80,17 @@ def worst(first: dict, second: dict, names) -> float:
     return float(np.degrees(2 * np.arcsin(min(1, chord / 8**0.5))))
 
 
-@pytest.mark.parametrize("method", ["tbs_copy", "rotation_copy", "optimize"])
+@pytest.mark.parametrize("method", ["tbs_copy", "rotation_copy", "optimize", "optimize --skin"])
 def test_the_same_hand_in_and_out_is_the_identity(files, tmp_path, method):
-    (report,) = run(files, files / "moves.bvh", "--target", "Aj", "--source_hand", "Aj", "--method", method,
+    (report,) = run(files, files / "moves.bvh", "--target", "Aj", "--source_hand", "Aj", "--method", *method.split(),
                     "--output", tmp_path / "o.bvh", "--report")  # fmt: skip
     before, after = (rotations_of(read_bvh(path)) for path in (files / "moves.bvh", tmp_path / "o.bvh"))
     assert worst(before, after, before) < 0.5
     assert report["body_kept"] and report["body"] == "follow" and set(report["hands"]) == {"right", "left"}
     for hand in report["hands"].values():
         assert hand["S_finger"] > 0.9499 and hand["jerk_ratio"] == pytest.approx(1, abs=0.03)
+        skin = hand["skin"]
+        assert skin["frames"] == FRAMES and skin["false_touches"] == 0 and skin["deepest"] < 0.02
 
 
 @pytest.mark.parametrize("words", [("asrn",), ("dm",), ("asrn", "--refine", "2")])
