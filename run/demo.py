@@ -26,6 +26,7 @@ from model.methods import COPY, METHODS, OPTIMUM, of_kind, title_of
 from utils.cli import CommandLine, guarded, options_first, processors
 from utils.errors import InputError
 from utils.files import atomic_write, content_hash
+from utils.threads import torch_threads
 
 
 def argument_parser() -> CommandLine:
@@ -126,8 +127,8 @@ def run_module(name: str, arguments: Sequence[str], label: str = "", threads: in
         raise InputError(f"python -m {name} failed (exit code {code}); its message is above")
 
 
-def run_together(jobs: dict[str, tuple[str, Sequence[str]]]) -> None:
-    """Run {label: (module, arguments)} at the same time, a thread of computation each.
+def run_together(jobs: dict[str, tuple[str, Sequence[str]]], cores: int) -> None:
+    """Run {label: (module, arguments)} at the same time on so many cores, each with its share of threads.
 
     Raises InputError if one of them fails, after the others have ended.
     """
@@ -135,7 +136,7 @@ def run_together(jobs: dict[str, tuple[str, Sequence[str]]]) -> None:
 
     def work(label: str, name: str, arguments: Sequence[str]) -> None:
         try:
-            run_module(name, arguments, label, threads=max(1, processors() // len(jobs)))
+            run_module(name, arguments, label, threads=max(1, cores // len(jobs)))
         except InputError as error:
             failures.append(error)
 
@@ -164,7 +165,7 @@ def training_key(method: str, data: Path, overrides: Sequence[str]) -> str:
     return f"{method}-{hashlib.sha256(repr([files, described, *overrides]).encode()).hexdigest()[:10]}"
 
 
-def train(output: Path, data: Path, methods: Sequence[str], overrides: Sequence[str]) -> dict[str, Path]:
+def train(output: Path, data: Path, methods: Sequence[str], overrides: Sequence[str], cores: int) -> dict[str, Path]:
     """Train networks side by side, each in a folder named by its inputs; returns the checkpoint of each.
 
     A finished training with the same inputs is not repeated; an interrupted one is continued.
@@ -181,7 +182,7 @@ def train(output: Path, data: Path, methods: Sequence[str], overrides: Sequence[
             "--data.test_characters", json.dumps(splits["test_outside"]),
             "--trainer.default_root_dir", str(root), "--ckpt_path", "last", *overrides,
         ])  # fmt: skip
-    run_together(jobs)
+    run_together(jobs, cores)
     checkpoints = {}
     for method, root in roots.items():
         folder, _ = last_training(root / LOGS)
@@ -214,11 +215,11 @@ def demo(output: Path, data: Path, in_full: Sequence[str], overrides: Sequence[s
     files, brief = all_open_weights(), () if in_full else (BESIDE,)
     if in_full:
         steps.start("train", f"Training in full: {', '.join(map(title_of, in_full))}")
-        files |= train(output, data, in_full, overrides)
+        files |= train(output, data, in_full, overrides, processors())
     beside = "".join(f"; beside it, training {title_of(method)} for a minute" for method in brief)
     steps.start("test", f"Testing on hands that no training has seen{beside}")
-    with ThreadPoolExecutor(1) as pool:
-        training = pool.submit(train, output, data, brief, [*MINUTE, *overrides])
+    with ThreadPoolExecutor(1) as pool, torch_threads(max(1, processors() - len(brief))):
+        training = pool.submit(train, output, data, brief, [*MINUTE, *overrides], cores=1)
         networks = networks_of(files, data)
         line_up = LineUp([name for name in METHODS if name not in LEFT_OUT], networks, networks[BESIDE].hand_models)
         results = evaluate(line_up, data, open_groups(data), Settings())

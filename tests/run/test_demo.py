@@ -69,14 +69,14 @@ def test_a_finished_training_is_not_repeated_but_a_changed_one_is(finished, monk
     """What is reused depends on everything that went into it."""
     monkeypatch.chdir(finished)
     started: list[str] = []
-    monkeypatch.setattr(demo, "run_together", lambda jobs: started.extend(jobs))
+    monkeypatch.setattr(demo, "run_together", lambda jobs, cores: started.extend(jobs))
     data, epochs = Path("open"), [*demo.MINUTE, *demo.SHORT]
-    checkpoints = demo.train(Path("out"), data, ["feedback"], epochs)
+    checkpoints = demo.train(Path("out"), data, ["feedback"], epochs, cores=1)
     assert started == []
     assert checkpoints == {"feedback": Path("out/FEEDBACK.ckpt")} and checkpoints["feedback"].is_file()
     for methods, changed in ((["feedback"], ["--trainer.max_epochs", "3"]), (["asrn", "feedback"], epochs)):
         with pytest.raises(InputError, match="no checkpoint"):
-            demo.train(Path("out"), data, methods, changed)
+            demo.train(Path("out"), data, methods, changed, cores=1)
     assert started == ["FEEDBACK", "ASRN"]
     key = demo.training_key("asrn", data, epochs)
     path = next(data.glob("Hand*.json"))
@@ -89,7 +89,7 @@ def test_a_finished_training_is_not_repeated_but_a_changed_one_is(finished, monk
 
 def test_a_failing_step_stops_the_demo(tmp_path, capfd):
     with pytest.raises(InputError, match="run.train_dm failed"):
-        demo.run_together({"DM": ("run.train_dm", ["fit", "--config", "nowhere.yaml"])})
+        demo.run_together({"DM": ("run.train_dm", ["fit", "--config", "nowhere.yaml"])}, cores=1)
     assert "nowhere.yaml" in capfd.readouterr().err
     with pytest.raises(InputError, match="splits.yaml"):
         read_splits(tmp_path)
