@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: help setup setup-locked lock blender demo test test-slow test-versions parity lint format bench clean
 
 help:
-	@echo "make demo       set up, build the open data, train all networks, compare them (about 10 minutes)"
+	@echo "make demo       set up, build the open data, compare all methods, train a network (minutes)"
 	@echo "make test       set up, run the tests"
 	@echo "make test-slow  the longer checks"
 	@echo "make test-versions  the tests with the oldest and the newest supported Python and dependencies"

@@ -23,7 +23,7 @@ from data.splits import (
     expand_characters,
 )
 from utils.cli import processors
-from utils.errors import InputError
+from utils.errors import InputError, some
 
 log = logging.getLogger(__name__)
 
@@ -240,7 +240,7 @@ class MixHandDataModule(LightningDataModule):
         for group, surplus in zip(windows.groups, windows.surplus, strict=True):
             if surplus and not new_pairs:
                 log.info("%s: %d of %d windows of %s have no partner and are not used.",
-                         split, surplus, len(group), ", ".join(dict.fromkeys(group.names)))  # fmt: skip
+                         split, surplus, len(group), some(list(dict.fromkeys(group.names))))  # fmt: skip
         self._report_rates(split, first, second)
         for other in self._windows.values():
             if other.side != windows.side:

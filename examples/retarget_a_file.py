@@ -19,7 +19,7 @@ DEFAULTS = [
 motion, target, output = sys.argv[1:4] if len(sys.argv) > 3 else map(str, DEFAULTS)
 try:
     # The same words as on the command line of `python -m run.retarget`; the reports come back.
-    reports = s2h.retarget([motion, "--target", target, "--method", "optimize", "--output", output, "--report"])
+    reports = s2h.retarget([motion, "--target", target, "--output", output, "--report"])
 except s2h.InputError as error:
     sys.exit(f"error: {error}")  # says the file, what was expected, what was found, and what to do
 

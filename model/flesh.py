@@ -238,6 +238,11 @@ def part_gaps(gap: Float[Tensor, "*batch capsule_pairs"]) -> Float[Tensor, "*bat
     return result.scatter_reduce(-1, number, gap, "amin")
 
 
+def by_capsules(gap: Float[Tensor, "*batch part_pairs"]) -> Float[Tensor, "*batch capsule_pairs"]:
+    """The same ``(...)`` for each of `CAPSULE_PAIRS` from that of its `PART_PAIRS`."""
+    return gap[..., list(_OF_PART)]
+
+
 def flesh_of_radii(
     offsets: Float[Tensor, "*batch 21 3"], radii: Float[Tensor, "*batch 21"] | None = None, tips_inside: bool = False
 ) -> Flesh:

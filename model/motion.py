@@ -16,6 +16,7 @@ from model.optimizer import CONTACT_WEIGHT, SMOOTHNESS, OptimizerSettings, optim
 from model.optimizer.kernel import solver
 from model.posing import Task, optimised
 from model.semantics import SemanticMatrix, SourceDirections
+from model.skin import SkinPoints
 from model.streaming import MotionNetwork
 from model.touch import TouchGoals, touch_goals
 from utils.cached import cached_property
@@ -35,6 +36,8 @@ class SourceMotion:
     frame_rate: float
     flesh: Flesh | None = None
     """Of the hand, for touches by skin."""
+    skin: SkinPoints | None = None
+    """The same, where it has skin."""
 
     @cached_property
     def posed(self) -> PosedHand:
@@ -74,6 +77,7 @@ class MotionRetargeting:
         iterations: steps of an optimiser.
         contacts: these steps close the touches that the source has.
         flesh: of the target; if the source's is known too, what touches is skin, otherwise fingertips' joints.
+        skin: of the target, where it has skin.
     """
 
     method: str
@@ -84,6 +88,7 @@ class MotionRetargeting:
     iterations: int = OptimizerSettings.iterations
     contacts: bool = True
     flesh: Flesh | None = None
+    skin: SkinPoints | None = None
 
     @torch.no_grad()
     def __call__(self, source: SourceMotion) -> PosedHand:
@@ -121,7 +126,7 @@ class MotionRetargeting:
         asked = self.contacts and (self.refine > 0 or named(self.method).name == CLOSING)
         if source.flesh is None or self.flesh is None or not asked:
             return None
-        return touch_goals(source.posed, source.flesh, self.flesh)
+        return touch_goals(source.posed, source.flesh, self.flesh, source.skin, self.skin)
 
 
 def measured(source: SourceMotion, result: PosedHand, present: Bool[Tensor, "21"]) -> Measures:

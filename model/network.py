@@ -77,6 +77,8 @@ class TrainedNetwork(Protocol):
     side: str
     """Of the hands that it was trained with."""
     hand_models: HandModels
+    method: str
+    """Its name in :data:`model.methods.METHODS`."""
 
     def retargeted(self, shaped: ShapedHand, target: Hands, source: Source) -> PosedHand:
         """The hands ``shaped`` of ``target`` in poses that mean what the source means, ``(batch, time, …)``."""

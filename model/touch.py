@@ -8,9 +8,21 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from model.flesh import CAPSULE_PAIRS, FIRST, PART_PAIRS, SECOND, Flesh, capsule_frames
+from model.flesh import (
+    CAPSULE_PAIRS,
+    FIRST,
+    PALM,
+    PART_NAMES,
+    PART_PAIRS,
+    SECOND,
+    Flesh,
+    by_capsules,
+    capsule_frames,
+    part_gaps,
+)
 from model.hands import PosedHand, by_frames, by_items
-from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, N_FINGERS
+from model.skin import NEAR, REACH, SkinPoints
+from model.topology import BONES_PER_FINGER, FINGERS, JOINTS_PER_FINGER, N_FINGERS
 
 TOUCHING = 0.03
 """Parts whose gap is this or less touch."""
@@ -18,6 +30,8 @@ APART = 0.08
 """Parts whose gap is this or more are apart; in between they touch by degrees."""
 PRESSED = 0.01
 """Depth that soft skin takes without being seen: no part need be less deep in another."""
+MARGIN = 0.01
+"""By how much nearer than the source's the gaps of touches shall be on another hand."""
 TOO_DEEP = 0.03
 """Depth beyond the source's from which on a result counts as wrong."""
 
@@ -54,14 +68,28 @@ class TouchGoals:
     """Of the hand that shall touch; leading dimensions as its own."""
     gap: Float[Tensor, "*batch pairs"]
     """``(..., pairs)`` in the source."""
+    aim: Float[Tensor, "*batch pairs"]
+    """``(..., pairs)`` from which gap on a touch counts as closed."""
     along: Float[Tensor, "*batch 2 pairs"]
     """``(..., 2, pairs)`` where on the two bones, from 0 at the joint to 1."""
     around: Float[Tensor, "*batch 2 3 pairs"]
     """``(..., 2, 3, pairs)`` which way it lies from the bones, in their frames."""
+    skin: SkinPoints | None = None
+    """Of the hand that shall touch, without leading dimensions: it tells gaps better than flesh. None: unknown."""
+
+    def excess(self, posed: PosedHand) -> Float[Tensor, "frames pairs"]:
+        """By how much flesh tells gaps ``(F, pairs)`` too large in poses ``(F,)``, seen against skin."""
+        flesh = self.flesh.touches(posed).gap
+        if self.skin is None:
+            return torch.zeros_like(flesh)
+        of_parts = part_gaps(flesh)
+        skin = self.skin.gaps(posed, of_parts)
+        # Skin that is not near says only that.
+        return by_capsules(torch.where(skin < NEAR, of_parts - skin, (of_parts - NEAR).clamp(max=0)))
 
     def at(self, index) -> TouchGoals:
         """Some of the poses, by their leading dimensions."""
-        return replace(self, gap=self.gap[index], along=self.along[index], around=self.around[index])
+        return TouchGoals(self.flesh, *(part[index] for part, _ in self._parts()), skin=self.skin)
 
     def of_items(self, items: Int[Tensor, " items"]) -> TouchGoals:
         """Some items of the first dimension, with their flesh."""
@@ -73,22 +101,30 @@ class TouchGoals:
 
     def to(self, like: Tensor) -> TouchGoals:
         """The same in the type and on the device of a tensor."""
-        return TouchGoals(self.flesh.to(like), self.gap.to(like), self.along.to(like), self.around.to(like))
+        skin = None if self.skin is None else self.skin.to(like)
+        return TouchGoals(self.flesh.to(like), *(part.to(like) for part, _ in self._parts()), skin=skin)
 
     def flattened(self) -> TouchGoals:
         """With one leading dimension."""
         parts = (part.reshape(-1, *part.shape[part.ndim - own :]) for part, own in self._parts())
-        return TouchGoals(self.flesh, *parts)
+        return TouchGoals(self.flesh, *parts, skin=self.skin)
 
     def _parts(self) -> tuple[tuple[Tensor, int], ...]:
-        return (self.gap, 1), (self.along, 2), (self.around, 3)
+        return (self.gap, 1), (self.aim, 1), (self.along, 2), (self.around, 3)
 
 
-def touch_goals(source: PosedHand, flesh: Flesh, target: Flesh) -> TouchGoals:
+def touch_goals(
+    source: PosedHand,
+    flesh: Flesh,
+    target: Flesh,
+    skin: SkinPoints | None = None,
+    target_skin: SkinPoints | None = None,
+) -> TouchGoals:
     """The gaps of a source's poses and where they are, to be had with another hand's flesh.
 
     Args:
         source: the poses; flesh: of that hand; target: of the other.
+        skin, target_skin: of both, where known; of hands and poses ``(F,)`` only.
     """
     found = flesh.touches(source)
     frames = capsule_frames(source)
@@ -102,7 +138,15 @@ def touch_goals(source: PosedHand, flesh: Flesh, target: Flesh) -> TouchGoals:
         ],
         dim=-3,
     )
-    return TouchGoals(target, found.gap, found.along, around)
+    gap = found.gap
+    if skin is not None:
+        of_parts = part_gaps(gap)
+        # What skin does not see is far apart.
+        gap = by_capsules(torch.minimum(skin.gaps(source, of_parts), of_parts.clamp_min(REACH)))
+    # The same hand has the source's gaps exactly; on another one they are met with an error that could undo touches.
+    other = (flesh.ends - target.ends).abs().flatten(-3).amax(-1, keepdim=True)
+    aim = (gap - other.clamp(max=MARGIN)).clamp_min(0)
+    return TouchGoals(target, gap, aim, found.along, around, target_skin)
 
 
 def pairs_present(present: Bool[Tensor, "21"]) -> Bool[Tensor, " pairs"]:
@@ -122,3 +166,82 @@ def part_pairs_present(present: Bool[Tensor, "21"]) -> Bool[Tensor, " pairs"]:
     has = torch.cat([bones, bones.new_ones(1)])
     first, second = torch.tensor(PART_PAIRS, device=present.device).T
     return has[first] & has[second]
+
+
+_DIGITS = tuple((a // BONES_PER_FINGER, b // BONES_PER_FINGER) for a, b in PART_PAIRS)
+DIGIT_PAIRS = tuple(dict.fromkeys(_DIGITS))
+"""Pairs of fingers, and of fingers and the palm (number 5): the nearest of their parts counts."""
+_OF_DIGITS = tuple(DIGIT_PAIRS.index(pair) for pair in _DIGITS)
+
+
+def digit_gaps(gap: Float[Tensor, "*batch part_pairs"]) -> Float[Tensor, "*batch digit_pairs"]:
+    """Gaps ``(..., 15)`` of `DIGIT_PAIRS` from those of `PART_PAIRS`."""
+    number = torch.tensor(_OF_DIGITS, device=gap.device).expand(gap.shape)
+    return gap.new_full((*gap.shape[:-1], len(DIGIT_PAIRS)), torch.inf).scatter_reduce(-1, number, gap, "amin")
+
+
+@dataclass(frozen=True)
+class TouchesKept:
+    """What became of a source's touches, from the gaps of both hands' skin ``(F, 73)``; infinite: far apart, or one
+    of the hands has not both parts."""
+
+    source: Float[Tensor, "frames part_pairs"]
+    result: Float[Tensor, "frames part_pairs"]
+
+    @property
+    def recall(self) -> Float[Tensor, " frames"]:
+        """``(F,)`` share of the source's touches, finger by finger, that the result has; NaN where it has none."""
+        source, result = digit_gaps(self.source) <= TOUCHING, digit_gaps(self.result) <= TOUCHING
+        return (source & result).sum(-1) / source.sum(-1)
+
+    @property
+    def touches(self) -> Float[Tensor, " frames"]:
+        """``(F,)`` how many the source has: what `recall` is weighed by."""
+        return (digit_gaps(self.source) <= TOUCHING).sum(-1).to(self.source)
+
+    @property
+    def false(self) -> Float[Tensor, " frames"]:
+        """``(F,)`` share of what is apart in the source that touches in the result."""
+        apart = digit_gaps(self.source) >= APART
+        return (apart & (digit_gaps(self.result) <= TOUCHING)).sum(-1) / apart.sum(-1)
+
+    @property
+    def deeper(self) -> Float[Tensor, "frames part_pairs"]:
+        """``(F, 73)`` by how much parts are deeper in each other than in the source, palm lengths."""
+        return torch.relu(torch.relu(-self.result) - torch.relu(-self.source))
+
+    @property
+    def too_deep(self) -> Float[Tensor, " frames"]:
+        """``(F,)`` one where that is over `TOO_DEEP` anywhere, else zero."""
+        return (self.deeper > TOO_DEEP).any(-1).to(self.source)
+
+    def by_parts(self) -> dict[str, dict[str, float]]:
+        """``{"thumb 3 | index 3": …}`` of every pair of parts that touches, or goes too deep: frames that touch in the
+        source, those of them that touch in the result, false touches, and the greatest depth beyond the source's."""
+        held, touch = self.source <= TOUCHING, self.result <= TOUCHING
+        false, deeper = touch & (self.source >= APART), self.deeper
+        worth = held.any(0) | false.any(0) | (deeper > TOO_DEEP).any(0)
+        return {
+            " | ".join(PART_NAMES[part] for part in reversed(PART_PAIRS[pair])): {
+                "touches": int(held[:, pair].sum()),
+                "kept": int((held & touch)[:, pair].sum()),
+                "false": int(false[:, pair].sum()),
+                "deeper": round(float(deeper[:, pair].max()), 4),
+            }
+            for pair in worth.nonzero()[:, 0].tolist()
+        }
+
+    def why(self, frame: int) -> str:
+        """What is worst in a frame, in words; empty where nothing is wrong."""
+        depth, pair = self.deeper[frame].max(0)
+        if depth > TOO_DEEP:
+            first, second = (PART_NAMES[part] for part in PART_PAIRS[int(pair)])
+            return f"{first} is {float(depth):.2f} palm lengths deeper in {second} than in the source"
+        held, gap = digit_gaps(self.source[frame]) <= TOUCHING, digit_gaps(self.result[frame])
+        lost = torch.where(held, gap, -torch.inf)
+        if lost.max() <= TOUCHING:
+            return ""
+        first, second = (("palm" if digit == PALM // BONES_PER_FINGER else FINGERS[digit])
+                         for digit in DIGIT_PAIRS[int(lost.argmax())])  # fmt: skip
+        far = f"{float(lost.max()):.2f} palm lengths" if lost.max().isfinite() else "far"
+        return f"{first} and {second} touch in the source; here they are {far} apart"

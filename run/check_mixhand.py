@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from data.choices import MANO_FOLDER
 from utils.cli import CommandLine, guarded, options_first, wide_console
-from utils.errors import InputError, spoken
+from utils.errors import InputError, some, spoken
 
 
 def argument_parser() -> CommandLine:
@@ -105,8 +105,7 @@ def advice(report: FolderReport) -> list[str]:
     path = folder.path
 
     def having(part: str, *states: str) -> str:
-        names = [each.character for each in characters if each.parts[part].state in states]
-        return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+        return some([each.character for each in characters if each.parts[part].state in states])
 
     steps = {
         "make the meshes with `python -m run.convert_character`": having("mesh", MISSING),

@@ -1,8 +1,9 @@
 """From nothing to the table: `python -m run.demo` (what `make demo` runs after the set-up).
 
-Builds MixHand-Open, computes its features, trains DM, ASRN and the feedback network side by side (a process each, one
-thread each), tests all methods on hands outside and inside the range of the training hands, and writes results.json,
-tables.md, plots and hands.png.
+Builds MixHand-Open, computes its features, and tests all methods on hands outside and inside the range of the training
+hands: results.json, tables.md, plots and hands.png. Networks have the open weights that come with the program; beside
+the test the feedback network is trained for a minute, to see a training and what it reaches. `--train` trains networks
+in full instead (a process and a thread each), and tests those.
 Steps whose inputs have not changed are skipped or, if they were interrupted, continued.
 """
 
@@ -16,13 +17,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-from model.methods import METHODS, of_kind
+from model.methods import COPY, METHODS, OPTIMUM, of_kind, title_of
 from utils.cli import CommandLine, guarded, options_first, processors
 from utils.errors import InputError
 from utils.files import atomic_write, content_hash
+from utils.threads import torch_threads
 
 
 def argument_parser() -> CommandLine:
@@ -30,6 +34,8 @@ def argument_parser() -> CommandLine:
     parser = CommandLine("run.demo", __doc__)
     parser.add_argument("--output", type=Path, default=Path("artifact/demo"), help="folder of results and trainings")
     parser.add_argument("--data_path", type=Path, default=Path("artifact/MixHandOpen"), help="folder of the data set")
+    parser.add_argument("--train", nargs="+", metavar="METHOD", default=(), choices=("all", *of_kind("network")),
+                        help=f"train these in full before the test: all, {', '.join(of_kind('network'))}")  # fmt: skip
     parser.flag("small", "few hands, short training: only to see that it runs")
     return parser
 
@@ -41,18 +47,26 @@ from rich.console import Console
 from data.dataset import MixHandFolder
 from data.mixhand import MixHandDataModule
 from data.splits import TITLES, read_splits
+from model.network import TrainedNetwork
 from run.evaluate import Settings, evaluate, open_groups
 from run.evaluation.comparison import draw_comparison
 from run.evaluation.line_up import LineUp
 from run.evaluation.report import print_tables, write_report
 from run.training.checkpoints import CHECKPOINT_FOLDER, LAST, display_path, last_training, program_of
 from run.training.command_line import LOGS
+from run.training.open_weights import all_open_weights
 from run.training.trained import load_network
 
 ROOT = Path(__file__).resolve().parents[1]
 LEFT_OUT = ("optimizer_contacts",)
 """Of all methods: the demo shows one optimiser."""
 DONE = "finished.json"
+BESIDE = "feedback"
+"""The network that is trained beside the test, unless others are trained in full."""
+MINUTE = ["--trainer.max_epochs", "2", "--trainer.check_val_every_n_epoch", "2", "--pictures.every_n_epochs", "0"]
+"""What its training is shortened by."""
+GLANCE = 100
+"""Test windows that such a network is measured on."""
 SHORT = ["--trainer.max_epochs", "2", "--trainer.limit_train_batches", "8"]
 """What a training is shortened by, only to see that it runs."""
 PROGRESS = ("epoch", "--ckpt_path", "note", "Written")  # how lines of the training programs begin that are passed on
@@ -72,7 +86,7 @@ class Steps:
         self.close()
         now = time.monotonic()
         self._current = (key, now)
-        self.console.print(f"[bold]\\[{now - self.began:4.0f} s] {title}[/bold]", highlight=False)
+        self.console.print(f"[bold]\\[{now - self.began:4.0f} s] {title}[/bold]", highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Note how long the current step took."""
@@ -113,8 +127,8 @@ def run_module(name: str, arguments: Sequence[str], label: str = "", threads: in
         raise InputError(f"python -m {name} failed (exit code {code}); its message is above")
 
 
-def run_together(jobs: dict[str, tuple[str, Sequence[str]]]) -> None:
-    """Run {label: (module, arguments)} at the same time, a thread of computation each.
+def run_together(jobs: dict[str, tuple[str, Sequence[str]]], cores: int) -> None:
+    """Run {label: (module, arguments)} at the same time on so many cores, each with its share of threads.
 
     Raises InputError if one of them fails, after the others have ended.
     """
@@ -122,7 +136,7 @@ def run_together(jobs: dict[str, tuple[str, Sequence[str]]]) -> None:
 
     def work(label: str, name: str, arguments: Sequence[str]) -> None:
         try:
-            run_module(name, arguments, label, threads=max(1, processors() // len(jobs)))
+            run_module(name, arguments, label, threads=max(1, cores // len(jobs)))
         except InputError as error:
             failures.append(error)
 
@@ -151,12 +165,12 @@ def training_key(method: str, data: Path, overrides: Sequence[str]) -> str:
     return f"{method}-{hashlib.sha256(repr([files, described, *overrides]).encode()).hexdigest()[:10]}"
 
 
-def train(output: Path, data: Path, overrides: Sequence[str]) -> dict[str, Path]:
-    """Train the networks, each in a folder named by its inputs; returns the checkpoint of each.
+def train(output: Path, data: Path, methods: Sequence[str], overrides: Sequence[str], cores: int) -> dict[str, Path]:
+    """Train networks side by side, each in a folder named by its inputs; returns the checkpoint of each.
 
     A finished training with the same inputs is not repeated; an interrupted one is continued.
     """
-    roots = {method: output / "runs" / training_key(method, data, overrides) for method in of_kind("network")}
+    roots = {method: output / "runs" / training_key(method, data, overrides) for method in methods}
     jobs, splits = {}, read_splits(data)
     for method, root in roots.items():
         if (root / DONE).is_file() and last_training(root / LOGS)[1] is not None:
@@ -168,7 +182,7 @@ def train(output: Path, data: Path, overrides: Sequence[str]) -> dict[str, Path]
             "--data.test_characters", json.dumps(splits["test_outside"]),
             "--trainer.default_root_dir", str(root), "--ckpt_path", "last", *overrides,
         ])  # fmt: skip
-    run_together(jobs)
+    run_together(jobs, cores)
     checkpoints = {}
     for method, root in roots.items():
         folder, _ = last_training(root / LOGS)
@@ -191,42 +205,78 @@ def data_options(data: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def demo(output: Path, data: Path, overrides: Sequence[str], build_options: Sequence[str]) -> None:
+def demo(output: Path, data: Path, in_full: Sequence[str], overrides: Sequence[str], build: Sequence[str]) -> None:
     """Everything, from the building of the data to the picture."""
     steps = Steps()
     steps.start("build", "Building MixHand-Open")
-    run_module("run.build_open_hands", ["--output", str(data), *build_options])
+    run_module("run.build_open_hands", ["--output", str(data), *build])
     steps.start("preprocess", "Computing features")
     run_module("run.preprocess_mixhand", ["--data_path", str(data), "--smplx_path", str(MixHandFolder(data).models)])
-    steps.start("train", "Training all networks at the same time")
-    checkpoints = train(output, data, overrides)
-    steps.start("test", "Testing on hands that no training has seen")
-    networks = {method: load_network(path, method) for method, path in checkpoints.items()}
-    compared = [name for name in METHODS if name not in LEFT_OUT]
-    line_up = LineUp(compared, networks, next(iter(networks.values())).hand_models)
-    results = evaluate(line_up, data, open_groups(data), Settings())
-    steps.start("draw", "Drawing the gestures on which the methods differ most")
-    picture = output / "hands.png"
-    module = MixHandDataModule(str(data), num_workers=0, test_characters=results["test_characters"])
-    draw_comparison(line_up, module, picture)
+    files, brief = all_open_weights(), () if in_full else (BESIDE,)
+    if in_full:
+        steps.start("train", f"Training in full: {', '.join(map(title_of, in_full))}")
+        files |= train(output, data, in_full, overrides, processors())
+    beside = "".join(f"; beside it, training {title_of(method)} for a minute" for method in brief)
+    steps.start("test", f"Testing on hands that no training has seen{beside}")
+    with ThreadPoolExecutor(1) as pool, torch_threads(max(1, processors() - len(brief))):
+        training = pool.submit(train, output, data, brief, [*MINUTE, *overrides], cores=1)
+        networks = networks_of(files, data)
+        line_up = LineUp([name for name in METHODS if name not in LEFT_OUT], networks, networks[BESIDE].hand_models)
+        results = evaluate(line_up, data, open_groups(data), Settings())
+        steps.start("draw", "Drawing the gestures on which the methods differ most")
+        module = MixHandDataModule(str(data), num_workers=0, test_characters=results["test_characters"])
+        draw_comparison(line_up, module, output / "hands.png")
+        if not training.done():
+            steps.start("train", "Waiting for the training beside")
+        trained = training.result()
+    results["trained_here"] = figures_of(trained, line_up, data)
     steps.close()
     results["seconds"] = steps.seconds
-    results["checkpoints"] = {method: display_path(path) for method, path in checkpoints.items()}
+    results["checkpoints"] = {method: display_path(path) for method, path in files.items()}
     write_report(output, results, TITLES)
     print_tables(results, dict(reversed(TITLES.items())))
+    for method, figures in results["trained_here"].items():
+        print(spoken_figures(method, figures, results["methods"]))
     total = time.monotonic() - steps.began
-    shown = [output / "results.json", output / "tables.md", output / "figures", picture]
+    shown = [output / "results.json", output / "tables.md", output / "figures", output / "hands.png"]
     print(f"Written in {total:.0f} s: {', '.join(display_path(path) for path in shown)}", flush=True)
+
+
+def networks_of(files: Mapping[str, Path], data: Path) -> dict[str, TrainedNetwork]:
+    """Networks of files, by method, that pose the data set's parametric hand."""
+    folder = MixHandFolder(data)
+    paths = {"smplx_model_path": str(folder.models), "mano_axis_path": str(folder.mano_axes)}
+    return {method: load_network(path, method, **paths) for method, path in files.items()}
+
+
+def figures_of(trained: Mapping[str, Path], line_up: LineUp, data: Path) -> dict[str, dict[str, Any]]:
+    """What networks that were trained beside the test reach on some windows outside the range of their hands."""
+    group = {key: group for key, group in open_groups(data).items() if key == "methods"}
+    found = {}
+    for method, network in networks_of(trained, data).items():
+        line = LineUp([COPY, method, OPTIMUM], {method: network}, line_up.hands)
+        found[method] = evaluate(line, data, group, Settings(max_windows=GLANCE))["methods"][method]
+    return found
+
+
+def spoken_figures(method: str, figures: Mapping[str, Any], beside: Mapping[str, Any]) -> str:
+    """A line about a network that was trained here, beside the open weights of the same method."""
+
+    def shares(found: Mapping[str, Any]) -> str:
+        return " and ".join(f"{found[way].get('S_finger_gap_closed', 0):.0%}" for way in found)
+
+    return (
+        f"{title_of(method)} as trained here, in a minute, closes {shares(figures)} of the gap between copy and "
+        f"optimiser ({GLANCE} windows outside); the open weights, trained longer, {shares(beside[method])} (all)"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the options and run."""
     options = argument_parser().parse_args(arguments)
-    overrides, build_options = [], []
-    if options.small:
-        build_options = ["--small"]
-        overrides = SHORT
-    demo(options.output, options.data_path, overrides, build_options)
+    in_full = list(of_kind("network")) if "all" in options.train else list(dict.fromkeys(options.train))
+    overrides, build = (SHORT, ["--small"]) if options.small else ([], [])
+    demo(options.output, options.data_path, in_full, overrides, build)
 
 
 if __name__ == "__main__":

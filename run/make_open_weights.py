@@ -1,4 +1,4 @@
-"""Put checkpoints into the open weights that come with the program (`make demo` trains them all).
+"""Put checkpoints into the open weights that come with the program (`python -m run.demo --train all` trains them all).
 
 python -m run.make_open_weights artifact/demo/ASRN.ckpt artifact/demo/DM.ckpt artifact/demo/FEEDBACK.ckpt
 """

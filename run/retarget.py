@@ -1,4 +1,4 @@
-"""Give hand motions to another hand: `python -m run.retarget motion.bvh --target YBot --ckpt_path last.ckpt`.
+"""Give hand motions to another hand: `python -m run.retarget motion.bvh --target YBot --output moved.bvh`.
 
 Sources are BVH, FBX, glTF, MANO parameters (.npz, .json) or positions of joints, one file or a folder of them, of any
 length and frame rate. The hand that moves is that of the file itself, or --source_hand. Positions alone (MediaPipe,
@@ -24,11 +24,14 @@ from typing import Any
 from data.choices import BODIES, FOLLOW, KEEP, REST
 from data.choices import MOTION_FORMATS as FORMATS
 from data.formats.rates import check_rate
-from model.methods import CLOSING, MAIN, OPTIMUM, named, names, of_kind
+from model.methods import CLOSING, OPTIMUM, named, names, of_kind
 from model.topology import N_SHAPE, SIDES
 from run.retargeting.kinds import FILMS
 from utils.cli import CommandLine, guarded, options_first, say
 from utils.errors import InputError, spoken
+
+DEFAULT = named(CLOSING).aliases[0]
+"""The method unless one is named: of all the best on rigs that no network has seen."""
 
 
 def argument_parser() -> CommandLine:
@@ -37,12 +40,11 @@ def argument_parser() -> CommandLine:
         "run.retarget",
         __doc__,
         epilog="examples:\n"
-        "  python -m run.retarget dance.fbx --target me.glb --method optimize --output dance.glb --report\n"
-        "  python -m run.retarget motions/ --target HandLong0 --method asrn --refine 3 --ckpt_path last.ckpt \\\n"
+        "  python -m run.retarget dance.fbx --target me.glb --output dance.glb --report\n"
+        "  python -m run.retarget motions/ --target HandLong0 --ckpt_path last.ckpt --refine 3 \\\n"
         "      --data_path artifact/MixHandOpen --output retargeted --format bvh mp4\n"
-        "  python -m run.retarget poses.npz --target mano --shape 1.5 0 0 0 0 0 0 0 0 0 \\\n"
-        "      --method optimize --output p.npz\n"
-        "  python -m run.retarget mediapipe.json --target me.glb --method optimize --output me_moves.glb\n"
+        "  python -m run.retarget poses.npz --target mano --shape 1.5 0 0 0 0 0 0 0 0 0 --output p.npz\n"
+        "  python -m run.retarget mediapipe.json --target me.glb --method feedback --output me_moves.glb\n"
         "  python -m run.retarget quest.json --output hands.bvh",
     )
     add = parser.add_argument
@@ -56,7 +58,8 @@ def argument_parser() -> CommandLine:
     add("--output", type=Path, metavar="PATH", default=Path("artifact/retargeted"), help="a file, or a folder")
     add("--format", nargs="+", choices=(*FORMATS, *FILMS), metavar="F", help=f"of {', '.join((*FORMATS, *FILMS))}; "
         "default: what --output ends in, else bvh")  # fmt: skip
-    add("--method", choices=names(), default=MAIN, help="default: %(default)s")
+    add("--method", choices=names(), help=f"default: that of --ckpt_path; without one {DEFAULT}, which needs no "
+        "training and comes nearest on rigs of any kind")  # fmt: skip
     add(
         "--ckpt_path",
         type=Path,
@@ -108,6 +111,7 @@ from data.motion.reading import MANO_FPS, Motion, find_motions, read_motions
 from data.motion.writing import Job, check_target, output_paths, skin_missing, write_motion
 from data.rig import read_rig_map
 from model.hands import PosedHand
+from model.network import TrainedNetwork
 from run.retargeting.body import body_of
 from run.retargeting.plan import Plan, formats_of, inputs_of, plan_of
 from run.retargeting.remarks import body_remark, remarks
@@ -137,9 +141,11 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
         print(recognised(_rigs(config, files), config.blender))
         return []
     formats, into_file = formats_of(config.output, config.format, len(files))
+    network = None
     if config.target is None:
         _check_without_target(config, formats)
     else:
+        network = _network(config)
         _check_options(config, formats)
     reading = Reading(
         config.data_path,
@@ -152,7 +158,7 @@ def retarget(options: Sequence[str] | None = None) -> list[dict[str, Any]]:
     )
     plan = plan_of(config, files, formats, into_file)
     plan.check(inputs_of(config, files, reading))
-    retargeter = None if config.target is None else _retargeter(config, reading, formats)
+    retargeter = None if config.target is None else _retargeter(config, network, reading, formats)
     shape, own_hand = _shape(config.source_shape, "--source_shape"), None
     if retargeter is not None and config.source_hand is not None:
         own_hand = _character("by", config.source_hand, reading, shape)
@@ -185,11 +191,27 @@ def _rigs(config: argparse.Namespace, files: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(paths))
 
 
-def _retargeter(config: argparse.Namespace, reading: Reading, formats: list[str]) -> Retargeter:
+def _network(config: argparse.Namespace) -> TrainedNetwork | None:
+    """The network asked for, by name or by its checkpoint, which settles `config.method` where none is named."""
+    if config.method is None and config.ckpt_path is None:
+        config.method = DEFAULT
+    if config.method is not None and named(config.method).kind != "network":
+        return None
+    path = config.ckpt_path or open_weights(config.method)
+    if path is None:
+        raise InputError(
+            f"--method {config.method}: expected its checkpoint, found none; give --ckpt_path, or take "
+            f"--method {DEFAULT}, which needs none"
+        )
+    network = load_network(path, config.method)
+    config.method = config.method or network.method
+    return network
+
+
+def _retargeter(
+    config: argparse.Namespace, network: TrainedNetwork | None, reading: Reading, formats: list[str]
+) -> Retargeter:
     """What gives motions to the target."""
-    network = None
-    if named(config.method).kind == "network":
-        network = load_network(config.ckpt_path or open_weights(config.method), config.method)
     shape = _shape(config.shape, "--shape")
     target = _character("--target_scale", config.target, reading, shape, config.target_scale)
     check_target(target, formats)
@@ -306,7 +328,12 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
     }
     if config.report:
         report["hands"] = {
-            side: hand_report(source, _in_file(job, results, side), retargeting)
+            side: hand_report(
+                source,
+                _in_file(job, results, side),
+                retargeting,
+                (motion.tracks[side].hand.skin_gaps, retargeter.target.hands[side].skin_gaps),
+            )
             for side, (source, retargeting) in work.items()
         }
         path = base.with_name(f"{base.stem if into_file else base.name}_report.json")
@@ -330,15 +357,9 @@ def _check_without_target(config: argparse.Namespace, formats: list[str]) -> Non
 
 
 def _check_options(config: argparse.Namespace, formats: list[str]) -> None:
-    is_network = named(config.method).kind == "network"
-    if is_network and config.ckpt_path is None and open_weights(config.method) is None:
-        raise InputError(
-            f"--method {config.method}: expected its checkpoint, found none; give --ckpt_path (run.train_mixhand fit "
-            f"or `make demo` makes one), or take --method optimize, which needs none"
-        )
     if config.refine < 0:
         raise InputError(f"--refine: expected the number of steps, 0 or more, found {config.refine}")
-    if config.refine and not is_network:
+    if config.refine and named(config.method).kind != "network":
         raise InputError(f"--refine: expected steps after a network ({', '.join(of_kind('network'))}), found "
                          f"{config.refine} with --method {config.method}")  # fmt: skip
     if config.body not in (None, *BODIES) and not Path(config.body).is_file():

@@ -26,7 +26,7 @@ def argument_parser() -> CommandLine:
     parser.flag("print_map", "print which joints of the data set's characters are recognised, as --rig_map takes it")
     for name, method in reversed(of_kind("network").items()):
         parser.add_argument(f"--{name}", type=Path, metavar="CKPT", help=f"checkpoint of {method.title}")
-    parser.flag("demo", f"the newest checkpoints of {DEMO}")
+    parser.flag("demo", f"the networks trained in {DEMO} (run.demo), in place of their open weights")
     parser.add_argument("--side", choices=("right", "left"), help="which hand (default: that of the checkpoints)")
     parser.add_argument("--port", type=int, default=8080, help="0: any free one (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets other machines in "

@@ -2,7 +2,7 @@
 
     import semantics2hands as s2h
 
-    s2h.retarget(["dance.bvh", "--target", "me.glb", "--method", "optimize", "--output", "dance_on_me.glb"])
+    s2h.retarget(["dance.bvh", "--target", "me.glb", "--output", "dance_on_me.glb"])
 
 Each name belongs to a module below, whose docstrings say more; `docs/architecture.md` is the map of all of them.
 """

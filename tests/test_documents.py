@@ -33,8 +33,8 @@ ELSEWHERE = {
     "torchrun ": "tests/run/test_processes.py",
     "sbatch ": "tests/run/test_processes.py",
     ".venv/bin/tensorboard ": "a server of another project",
-    ".venv/bin/python -m run.view ": "tests/run/test_view.py",
-    "python -m run.view ": "tests/run/test_view.py",
+    ".venv/bin/python -m run.view": "tests/run/test_view.py",
+    "python -m run.view": "tests/run/test_view.py",
     ".venv-blender/bin/python ": "tests/blender_scripts/test_scripts.py",
     "blender -b ": "tests/blender_scripts/test_scripts.py",
 }
@@ -81,7 +81,8 @@ def test_is_understood(command, tmp_path, monkeypatch):
     """All options are there, under these names, and take these values."""
     _, _, module, *words = shlex.split(command)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "config").symlink_to(ROOT / "config")
+    for folder in ("config", "weights"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
     monkeypatch.setattr(sys, "argv", [module, *words])
 
     def understood(parser, *arguments, **options):
@@ -118,7 +119,8 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = published.write_world(path)
-        (path / "config").symlink_to(ROOT / "config")
+        for folder in ("config", "weights"):
+            (path / folder).symlink_to(ROOT / folder)
         tools = path / "tools"
         tools.mkdir()
         (tools / "python").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')

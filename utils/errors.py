@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 class InputError(Exception):
@@ -13,6 +13,11 @@ class InputError(Exception):
     what to do about it. Where that is a setting, it is named in backquotes, as in "give `fps`": entry points print the
     message without a traceback and in the words of their own options (see `utils.cli.guarded` and `spoken`).
     """
+
+
+def some(names: Sequence[str], most: int = 6) -> str:
+    """``a, b and 3 more``: a list that stays readable however long it is."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def spoken(text: object, options: Mapping[str, str] | None = None) -> str:

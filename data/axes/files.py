@@ -74,7 +74,8 @@ def _checked_axes(where: str, value: object) -> np.ndarray:
         axes = np.repeat(axes[:, None], 4, axis=1)
     if not np.isfinite(axes).all():
         raise InputError(f"{where}: expected finite numbers, found NaN or infinity; make the axes again")
-    error = np.abs(axes @ np.swapaxes(axes, -1, -2) - np.eye(3)).max(axis=(-1, -2))
+    bounded = np.clip(axes, -2, 2)  # as far off, and their products are finite
+    error = np.abs(bounded @ np.swapaxes(bounded, -1, -2) - np.eye(3)).max(axis=(-1, -2))
     finger, joint = np.unravel_index(error.argmax(), error.shape)
     if error.max() > _TOLERANCE:
         raise InputError(

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from data.axes.estimate import HandEstimate, estimate_axes
 from data.axes.hand import BareHand
-from data.character.flesh import fit_flesh, mano_surface
+from data.character.flesh import fit_flesh, mano_surface, skin_points
+from data.character.skin_gaps import SkinGaps
 from data.formats.skeleton import Skeleton, Skin
 from data.rig import HandMap, RigMap, find_hands
 from data.rig.rest import RestHand, rest_hand, turned
@@ -25,6 +26,7 @@ from data.rig.surface import HandSurface, hand_surface
 from model.flesh import Flesh, flesh_of_radii
 from model.hands import ShapedHand, offset_hand
 from model.mano import ManoHand
+from model.skin import SkinPoints
 from model.topology import N_JOINTS
 from utils.errors import InputError
 
@@ -75,11 +77,28 @@ class CharacterHand:
         return None if self.skin is None else hand_surface(self.skin, self.skeleton.parents, self.map, self.rest)
 
     @cached_property
+    def whole_skin(self) -> HandSurface | None:
+        """`surface`, or the skin of a MANO hand in its shape; None if nothing of it has faces."""
+        if self.model is not None and self.shape is not None:
+            return mano_surface(self.model, self.shape)
+        return self.surface if self.surface is not None and len(self.surface.faces) else None
+
+    @cached_property
     def flesh(self) -> Flesh:
         """Fitted to its skin; without one, that of adult hands about its bones. In palm lengths, float32."""
-        if self.model is not None and self.shape is not None:
-            return fit_flesh(mano_surface(self.model, self.shape), self.shaped.axes.double().numpy())
-        return flesh_of_radii(self.shaped.offsets) if self.surface is None else fit_flesh(self.surface, self.axes)
+        if self.whole_skin is None:
+            return flesh_of_radii(self.shaped.offsets)
+        return fit_flesh(self.whole_skin, self.shaped.axes.double().numpy())
+
+    @cached_property
+    def skin_points(self) -> SkinPoints | None:
+        """Points of its skin; None without skin."""
+        return None if self.whole_skin is None else skin_points(self.whole_skin, self.flesh)
+
+    @cached_property
+    def skin_gaps(self) -> SkinGaps | None:
+        """What measures its skin; None without skin."""
+        return None if self.whole_skin is None else SkinGaps(self.whole_skin)
 
     @cached_property
     def bare(self) -> BareHand:

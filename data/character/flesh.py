@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from data.rig.surface import HandSurface
-from model.flesh import N_PALM, N_PHALANGES, PALM, PALM_SHARE, Flesh, flesh_of_radii
+from model.flesh import CARRIERS, N_PALM, N_PHALANGES, PALM, PALM_SHARE, Flesh, flesh_of_radii
 from model.mano import ManoHand
+from model.skin import BONES, PER_PALM, PER_PART, SkinPoints
 from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, MANO_BONES, N_FINGERS, N_JOINTS, ROOTS, THUMB
 
 SAMPLES = 12000
@@ -208,3 +209,70 @@ def _offsets(joints: np.ndarray) -> np.ndarray:
     fingers[:, 1:] -= joints[1:].reshape(N_FINGERS, JOINTS_PER_FINGER, 3)[:, :-1]
     assert len(offsets) == N_JOINTS
     return offsets
+
+
+def skin_points(surface: HandSurface, flesh: Flesh) -> SkinPoints:
+    """Points of a skin, as evenly spread over each part as may be; see `model.skin`. Caps and nails that lie within
+    a capsule of ``flesh`` are no skin. A part without skin is nowhere near another."""
+    joints = (surface.joints - surface.joints[0]).astype(np.float64)
+    palm = float(np.linalg.norm(joints[ROOTS[0]]))
+    face, shares, owners = sampled_owners(surface, SAMPLES)
+    corners = surface.faces[face]
+    points = (np.einsum("nc,ncd->nd", shares, surface.vertices[corners].astype(np.float64)) - surface.joints[0]) / palm
+    normals = np.einsum("nc,ncd->nd", shares, _vertex_normals(surface)[corners])
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-9)
+    weights = np.einsum("nc,ncj->nj", shares, surface.weights[corners])
+    for finger in range(N_FINGERS):
+        tip = JOINTS_PER_FINGER * (finger + 1)
+        weights[:, tip - 1] += weights[:, tip]
+    weights = weights[:, list(BONES)]
+    weights /= weights.sum(axis=1, keepdims=True).clip(1e-9)
+    finger, place = np.divmod(owners - 1, JOINTS_PER_FINGER)
+    part = np.where(owners == 0, PALM, BONES_PER_FINGER * finger + np.minimum(place, BONES_PER_FINGER - 1))
+    ends, radii = flesh.ends.double().numpy(), flesh.radii.double().numpy()
+    chosen, spacing, outward = [], [], 0.0
+    for number in range(PALM + 1):
+        mine = np.flatnonzero(part == number)
+        count = PER_PALM if number == PALM else PER_PART
+        if number == PALM:
+            forward = points[mine] @ joints[ROOTS[0]] / palm
+            mine = mine[forward > 0.1]
+        elif len(mine):
+            away = points[mine] - joints[CARRIERS[number]] / palm
+            axis = ends[number, 1] - ends[number, 0]
+            from_axis = away - np.outer(away @ axis / max(float(axis @ axis), 1e-9), axis)
+            outward += float((normals[mine] * from_axis).sum())
+            depth = surface_distance(away, ends[number], radii[number])
+            if (number + 1) % BONES_PER_FINGER == 0:
+                mine = mine[depth > -_INSIDE * radii[number].mean()]
+        if not len(mine):
+            mine, points = np.array([len(points)]), np.append(points, [[1e3 * (number + 1), 0, 0]], axis=0)
+            normals, weights = np.append(normals, [[1.0, 0, 0]], axis=0), np.append(weights, weights[:1], axis=0)
+        picked, apart = _spread(points[mine], count)
+        chosen.append(mine[picked])
+        spacing.append(np.full(count, 0.5 * apart))
+    index = np.concatenate(chosen)
+    sense = -1.0 if outward < 0 else 1.0  # of mirrored meshes, faces run the other way round
+    parts = points[index], sense * normals[index], weights[index], joints[list(BONES)] / palm, np.concatenate(spacing)
+    return SkinPoints(*(torch.from_numpy(np.ascontiguousarray(each)).float() for each in parts))
+
+
+def _vertex_normals(surface: HandSurface) -> np.ndarray:
+    """(V, 3) sums of the normals of the faces about each vertex, by their area; of places, not of numbers."""
+    corners = surface.vertices[surface.faces].astype(np.float64)
+    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    # Vertices that seams double count as one.
+    _, same = np.unique(np.round(surface.vertices, 4), axis=0, return_inverse=True)
+    total = np.zeros((same.max() + 1, 3))
+    np.add.at(total, same.ravel()[surface.faces].reshape(-1), np.repeat(across, 3, axis=0))
+    return total[same.ravel()]
+
+
+def _spread(points: np.ndarray, count: int) -> tuple[np.ndarray, float]:
+    """Numbers of ``count`` points, each the farthest from those before it, and how far apart they are."""
+    chosen = np.zeros(count, np.int64)
+    away = ((points - points[0]) ** 2).sum(axis=1)
+    for number in range(1, count):
+        chosen[number] = away.argmax()
+        away = np.minimum(away, ((points - points[chosen[number]]) ** 2).sum(axis=1))
+    return chosen, float(np.sqrt(away.max()))

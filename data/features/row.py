@@ -9,8 +9,6 @@ as one tensor.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -36,6 +34,7 @@ from model.topology import (
     N_SHAPE,
 )
 from utils.errors import InputError
+from utils.threads import torch_threads
 
 CHUNK = 1024
 """Frames computed at once: large enough to keep the processor busy, small enough to stay in its cache."""
@@ -224,7 +223,7 @@ def compute_features(
     else:
         domain, dtype = "mixamo", hand.offsets.dtype
     rows = np.empty((frames, channels(domain)), dtype=np.float32)
-    with _one_thread():
+    with torch_threads(1):
         for start in range(0, frames, CHUNK):
             chunk = slice(start, start + CHUNK)
             local = torch.as_tensor(local_rotations[chunk]).to(dtype)
@@ -238,18 +237,6 @@ def compute_features(
                     offsets = presence.without_stand_ins(offsets, hand.present)
                 _fill_rows(split("mixamo", out, hand.side), hand, local, offsets=offsets)
     return rows
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Chunks are too small for several threads to gain much, and on a busy machine they lose by waiting for each other
-    (measured: 10 times)."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _shared_shape(shapes: Tensor) -> Tensor:

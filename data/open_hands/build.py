@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -35,6 +34,7 @@ from model.topology import (
 )
 from utils.errors import InputError
 from utils.files import atomic_write, content_hash
+from utils.threads import torch_threads
 
 MANIFEST = "open_hands.json"
 CHARACTER_RATE, SUBJECT_RATE = 60.0, 5.0
@@ -117,7 +117,7 @@ def build(
     if complete and not force:
         return earlier["report"], False
     (output / MANIFEST).unlink(missing_ok=True)  # an interrupted build must not look finished
-    with _one_thread():
+    with torch_threads(1):
         return _build(output, plan, fingerprint, earlier, tell), True
 
 
@@ -140,17 +140,6 @@ def _build(output: Path, plan: Plan, fingerprint: str, earlier: dict, tell) -> d
     with atomic_write(output / MANIFEST) as temporary:
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
     return json.loads(json.dumps(asdict(report)))
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The many small products here are slower on several threads, much slower when the machine is busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _write_domain(writer, hands, shapes, plan, domain, splits, report, tell) -> Report:

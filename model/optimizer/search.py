@@ -29,7 +29,7 @@ from model.optimizer.curvature import Pairs, linearised, objective
 from model.optimizer.kernel import solver
 from model.optimizer.settings import OptimizerSettings
 from model.optimizer.smoothing import smooth_step
-from model.optimizer.touches import TouchTerms, moved_by
+from model.optimizer.touches import GIVES, TouchTerms, moved_by
 from model.semantics import SemanticMatrix, SourceDirections, palm_anchors, palm_length
 from model.topology import (
     BONES_PER_FINGER,
@@ -42,6 +42,7 @@ from model.topology import (
     TIPS,
 )
 from model.touch import TouchGoals, ramp
+from utils.cached import cached_property
 
 _TIPS = [tip - 1 for tip in TIPS]
 _LONGEST_STEP = 0.4  # radians: beyond it the linear picture means little
@@ -75,8 +76,8 @@ def optimise(
         settings: see :class:`OptimizerSettings`.
         present: ``(21,)``, or ``(batch, time or 1, 21)`` and the same throughout an item: true for joints that both
             hands have; the others do not count, and stay as they start. None: all.
-        touches: the source's touches by flesh, ``(..., time, …)``, to be kept and not gone beyond; None: none. They
-            are worked out in the form that follows here.
+        touches: the source's touches by flesh, ``(..., time, …)``, to be kept and not gone beyond; None: none. Frames
+            in which they ask for something are worked out in the form that follows here.
 
     Returns:
         The hand in poses ``(..., time)``; every angle is within the limits.
@@ -96,18 +97,25 @@ def optimise(
     matrix = matrix.flattened()
     if touches is not None:
         touches, settings = touches.flattened(), replace(settings, contact_weight=0.0)
-    elif solver.covers(hand, matrix, begin, present) and solver.ready(len(begin)):
-        return solver.solve(hand, matrix, begin, batch, settings, present)
+    solved = None
+    if solver.covers(hand, matrix, begin, present) and solver.ready(len(begin)):
+        solved = solver.solve(hand, matrix, begin, batch, settings, present)
+        if touches is None:
+            return solved
     with torch.inference_mode():
-        angles = begin.clone()
         problem = _Problem(hand, batch, matrix, begin, settings, present, touches)
+        angles, every = begin.clone(), torch.arange(len(begin), device=start.device)
+        busy = every
+        if solved is not None:  # what asks nothing of touches is done
+            idle = problem.idle(solved)
+            busy, rest = every[~idle], read(solved.tbs).reshape(begin.shape)
+            angles[idle] = rest[idle]
+            if not len(busy):
+                return solved
         coupled = settings.smoothness > 0 and len(batch) > 0 and batch[-1] > 2
-        parts = []
-        for frames in torch.arange(len(angles), device=start.device).split(_chunk(start)):
-            part = problem.part(frames, angles)
-            part.iterate(settings.iterations)
-            if coupled:
-                parts.append(part)
+        for frames in busy.split(_chunk(start)):
+            problem.part(frames, angles).solve()
+        parts = [problem.part(frames, angles) for frames in every.split(_chunk(start))] if coupled else []
         for _ in range(_COUPLED_STEPS if coupled else 0):
             _step_together(parts, angles, begin, batch[-1], settings)
         tbs = tbs_from_angles(angles).reshape(start.shape)
@@ -170,12 +178,27 @@ class _Problem:
     present: Bool[Tensor, "21"] | None
     touches: TouchGoals | None
 
+    @cached_property
+    def excess(self) -> Float[Tensor, "frames pairs"] | None:
+        """``(F, pairs)`` by how much flesh tells gaps too large, as far as it is known."""
+        return None if self.touches is None else torch.zeros_like(self.touches.gap)
+
+    def idle(self, posed: PosedHand) -> Bool[Tensor, " frames"]:
+        """Which frames ``(F,)`` have what they shall of touches in these poses."""
+        assert self.touches is not None and self.excess is not None
+        flat = posed.shaped.of_frames(self.batch, torch.arange(len(self.start), device=self.start.device))
+        flat = flat.with_local_rotations(posed.local.reshape(-1, *posed.local.shape[-4:]))
+        goals = self.touches.of_frames(self.batch, torch.arange(len(self.start), device=self.start.device))
+        self.excess[:] = goals.excess(flat)
+        gap = goals.flesh.touches(flat).gap
+        return TouchTerms.of(goals, self.settings, self.present, self.excess).idle(gap)
+
     def part(self, frames: Int[Tensor, " some"], angles: Float[Tensor, "frames 5 3 3"]) -> _Part:
         """The frames with these numbers; their angles are read from, and written to, ``angles (F, 5, 3, 3)``."""
         pairs = wanted_pairs(self.matrix.at(frames), self.settings, self.present)
         hand = self.hand.of_frames(self.batch, frames)
         touches = None if self.touches is None else self.touches.of_frames(self.batch, frames).to(angles)
-        return _Part(hand, pairs, self.start, angles, frames, self.settings, touches, self.present)
+        return _Part(hand, pairs, self.start, angles, frames, self.settings, touches, self.present, self.excess)
 
 
 def _step_together(
@@ -262,6 +285,7 @@ class _Part:
         settings: OptimizerSettings,
         touches: TouchGoals | None = None,
         present: Bool[Tensor, "21"] | None = None,
+        excess: Float[Tensor, "frames pairs"] | None = None,
     ) -> None:
         self.hand, self.pairs, self.settings, self.frames = hand, pairs, settings, frames
         self.all_angles = angles
@@ -269,8 +293,11 @@ class _Part:
         self.per_joint = tuple(moving.sum(1).tolist())
         self.unknowns = moving.expand(N_FINGERS, -1, -1).flatten().nonzero()[:, 0].to(angles.device)
         self.angles = angles[frames]
+        self.goals = touches
         self.flesh = None if touches is None else touches.flesh
-        self.touches = None if touches is None else TouchTerms.of(touches, settings, present)
+        self.touches, self.all_excess = None, excess
+        if touches is not None and excess is not None:
+            self.touches = TouchTerms.of(touches, settings, present, excess[frames])
         self.moved = moved_by(self.unknowns)
         low, high = settings.limits.like(angles)
         self.stay = torch.where(self.unknowns % 3 == TWIST, settings.stay_twist, settings.stay_bend).to(angles)
@@ -280,6 +307,24 @@ class _Part:
         # The start is within the limits, or may keep what it has beyond them.
         self.low = torch.minimum(low.flatten()[self.unknowns], self.begin)
         self.high = torch.maximum(high.flatten()[self.unknowns], self.begin)
+
+    def solve(self) -> None:
+        """All steps. Touches are closed in stages, after each of which skin says how wrong flesh was."""
+        if self.touches is None or self.all_excess is None:
+            self.iterate(self.settings.iterations)
+            return
+        for give in GIVES:
+            self._look(give)
+            self.damping.fill_(_DAMPING)
+            self.iterate(self.settings.iterations)
+        self._look(GIVES[-1])
+        self.all_excess[self.frames] = self.touches.excess.T
+
+    def _look(self, give: float) -> None:
+        """See by the skin, with the angles as they are, how wrong flesh is."""
+        assert self.touches is not None and self.goals is not None
+        excess = self.goals.excess(self.hand.with_tbs(tbs_from_angles(self.angles)))
+        self.touches = replace(self.touches, give=give, excess=frames_last(excess, 1))
 
     def iterate(self, iterations: int) -> None:
         """Take steps, and write the angles back."""

@@ -54,9 +54,9 @@ class OptimizerSettings:
     contact_weight: float = 0.0
     contact_near: float = 0.03
     contact_far: float = 0.15
-    touch_weight: float = 2000.0
-    place_weight: float = 50.0
-    apart_weight: float = 2000.0
+    touch_weight: float = 8000.0
+    place_weight: float = 2.0
+    apart_weight: float = 50000.0
     smoothness: float = 0.0
     frame_rate: float = 60.0
     iterations: int = 8

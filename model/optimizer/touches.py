@@ -2,12 +2,15 @@
 
 For each pair of capsules with gap ``g`` (source's ``g₀``, degree of touch ``d``, mathematics §20)
 
-    ½ w d relu(g − max(g₀, 0))²  +  ½ w relu(low − g)²  +  ½ w_place d |(I − n nᵀ)(q_B − q_A)|²
+    ½ w d ρ(m(relu(g − a)) + κ |(I − n nᵀ)(q_B − q_A)|²)  +  ½ w_apart relu(low − g)²
 
-The first closes touches; between the source's gap and its depth nothing pulls. The second keeps out of flesh: ``low``
-is the source's depth or `PRESSED` where that is more, and rises to `TOUCHING` and a little where the source is apart.
-The third brings the places ``q`` on the two bones that met in the source over each other, ``n`` being the first one's
-own outward direction there. Frames are the last dimension (see :mod:`model.layout`).
+The first closes touches, down to ``a`` (the source's gap, on another hand a little less, 0 where it is negative);
+between that and the source's depth nothing pulls. ``m(r)`` is ``r²`` that pulls as hard near zero as a little off it.
+The places ``q`` on the two bones that met in the source come over each other, ``n`` being the first one's own outward
+direction there. ``ρ(m) = m g²/(g² + m)``: a touch that cannot be had does not spoil the rest of the pose; ``g``
+falls in stages. The second term keeps out of flesh: ``low`` is the source's depth or `PRESSED` where that is more, and
+rises to `TOUCHING` and a little where the source is apart. What flesh tells wrong of its gaps, seen against skin, is
+taken off after each stage. Frames are the last dimension (see :mod:`model.layout`).
 """
 
 from __future__ import annotations
@@ -24,6 +27,10 @@ from model.optimizer.settings import OptimizerSettings
 from model.topology import JOINTS_PER_FINGER
 from model.touch import PRESSED, TOUCHING, TouchGoals, degree, pairs_present
 
+GIVES = (0.3, 0.1, 0.06, 0.045, 0.035)
+"""`TouchTerms.give` in stages: at first all touches pull, at last those that can be had."""
+_EXACT, _NEARLY = 0.015, 0.003
+"""Open gaps are pulled on as if they were the first wider, but for those not much wider than the second."""
 CLEARANCE = 0.02
 """By how much pairs that are apart in the source keep from touching."""
 
@@ -34,19 +41,29 @@ class TouchTerms:
 
     radii: Float[Tensor, "capsules 2 #frames"]
     flatness: Float[Tensor, "19 #frames"]
-    gap: Float[Tensor, "pairs frames"]
+    aim: Float[Tensor, "pairs frames"]
     along: Float[Tensor, "2 pairs frames"]
     around: Float[Tensor, "2 3 pairs frames"]
+    excess: Float[Tensor, "pairs frames"]
+    """By how much flesh tells gaps too large, seen against skin."""
     weight: Float[Tensor, "pairs frames"]
     """Of the touch."""
     place: Float[Tensor, "pairs frames"]
+    """How dear a squared distance of places is against a squared gap."""
     apart: Float[Tensor, "pairs 1"]
     low: Float[Tensor, "pairs frames"]
     first: Int[Tensor, " pairs"]
     second: Int[Tensor, " pairs"]
+    give: float
+    """Palm lengths from which on a touch that stays open costs little more the farther it is."""
 
     @staticmethod
-    def of(goals: TouchGoals, settings: OptimizerSettings, present: Bool[Tensor, "21"] | None) -> TouchTerms:
+    def of(
+        goals: TouchGoals,
+        settings: OptimizerSettings,
+        present: Bool[Tensor, "21"] | None,
+        excess: Float[Tensor, "frames pairs"],
+    ) -> TouchTerms:
         """From goals ``(F, …)``."""
         gap = frames_last(goals.gap, 1)
         touch = degree(gap)
@@ -58,28 +75,36 @@ class TouchTerms:
         return TouchTerms(
             frames_last(goals.flesh.radii, 2),
             frames_last(goals.flesh.flatness, 1),
-            gap,
+            frames_last(goals.aim, 1),
             frames_last(goals.along, 2),
             frames_last(goals.around, 3),
+            frames_last(excess, 1),
             settings.touch_weight * touch * counts,
-            settings.place_weight * touch * counts,
+            settings.place_weight / max(settings.touch_weight, 1e-9) * touch * counts,
             settings.apart_weight * counts,
             low,
             first,
             second,
+            GIVES[-1],
         )
+
+    def idle(self, gap: Float[Tensor, "frames pairs"]) -> Bool[Tensor, " frames"]:
+        """Which frames ``(F,)`` whose flesh has these gaps ask for nothing."""
+        gap = frames_last(gap, 1) - self.excess
+        open_touch, deep = (self.weight > 0) & (self._open(gap) > 0), (self.apart > 0) & (self._deep(gap) > 0)
+        return ~(open_touch | deep).any(0)
 
     def value(
         self, ends: Float[Tensor, "capsules 2 3 frames"], frames: Float[Tensor, "capsules 3 3 frames"]
     ) -> Float[Tensor, " frames"]:
         """``(F,)``; see :meth:`linearised`."""
         near = self._near(ends, frames)
-        value = 0.5 * (self.weight * self._open(near.gap).square() + self.apart * self._deep(near.gap).square()).sum(0)
+        misfit, _ = self._misfit(self._open(near.gap))
         some = (self.place > 0).any(1).nonzero()[:, 0]
         if len(some):
             across = self._across(*self._attached(ends, frames, some)[:3])
-            value = value + 0.5 * (self.place[some] * across.square().sum(0)).sum(0)
-        return value
+            misfit[some] += self.place[some] * across.square().sum(0)
+        return 0.5 * (self.weight * self._given(misfit)[0] + self.apart * self._deep(near.gap).square()).sum(0)
 
     def linearised(
         self,
@@ -99,9 +124,15 @@ class TouchTerms:
         """
         near = self._near(ends, frames)
         opened, deep = self._open(near.gap), self._deep(near.gap)
-        value = 0.5 * (self.weight * opened.square() + self.apart * deep.square()).sum(0)
-        stiff = self.weight * (opened > 0) + self.apart * (deep > 0)
-        pull = self.weight * opened - self.apart * deep
+        misfit, stiffer = self._misfit(opened)
+        placed = (self.place > 0).any(1).nonzero()[:, 0]
+        first, second, outward, a, b = self._attached(ends, frames, placed)
+        across = self._across(first, second, outward)
+        misfit[placed] += self.place[placed] * across.square().sum(0)
+        given, share = self._given(misfit)
+        value = 0.5 * (self.weight * given + self.apart * deep.square()).sum(0)
+        stiff = self.weight * share * stiffer * (opened > 0) + self.apart * (deep > 0)
+        pull = self.weight * share * stiffer * opened - self.apart * deep
         rows, residuals = [], []
         some = (stiff > 0).any(1).nonzero()[:, 0]
         if len(some):
@@ -111,14 +142,10 @@ class TouchTerms:
             root = stiff[some].sqrt()
             rows.append(slope * root.unsqueeze(1))
             residuals.append(pull[some] / root.clamp_min(1e-12))
-        some = (self.place > 0).any(1).nonzero()[:, 0]
-        if len(some):
-            first, second, normal, a, b = self._attached(ends, frames, some)
-            across = self._across(first, second, normal)
-            root = self.place[some].sqrt()
-            value = value + 0.5 * (self.place[some] * across.square().sum(0)).sum(0)
+        if len(placed):
+            root = (self.weight[placed] * share[placed] * self.place[placed]).sqrt()
             for c in range(3):
-                direction = -normal * normal[c]
+                direction = -outward * outward[c]
                 direction[c] += 1
                 slope = self._turned(second, direction, axes, centres, moved[b])
                 slope = slope - self._turned(first, direction, axes, centres, moved[a])
@@ -134,10 +161,22 @@ class TouchTerms:
     def _near(self, ends: Tensor, frames: Tensor) -> Touches:
         """Where capsules are nearest. How flat ones turn against each other is left out of the derivative."""
         near = nearest_of(ends, self.radii, self.first, self.second)
-        return flattened(near, frames, self.flatness, self.first, self.second)
+        near = flattened(near, frames, self.flatness, self.first, self.second)
+        return near._replace(gap=near.gap - self.excess)
 
     def _open(self, gap: Tensor) -> Tensor:
-        return torch.relu(gap - self.gap.clamp_min(0))
+        return torch.relu(gap - self.aim)
+
+    @staticmethod
+    def _misfit(opened: Tensor) -> tuple[Tensor, Tensor]:
+        """``r² + 2 δ (r − ε log(1 + r/ε))`` of open gaps ``r``, and half its slope over ``r``."""
+        rest = opened / _NEARLY
+        return opened.square() + 2 * _EXACT * (opened - _NEARLY * torch.log1p(rest)), 1 + _EXACT / (opened + _NEARLY)
+
+    def _given(self, misfit: Tensor) -> tuple[Tensor, Tensor]:
+        """``m g² / (g² + m)`` of squared misfits ``m``, and its slope."""
+        left = self.give**2 / (self.give**2 + misfit)
+        return misfit * left, left.square()
 
     def _deep(self, gap: Tensor) -> Tensor:
         return torch.relu(self.low - gap)

@@ -15,11 +15,13 @@ from rich.measure import Measurement
 from rich.table import Table
 from torch import Tensor
 
+from data.character.skin_gaps import SkinGaps
 from model.hands import PosedHand
 from model.measures import CONTACT, VIOLATION, Measures, beyond_limits, gap_closed, jerk, measure
 from model.methods import COPY, named
 from model.motion import MotionRetargeting, SourceMotion, measured, optimum
 from model.topology import BONES_PER_FINGER, FINGERS
+from model.touch import TOO_DEEP, TOUCHING, TouchesKept, digit_gaps, part_pairs_present
 from utils.cli import wide_console
 from utils.files import atomic_write
 
@@ -27,23 +29,33 @@ OPTIMUM_FRAMES = 500
 """Frames, spread over the motion, of which the optimum is worked out."""
 LOOK_AT = 5
 """Frames that are named as the first to look at."""
-HEADS = ("motion", "hand", "frames", "S_finger", "(copy)", "S_palm", "gap closed", "pinch error", "(copy)", "jerk",
-         "beyond limits", "body")  # fmt: skip
+SKIN_FRAMES = 40
+"""Frames, spread over the motion, whose skin is measured."""
+HEADS = ("motion", "hand", "frames", "S_finger", "(copy)", "S_palm", "gap closed", "pinch error", "(copy)",
+         "touches kept", "(copy)", "too deep", "jerk", "beyond limits", "body")  # fmt: skip
 _APART = 0.5  # seconds between two of them
 _LEAST_ROOM = 5e-3  # S_finger between copy and optimum below which a share of it says nothing
 
 
-def hand_report(source: SourceMotion, result: PosedHand, retargeting: MotionRetargeting) -> dict[str, Any]:
+Skins = tuple[SkinGaps | None, SkinGaps | None]
+
+
+def hand_report(
+    source: SourceMotion, result: PosedHand, retargeting: MotionRetargeting, skins: Skins = (None, None)
+) -> dict[str, Any]:
     """What one hand's result is worth; numbers that do not apply are None.
 
     Args:
         source: the motion.
         result: the target in its poses.
         retargeting: how it was made.
+        skins: what measures the skin of source and target.
     """
     mask = retargeting.present
     reached = measured(source, result, mask)
-    copied = measured(source, MotionRetargeting(COPY, retargeting.target, mask)(source), mask)
+    copy = MotionRetargeting(COPY, retargeting.target, mask)(source)
+    copied = measured(source, copy, mask)
+    skin, kept, frames = _skin(source, result, copy, mask, skins)
     before, excess = jerk(source.local, mask), beyond_limits(result.tbs, mask)
     return {
         "frames": len(source.local),
@@ -59,8 +71,36 @@ def hand_report(source: SourceMotion, result: PosedHand, retargeting: MotionReta
         "joints_beyond_limits": _mean((excess > VIOLATION).float()),
         "worst_beyond_limits_degrees": float(excess.max()),
         "joints_compared": int(mask.sum()),
-        "look_at": _look_at(reached, excess, source.frame_rate),
+        "skin": skin,
+        "look_at": _look_at(reached, excess, source.frame_rate, kept, frames),
     }
+
+
+def _skin(
+    source: SourceMotion, result: PosedHand, copy: PosedHand, present: Tensor, skins: Skins
+) -> tuple[dict[str, Any] | None, TouchesKept | None, Tensor]:
+    """Touches of skin and depth, measured on the meshes of frames spread over the motion; those frames."""
+    count = min(SKIN_FRAMES, len(source.local))
+    some = torch.linspace(0, len(source.local) - 1, count).round().long()
+    if skins[0] is None or skins[1] is None:
+        return None, None, some
+    own, *others = (
+        gaps.gaps(posed).masked_fill(~part_pairs_present(present), torch.inf)
+        for gaps, posed in ((skins[0], source.posed[some]), (skins[1], result[some]), (skins[1], copy[some]))
+    )
+    kept, of_copy = (TouchesKept(own, other) for other in others)
+    return {
+        "frames": count,
+        "touches": int(kept.touches.sum()),
+        "recall": _mean(kept.recall, kept.touches),
+        "recall_tbs_copy": _mean(of_copy.recall, of_copy.touches),
+        "false_touches": _mean(kept.false),
+        "false_touches_tbs_copy": _mean(of_copy.false),
+        "too_deep": _mean(kept.too_deep),
+        "too_deep_tbs_copy": _mean(of_copy.too_deep),
+        "deepest": float(kept.deeper.max()),
+        "pairs": kept.by_parts(),
+    }, kept, some  # fmt: skip
 
 
 def _gap_closed(source: SourceMotion, reached: Measures, copied: Measures, retargeting: MotionRetargeting) -> dict:
@@ -77,23 +117,38 @@ def _gap_closed(source: SourceMotion, reached: Measures, copied: Measures, retar
     return result
 
 
-def _look_at(reached: Measures, excess: Tensor, frame_rate: float) -> list[dict[str, Any]]:
+def _look_at(
+    reached: Measures,
+    excess: Tensor,
+    frame_rate: float,
+    kept: TouchesKept | None = None,
+    measured_at: Tensor | None = None,
+) -> list[dict[str, Any]]:
     """The frames that are most likely wrong, not two close together: touches that are open, meaning that is lost,
-    joints that are beyond their limits."""
+    joints that are beyond their limits; of the frames ``measured_at`` whose skin was measured, what it shows."""
     lost = (reached.s_finger.median() - reached.s_finger).clamp(min=0) / 0.05
     opened = reached.pinch.nan_to_num(0.0) / 0.2
     bent = excess.flatten(1).amax(1) / 20.0
-    score = torch.stack([lost, opened, bent]).amax(0)
+    skin = torch.zeros_like(lost)
+    if kept is not None:
+        held = digit_gaps(kept.source) <= TOUCHING
+        gap = torch.where(held, digit_gaps(kept.result).clamp(max=0.2) - TOUCHING, 0.0).clamp(min=0).amax(-1)
+        depth = torch.where(kept.deeper > TOO_DEEP, kept.deeper, 0.0).amax(-1)
+        skin[measured_at] = torch.maximum(gap, depth).to(skin) / 0.2
+    score = torch.stack([lost, opened, bent, skin]).amax(0)
     found: list[dict[str, Any]] = []
     for frame in score.argsort(descending=True, stable=True).tolist():
         if len(found) == LOOK_AT or score[frame] < 0.1:
             break
         if any(abs(frame - other["frame"]) < _APART * frame_rate for other in found):
             continue
-        why = max((float(lost[frame]), "meaning"), (float(opened[frame]), "touch"), (float(bent[frame]), "limits"))[1]
-        found.append(
-            {"frame": frame, "seconds": round(frame / frame_rate, 3), "why": _why(why, frame, reached, excess)}
-        )
+        kinds = {"meaning": lost, "touch": opened, "limits": bent, "skin": skin}
+        worst = max(kinds, key=lambda kind: float(kinds[kind][frame]))
+        if worst == "skin" and kept is not None and measured_at is not None:
+            why = kept.why(int((measured_at == frame).nonzero()[0, 0]))
+        else:
+            why = _why(worst, frame, reached, excess)
+        found.append({"frame": frame, "seconds": round(frame / frame_rate, 3), "why": why})
     return found
 
 
@@ -107,10 +162,11 @@ def _why(kind: str, frame: int, reached: Measures, excess: Tensor) -> str:
     return f"{finger} joint {joint} is {float(excess[frame].max()):.0f} degrees beyond its limits"
 
 
-def _mean(values: Tensor) -> float | None:
+def _mean(values: Tensor, weights: Tensor | None = None) -> float | None:
     """Mean over all that is not NaN; None if nothing is left."""
-    kept = values[~values.isnan()]
-    return float(kept.double().mean()) if len(kept) else None
+    some = ~values.isnan()
+    kept, share = values[some].double(), torch.ones_like(values[some]) if weights is None else weights[some].double()
+    return float((kept * share).sum() / share.sum()) if len(kept) else None
 
 
 def write_report(path: str | Path, report: dict[str, Any]) -> None:
@@ -145,8 +201,9 @@ def print_reports(reports: Sequence[dict[str, Any]], console: Console | None = N
                           markup=False, highlight=False)  # fmt: skip
     console.print(
         f"S: semantic similarity (ceiling of S_finger 0.95); pinch error: palm lengths between fingertips nearer than "
-        f"{CONTACT} in the source; jerk: of the rotations, in the source's; gap closed: from copy (0 %) to the best "
-        f"this hand can do (100 %)",
+        f"{CONTACT} in the source; touches kept: of fingers and palm, by their skin; too deep: frames in which skin "
+        f"is over {TOO_DEEP} deeper in skin than in the source; jerk: of the rotations, in the source's; gap closed: "
+        f"from copy (0 %) to the best this hand can do (100 %)",
         style="dim",
     )
     if any(_below_copy(report, hand) for report, _, hand in rows):
@@ -166,10 +223,19 @@ def _cells(report: dict[str, Any], side: str, hand: dict[str, Any]) -> list[str]
         _share(hand["S_finger_gap_closed"]),
         _number(hand["pinch_error"], 3) if touches else "no touch",
         _number(hand["pinch_error_tbs_copy"], 3) if touches else "",
+        *_skin_cells(hand["skin"]),
         _number(hand["jerk_ratio"], 2),
         _share(hand["joints_beyond_limits"], 1),
         "kept" if report["body_kept"] else "at rest",
     ]
+
+
+def _skin_cells(skin: dict[str, Any] | None) -> list[str]:
+    if skin is None:
+        return ["no skin", "", ""]
+    if not skin["touches"]:
+        return ["no touch", "", _share(skin["too_deep"], 1)]
+    return [_share(skin["recall"]), _share(skin["recall_tbs_copy"]), _share(skin["too_deep"], 1)]
 
 
 def _print_lists(cells: Sequence[Sequence[str]], console: Console) -> None:

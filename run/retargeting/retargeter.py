@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -55,10 +55,12 @@ class Retargeter:
             track, hand = motion.tracks[side], self.target.hands[side]
             mask = torch.from_numpy(track.present & hand.present)
             network = None if self.network is None else streamed(self.network, hand.shaped, hand.shape, mask)
-            flesh = (track.hand.flesh, hand.flesh) if self.skin and self.contacts else (None, None)
-            source = SourceMotion(track.hand.shaped, track.local, motion.frame_rate, flesh[0])
+            source = SourceMotion(track.hand.shaped, track.local, motion.frame_rate)
             retargeting = MotionRetargeting(
-                self.method, hand.shaped, mask, network, refine=self.refine, contacts=self.contacts, flesh=flesh[1]
-            )  # fmt: skip
+                self.method, hand.shaped, mask, network, refine=self.refine, contacts=self.contacts
+            )
+            if self.skin and self.contacts:
+                source = replace(source, flesh=track.hand.flesh, skin=track.hand.skin_points)
+                retargeting = replace(retargeting, flesh=hand.flesh, skin=hand.skin_points)
             result[side] = source, retargeting
         return result

@@ -19,10 +19,10 @@ from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning import LightningModule, Trainer
 
 from model.methods import Method, of_kind
-from run.training.trained import match_weights, weights_of
+from run.training.open_weights import ENDING
+from run.training.trained import match_weights, read_checkpoint, weights_of
 from utils.errors import InputError
 from utils.files import atomic_write
-from utils.safe_read import load_checkpoint
 
 CHECKPOINT_FOLDER = "checkpoints"
 LAST = "last.ckpt"
@@ -85,7 +85,7 @@ def _newest(folder: Path, pattern: str = "*.ckpt") -> Path | None:
 class TrustedCheckpoints(CheckpointIO):
     """How the trainer reads and writes checkpoints.
 
-    Reading goes through `utils.safe_read.load_checkpoint` (nothing in the file is executed) and `fit_to_model`;
+    Reading goes through `run.training.trained.read_checkpoint` (nothing in the file is executed) and `fit_to_model`;
     writing is atomic, so that a run killed at any moment leaves a complete file.
 
     `same_run` says that training continues in the folder of the checkpoint: only then do the best checkpoints that it
@@ -103,7 +103,9 @@ class TrustedCheckpoints(CheckpointIO):
 
         Raises InputError (missing, damaged, of another method, hand or size).
         """
-        checkpoint = load_checkpoint(path, map_location="cpu")
+        checkpoint = read_checkpoint(path)
+        if str(path).endswith(ENDING):  # weights alone; of the rest, nothing is of an older form
+            checkpoint["pytorch-lightning_version"] = pytorch_lightning.__version__
         checkpoint = fit_to_model(checkpoint, str(path), self.module, self.trainer)
         if not self.same_run:
             states = checkpoint.get("callbacks") or {}

@@ -40,6 +40,7 @@ from run.training.callbacks import (
     say,
 )
 from run.training.checkpoints import SPECIAL_PATHS, TrustedCheckpoints, display_path, find_checkpoint, last_training
+from run.training.open_weights import ENDING
 from run.training.overview import SUBCOMMANDS
 from run.training.pictures import HandPictures
 from run.training.published_config import SUBCOMMAND_KEYS, read_config, translate
@@ -147,6 +148,11 @@ class RetargetingCLI(LightningCLI):
                 found = "found a folder" if Path(given).is_dir() else "but it does not exist"
                 raise InputError(
                     f"--ckpt_path {given}: expected a checkpoint file, {found}; give a file, last, or best"
+                )
+            if fitting and given.endswith(ENDING):
+                raise InputError(
+                    f"--ckpt_path {given}: expected a checkpoint to continue from, found weights alone, without the "
+                    "state of their training; fit anew, or continue from a .ckpt"
                 )
             return
         root = self._logs_root(config)

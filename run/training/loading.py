@@ -14,10 +14,9 @@ from run.training.callbacks import quiet_lightning
 from run.training.checkpoints import SPECIAL_PATHS
 from run.training.command_line import RetargetingCLI
 from run.training.published_config import read_config
-from run.training.trained import method_of
+from run.training.trained import method_of, read_checkpoint
 from utils.errors import InputError
 from utils.parameters import init_parameters
-from utils.safe_read import load_checkpoint
 
 
 class LoadedRun(RetargetingCLI):
@@ -64,7 +63,7 @@ def _method(config: str | Path, checkpoint: str) -> str:
     given = set(content.get("model") or {})
     known = {name: set(init_parameters(method.network_class)) for name, method in of_kind("network").items()}
     if checkpoint not in SPECIAL_PATHS:
-        found = method_of(load_checkpoint(checkpoint), checkpoint)
+        found = method_of(read_checkpoint(checkpoint), checkpoint)
         strange = given - known[found]
         other = next((name for name in known if strange and strange <= known[name]), None)
         if other is not None:

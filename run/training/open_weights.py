@@ -25,6 +25,7 @@ ENDING = ".safetensors"
 SCALE = ".scale"
 MOST_NUMBERS = 100_000_000
 """Weights that a file may have, all together; fourteen times those of ASRN."""
+MOST_TENSORS = 10_000
 
 
 def open_weights(method: str) -> Path | None:
@@ -50,11 +51,16 @@ def read_weights(path: str | Path) -> dict[str, Any]:
     try:
         with safe_open(str(path), framework="pt") as file:
             built = json.loads((file.metadata() or {}).get("hyper_parameters", ""))
-            sizes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+            names = list(file.keys())
+            if len(names) > MOST_TENSORS:
+                raise InputError(
+                    f"{path}: expected at most {MOST_TENSORS} tensors, found {len(names)}; give another file"
+                )
+            sizes = {name: file.get_slice(name).get_shape() for name in names}
             if sum(torch.Size(size).numel() for size in sizes.values()) > MOST_NUMBERS:
                 raise InputError(f"{path}: expected at most {MOST_NUMBERS} weights; give another file")
             kept = {name: file.get_tensor(name) for name in sizes}
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: expected safetensors with hyper_parameters in their metadata, found something else "
             f"({' '.join(str(error).split())[:100]}); fetch or write it again"

@@ -12,10 +12,18 @@ from torch import Tensor, nn
 from model.methods import METHODS, of_kind, title_of
 from model.network import TrainedNetwork
 from run.training.open_weights import ENDING, read_weights
-from utils.errors import InputError
+from utils.errors import InputError, some
 from utils.safe_read import load_checkpoint
 
 TWO_NAMES = (("conv1", "net.0"), ("conv2", "net.4"))
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """What a checkpoint holds, or a file of weights, which is state_dict and hyper_parameters alone.
+
+    Raises InputError if the file is missing or damaged.
+    """
+    return read_weights(path) if str(path).endswith(ENDING) else load_checkpoint(path)
 
 
 def method_of(checkpoint: Mapping[str, Any], path: str | Path) -> str:
@@ -41,7 +49,7 @@ def load_network(path: str | Path, method: str | None = None, **overrides: Any) 
         InputError: the file is missing or damaged, is of another method or hand, or does not say how its network was
             built.
     """
-    content = read_weights(path) if str(path).endswith(ENDING) else load_checkpoint(path)
+    content = read_checkpoint(path)
     found = method_of(content, path)
     if method not in (None, found):
         raise InputError(f"{path}: expected a checkpoint of {title_of(method)}, found one of {title_of(found)}; "
@@ -51,6 +59,7 @@ def load_network(path: str | Path, method: str | None = None, **overrides: Any) 
         weights = match_weights(weights_of(content, path), path, _built(found, arguments, path), title_of(found))
     network = _built(found, arguments, path)
     network.load_state_dict(weights)
+    network.method = found
     return network.eval()
 
 
@@ -108,7 +117,7 @@ def match_weights(
         if (fitting := wanted.get(name, wanted.get(_twin(name)))) is not None and value.shape != fitting.shape
     ]
     problems = [
-        f"{label}: {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+        f"{label}: {some(names, 3)}"
         for label, names in (("missing", missing), ("unknown", surplus), ("of another shape", shapes))
         if names
     ]

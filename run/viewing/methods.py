@@ -12,6 +12,7 @@ from model.methods import METHODS, available, of_kind
 from model.motion import MotionRetargeting, SourceMotion
 from model.network import TrainedNetwork
 from model.streaming import streamed
+from run.training.open_weights import all_open_weights
 from run.training.trained import check_side, load_network
 from run.viewing.hands import Hand
 from utils.errors import InputError
@@ -49,16 +50,16 @@ class Methods:
 
 
 def demo_checkpoints(folder: Path) -> dict[str, Path]:
-    """The checkpoint of each method that `python -m run.demo` has left in a folder.
+    """The checkpoint of each method that `python -m run.demo` has trained into a folder; open weights of the others.
 
     Raises:
-        InputError: there is none.
+        InputError: it has trained none.
     """
     found = {method: folder / f"{method.upper()}.ckpt" for method in of_kind("network")}
     found = {method: path for method, path in found.items() if path.is_file()}
     if not found:
         raise InputError(f"{folder}: expected trainings of the demo, found none; run `make demo` first")
-    return found
+    return all_open_weights() | found
 
 
 def load_networks(checkpoints: dict[str, Path | None], side: str | None) -> tuple[dict, str]:

@@ -16,7 +16,9 @@ import torch
 
 from data.features.file import writing_features
 from data.formats.bvh import Bvh, write_bvh
+from model.feedback.module import Feedback
 from model.topology import PARENTS, hand_joint_names
+from run.training.open_weights import write_weights
 from tests.data.formats.test_fbx_check import fbx
 from tests.helpers import plausible_offsets
 
@@ -118,7 +120,20 @@ def make(folder: Path) -> dict[str, bytes]:
     settings = {"hidden_channel": 8, "norm_type": "none"}
     weights = {"recon_nets.0.weight": torch.zeros(4, 3), "recon_nets.1.bias": torch.ones(3)}
     torch.save({"state_dict": weights, "hyper_parameters": settings, "epoch": 3}, folder / "model.ckpt")
+    torch.manual_seed(0)
+    network = Feedback(hidden_channel=4, row_channel=1, n_blocks=1)
+    whole = {"state_dict": network.state_dict(), "hyper_parameters": dict(network.hparams)}
+    write_weights(folder / "network.safetensors", "feedback", whole, eight_bits=True)
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def safetensors(about: dict, tensors: dict | None = None, content: bytes = b"") -> bytes:
+    """Such a file, whatever its header says."""
+    header = json.dumps({"__metadata__": about, **(tensors or {})}).encode()
+    return len(header).to_bytes(8, "little") + header + content
+
+
+BYTE = {"row_bias": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}
 
 
 class Program:
@@ -158,6 +173,34 @@ def bombs(corpus: dict[str, bytes]) -> list[tuple[str, bytes]]:
         ("Aj_finger_axis.pkl", pickled),
         ("MANO_RIGHT.pkl", pickled),
         ("model.ckpt", pickled),
+        ("network.safetensors", pickled),
+        ("network.safetensors", b"\xff" * 7 + b"\x7f" + b"{" * (20 << 20)),
+        ("network.safetensors", safetensors({"hyper_parameters": "[" * 200_000})),
+        ("network.safetensors", safetensors({"hyper_parameters": '{"row_channel": ' + "9" * 100_000 + "}"})),
+        ("network.safetensors", safetensors({"hyper_parameters": '{"row_channel": 1e308}'}, BYTE, b"1")),
+        (
+            "network.safetensors",
+            safetensors(
+                {"hyper_parameters": '{"row_channel": 4096, "hidden_channel": 4096, "n_blocks": 64, "passes": 64}'},
+                BYTE,
+                b"1",
+            ),
+        ),
+        (
+            "network.safetensors",
+            safetensors(
+                {"hyper_parameters": '{"tbs_input_normalization": true, "n_layers": 99999, "hidden_channel": 99999}'},
+                BYTE,
+                b"1",
+            ),
+        ),
+        (
+            "network.safetensors",
+            safetensors(
+                {"hyper_parameters": "{}"},
+                {str(n): {"dtype": "U8", "shape": [1 << 60, 0], "data_offsets": [0, 0]} for n in range(100_000)},
+            ),
+        ),
         ("annotations.json", b'{"0": ' * 100_000),
         ("annotations.json", b'{"0": {"1": {"right": {"pose": [' + b"0," * (10 << 20)),
         ("annotations.json", b'{"0": {"1": {"note": ' + b"[" * (5 << 20)),

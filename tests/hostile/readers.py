@@ -38,6 +38,7 @@ from data.preparation.interhand_conversion import Conversion, read_subjects
 from data.preparation.preprocess import Preprocessor, check_motion
 from model.mano import ManoHand
 from model.mano_file import ManoAxes
+from run.training.trained import load_network
 from tests.hostile.corpus import bombs, damage, make
 from utils.errors import InputError
 from utils.safe_read import load_checkpoint
@@ -116,6 +117,10 @@ def read_checkpoint(folder: Path, name: str) -> None:
     load_checkpoint(folder / name)
 
 
+def read_network(folder: Path, name: str) -> None:
+    load_network(folder / name)
+
+
 _FINGER_DATA = ("Aj_mesh_data.npz", "Aj_finger_axis.pkl", "mano_finger_axis.pkl")
 
 
@@ -140,7 +145,7 @@ READERS = {
     "Ours.npy": read_features, "Ours.json": read_features, "Published.npy": read_features,
     "Published.json": read_features, "Ours_mean.npy": read_moments, "annotations.json": convert,
     "subjects.csv": convert, "model.ckpt": read_checkpoint, "landmarks.json": read_points,
-    "positions.json": read_points, "body.fbx": read_fbx,
+    "positions.json": read_points, "body.fbx": read_fbx, "network.safetensors": read_network,
 }  # fmt: skip
 
 _PROGRAMS = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "subprocess.Popen", "pty.spawn",

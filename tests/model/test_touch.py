@@ -4,7 +4,16 @@ import torch
 from model.flesh import CAPSULE_PAIRS, PALM, PART_PAIRS, flesh_of_radii
 from model.hands import offset_hand
 from model.topology import TIPS
-from model.touch import APART, TOUCHING, degree, pairs_present, part_pairs_present, touch_goals, touching
+from model.touch import (
+    APART,
+    TOUCHING,
+    TouchesKept,
+    degree,
+    pairs_present,
+    part_pairs_present,
+    touch_goals,
+    touching,
+)
 from tests.helpers import assert_close, plausible_offsets, rotations
 
 
@@ -41,3 +50,22 @@ def test_what_either_hand_lacks_does_not_count():
     assert [5 not in pair for pair in PART_PAIRS] == parts
     present[9:13] = False  # the pinky: its part of the palm too
     assert not any(keep for keep, pair in zip(pairs_present(present), CAPSULE_PAIRS, strict=True) if PALM + 2 in pair)
+
+
+def test_what_became_of_touches():
+    parts = {"tips": (11, 14), "beside": (10, 14), "other": (2, 5)}
+    pair = {name: PART_PAIRS.index(each) for name, each in parts.items()}
+    source, result = torch.full((3, len(PART_PAIRS)), torch.inf), torch.full((3, len(PART_PAIRS)), torch.inf)
+    source[0, pair["tips"]], result[0, pair["beside"]] = 0.02, 0.03  # the same fingers, another phalanx
+    source[1, pair["tips"]], result[1, pair["tips"]] = -0.01, 0.05
+    source[2, pair["other"]], result[2, pair["other"]] = 0.09, -0.05
+    kept = TouchesKept(source, result)
+    assert kept.touches.tolist() == [1, 1, 0]
+    assert kept.recall[:2].tolist() == [1, 0] and kept.recall[2].isnan()
+    assert_close(kept.false, torch.tensor([0, 0, 1 / 15]), 1e-6)
+    assert kept.too_deep.tolist() == [0, 0, 1]
+    assert_close(kept.deeper[:, pair["other"]], torch.tensor([0, 0, 0.05]), 1e-6)
+    assert kept.by_parts()["thumb 3 | index 3"] == {"touches": 2, "kept": 0, "false": 0, "deeper": 0.0}
+    assert kept.why(0) == ""
+    assert kept.why(1) == "index and thumb touch in the source; here they are 0.05 palm lengths apart"
+    assert kept.why(2) == "middle 3 is 0.05 palm lengths deeper in ring 3 than in the source"

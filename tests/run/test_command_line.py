@@ -12,8 +12,10 @@ import pytest
 import torch
 import yaml
 
+from run.training.open_weights import write_weights
 from tests.run import published
 from tests.run.conftest import SMALL, only, run_process
+from utils.safe_read import load_checkpoint
 
 PROGRAMS = {"asrn": "run.train_mixhand", "dm": "run.train_dm"}
 QUICK = [*SMALL, "--data.num_workers", "0", "--trainer.default_root_dir", "out"]
@@ -48,6 +50,18 @@ def test_published_files_give_the_golden_figures(method, world, program):
     if not torch.cuda.is_available():
         assert "the CPU is used" in outcome.err
     assert "ASRN" in outcome.out if method == "asrn" else "DM" in outcome.out
+
+
+def test_weights_alone_are_tested_and_not_continued(world, program):
+    """Figures are those of the checkpoint up to its rounding to half precision."""
+    write_weights(Path("asrn.safetensors"), "asrn", load_checkpoint("asrn.ckpt"), eight_bits=False)
+    words = ["--config", "asrn.yaml", "--ckpt_path", "asrn.safetensors"]
+    outcome = program("run.train_mixhand", "test", *words)
+    assert outcome.code == 0, outcome.err
+    results = json.loads(only(world, "results.json").read_text())
+    expected = golden_losses("asrn")["test/mano2mixamo_S_finger"]
+    assert results["methods"]["asrn"]["mano2mixamo"]["S_finger"] == pytest.approx(expected, abs=1e-3)
+    rejected(program("run.train_mixhand", "fit", *words), "asrn.safetensors", "weights alone")
 
 
 @pytest.mark.parametrize("method", PROGRAMS)

@@ -80,15 +80,17 @@ def worst(first: dict, second: dict, names) -> float:
     return float(np.degrees(2 * np.arcsin(min(1, chord / 8**0.5))))
 
 
-@pytest.mark.parametrize("method", ["tbs_copy", "rotation_copy", "optimize"])
+@pytest.mark.parametrize("method", ["tbs_copy", "rotation_copy", "optimize", "optimize --skin"])
 def test_the_same_hand_in_and_out_is_the_identity(files, tmp_path, method):
-    (report,) = run(files, files / "moves.bvh", "--target", "Aj", "--source_hand", "Aj", "--method", method,
+    (report,) = run(files, files / "moves.bvh", "--target", "Aj", "--source_hand", "Aj", "--method", *method.split(),
                     "--output", tmp_path / "o.bvh", "--report")  # fmt: skip
     before, after = (rotations_of(read_bvh(path)) for path in (files / "moves.bvh", tmp_path / "o.bvh"))
     assert worst(before, after, before) < 0.5
     assert report["body_kept"] and report["body"] == "follow" and set(report["hands"]) == {"right", "left"}
     for hand in report["hands"].values():
         assert hand["S_finger"] > 0.9499 and hand["jerk_ratio"] == pytest.approx(1, abs=0.03)
+        skin = hand["skin"]
+        assert skin["frames"] == FRAMES and skin["false_touches"] == 0 and skin["deepest"] < 0.02
 
 
 @pytest.mark.parametrize("words", [("asrn",), ("dm",), ("asrn", "--refine", "2")])
@@ -111,8 +113,18 @@ def test_refining_by_the_optimiser_finds_more_meaning(files, tmp_path):
     for refine in (0, 4):
         (report,) = run(files, files / "moves.bvh", "--target", "Kaya", "--ckpt_path", files / "asrn.ckpt", "--refine",
                         refine, "--output", tmp_path / "made", "--report")  # fmt: skip
+        assert report["method"] == "asrn"  # as the checkpoint says
         values.append(report["hands"]["right"]["S_finger"])
     assert values[1] > values[0] + 0.01
+
+
+def test_the_optimiser_is_taken_where_nothing_is_named(files, tmp_path):
+    values = []
+    for words in ((), ("--method", "tbs_copy")):
+        (report,) = run(files, files / "moves.bvh", "--target", "Kaya", *words, "--hands", "right", "--report",
+                        "--output", tmp_path / f"{len(words)}.bvh")  # fmt: skip
+        values.append((report["hands"]["right"]["S_finger"], report["method"]))
+    assert values[0][1] == "optimize" and values[0] > values[1]
 
 
 def test_folders_keep_their_layout_and_one_bad_file_stops_nothing(files, tmp_path, capsys):

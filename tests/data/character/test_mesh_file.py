@@ -163,6 +163,7 @@ GOOD_AXES = np.broadcast_to(np.eye(3), (5, 4, 3, 3))
         (GOOD_AXES * 1.01, "length 1 at right angles, found finger 0 joint 0 off by 0.02"),
         (GOOD_AXES * [1, 1, -1], "bend = splay × twist"),
         (GOOD_AXES * np.nan, "finite numbers"),
+        (np.full((5, 4, 3, 3), 1e200) * [[1, -1, 1], [1, 1, 1], [1, 1, -1]], "length 1 at right angles"),
         (GOOD_AXES[:4], r"shape \(5, 4, 3, 3\) or \(5, 3, 3\), found float64 of shape \(4, 4, 3, 3\)"),
         (np.array("text"), "found <U4"),
     ],

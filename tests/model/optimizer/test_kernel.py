@@ -17,6 +17,7 @@ from model.semantics import SourceDirections
 from model.topology import INDEX, PINKY, SIDES, THUMB
 from tests.helpers import plausible_offsets
 from tests.model.optimizer.test_search import character, motion, part_of, pinch
+from utils.threads import torch_threads
 
 FRAMES = 37
 """Not a multiple of the lanes."""
@@ -148,13 +149,10 @@ class TestBlocks:
     def test_any_number_of_threads_gives_the_same_bits(self, smoothness):
         target, matrix, start = task(batch=(3, 700))
         settings = OptimizerSettings(contact_weight=1000.0, smoothness=smoothness)
-        threads, found = torch.get_num_threads(), []
-        try:
-            for number in (1, 2, 5):
-                torch.set_num_threads(number)
+        found = []
+        for number in (1, 2, 5):
+            with torch_threads(number):
                 found.append(optimise(target, matrix, start, settings))
-        finally:
-            torch.set_num_threads(threads)
         for other in found[1:]:
             assert torch.equal(found[0].local, other.local) and torch.equal(found[0].joints, other.joints)
 

@@ -15,7 +15,8 @@ from run.retargeting.report import HEADS, _look_at, print_reports
 def report(method: str = "asrn", refine: int = 0, score: float = 0.9, name: str = "walk [1]") -> dict:
     hand = {"frames": 12, "S_finger": score, "S_finger_tbs_copy": 0.91, "S_palm": 0.8, "S_finger_gap_closed": -0.1,
             "pinch_error": 0.123, "pinch_error_tbs_copy": 0.234, "frames_with_touch": 3, "jerk_ratio": 1.5,
-            "joints_beyond_limits": 0.01, "look_at": []}  # fmt: skip
+            "joints_beyond_limits": 0.01, "look_at": [], "skin": {"touches": 3, "recall": 0.666,
+            "recall_tbs_copy": 0.333, "too_deep": 0.02}}  # fmt: skip
     return {"motion": name, "method": method, "refine": refine, "body_kept": True, "hands": {"right": hand}}
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from run.training.open_weights import open_weights
 from run.viewing.methods import Methods, demo_checkpoints, load_networks
 from utils.errors import InputError
 
@@ -17,6 +18,7 @@ def test_the_checkpoints_of_the_demo_are_found(tmp_path):
         demo_checkpoints(tmp_path)
     for name in ("ASRN", "DM"):
         (tmp_path / f"{name}.ckpt").touch()
-    assert demo_checkpoints(tmp_path) == {"asrn": tmp_path / "ASRN.ckpt", "dm": tmp_path / "DM.ckpt"}
+    trained = {"asrn": tmp_path / "ASRN.ckpt", "dm": tmp_path / "DM.ckpt"}
+    assert demo_checkpoints(tmp_path) == {**trained, "feedback": open_weights("feedback")}
     (tmp_path / "DM.ckpt").unlink()
-    assert set(demo_checkpoints(tmp_path)) == {"asrn"}
+    assert demo_checkpoints(tmp_path)["dm"] == open_weights("dm")
