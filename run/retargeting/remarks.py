@@ -86,7 +86,9 @@ def body_remark(motion: Motion, target: Character, asked: str | None) -> str | N
     """
     hands = [hand.map.wrist for hand in target.hands.values()]
     own = [hand.map.wrist for hand in motion.own_hands.values()]
-    if motion.skeleton is None or target.kind == "mano" or not _has_more(target.skeleton, hands) or not _body_moves(motion, own):
+    if motion.skeleton is None or target.kind == "mano" or not _has_more(target.skeleton, hands):
+        return None
+    if not _body_moves(motion, own):
         return None
     if asked == "rest":
         return f"{motion.path}: the body stays at rest, as --body rest asks for"
