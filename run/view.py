@@ -46,6 +46,7 @@ from run.training.open_weights import all_open_weights
 from run.viewing.hands import Shelf
 from run.viewing.methods import Methods, demo_checkpoints, load_networks
 from run.viewing.page import Page
+from run.viewing.stage import set_the_stage
 from run.viewing.studio import LARGEST_FILE, Studio
 from utils.web import Visitors, address, close, serve
 
@@ -76,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return page
 
     server = serve(TITLE, options.host, options.port, options.dark, LARGEST_FILE)
+    set_the_stage(server)
     visitors = Visitors(server, room, VISITORS)
     print(f"{len(studio.targets)} hands, methods: {', '.join(title_of(name) for name in studio.methods.names)}")
     print(f"Open {address(server, options.host)}", flush=True)

@@ -25,6 +25,16 @@ def rgb_of(column: str) -> tuple[int, int, int]:
     return ImageColor.getrgb(color_of(column))[:3]
 
 
+def set_the_stage(server) -> None:
+    """Light, and a camera that stands upright. Before anybody comes: turned under a visitor's eyes, the world and the
+    camera may not turn together."""
+    server.scene.set_up_direction("+y")
+    server.scene.configure_default_lights(True, cast_shadow=False)
+    camera = server.initial_camera
+    camera.up, camera.position, camera.look_at = (0.0, 1.0, 0.0), (0.0, 0.0, 10.0), (0.0, 0.0, 0.0)
+    camera.fov = _FIELD_OF_VIEW
+
+
 class Stage:
     """Draws moments into a visitor's scene. One thread at a time.
 
@@ -37,10 +47,6 @@ class Stage:
         self._client, self._side, self._turn = client, side, camera("three_quarter", side)
         self._hands: dict[str, _HandNodes] = {}
         self._extent = (CELL_WIDTH, CELL_HEIGHT)
-        client.scene.set_up_direction("+y")
-        client.scene.configure_default_lights(True, cast_shadow=False)
-        client.camera.up_direction = (0.0, 1.0, 0.0)
-        client.camera.fov = _FIELD_OF_VIEW
 
     def arrange(self, columns: Sequence[tuple[str, str, np.ndarray]]) -> None:
         """Put up hands, replacing all there were.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import colorsys
 import http.server
+import io
 import json
 import os
 import shutil
@@ -13,13 +15,16 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageColor
 
 from data.formats.bvh import read_bvh
 from data.open_hands.build import Plan, build
 from model.asrn import ASRN
 from model.dm import DM
+from run.drawing.render import color_of
 from tests.run.conftest import ROOT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -125,6 +130,21 @@ class Browser:
     def hand_over(self, path: Path) -> None:
         self.driver.find_element("css selector", "input[type=file]").send_keys(str(path))
 
+    def stands(self, left: str, right: str) -> bool:
+        """Whether hands of the colours of two methods are seen beside each other: the picture is upright."""
+        with Image.open(io.BytesIO(self.driver.get_screenshot_as_png())) as picture:
+            hue, saturation, _ = np.moveaxis(np.asarray(picture.convert("HSV"), dtype=float), -1, 0)
+        scene = np.arange(hue.shape[1]) / hue.shape[1]  # between the panels
+        places = []
+        for name in (left, right):
+            wanted = colorsys.rgb_to_hsv(*np.divide(ImageColor.getrgb(color_of(name)), 255))[0] * 255
+            seen = (abs(hue - wanted) < 8) & (saturation > 50) & (scene > 0.25) & (scene < 0.78)
+            if seen.sum() < 200:
+                return False
+            places.append(np.median(np.nonzero(seen), axis=1))
+        (y1, x1), (y2, x2) = places
+        return x2 - x1 > 4 * abs(y2 - y1)
+
     def requests(self) -> set[str]:
         """Where the page has fetched anything from since it was asked last."""
         found = set()
@@ -187,6 +207,7 @@ def test_the_page_from_loading_to_a_bad_file(page, view_world, tmp_path):
     browser.until(lambda: "…" not in browser.text(), "all figures")
     canvas = browser.driver.find_element("css selector", "canvas")
     assert canvas.size["width"] > 100 and canvas.size["height"] > 100
+    browser.until(lambda: browser.stands("rotation_copy", "tbs_copy"), "the copies to stand side by side")
 
     # It plays: the time goes on, and stops.
     assert float(browser.value("seconds")) == 0
