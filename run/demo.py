@@ -26,7 +26,6 @@ from model.methods import COPY, METHODS, OPTIMUM, of_kind, title_of
 from utils.cli import CommandLine, guarded, options_first, processors
 from utils.errors import InputError
 from utils.files import atomic_write, content_hash
-from utils.threads import torch_threads
 
 
 def argument_parser() -> CommandLine:
@@ -56,6 +55,7 @@ from run.training.checkpoints import CHECKPOINT_FOLDER, LAST, display_path, last
 from run.training.command_line import LOGS
 from run.training.open_weights import all_open_weights
 from run.training.trained import load_network
+from utils.threads import torch_threads
 
 ROOT = Path(__file__).resolve().parents[1]
 LEFT_OUT = ("optimizer_contacts",)
