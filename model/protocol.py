@@ -82,6 +82,22 @@ class PublishedProtocol(LightningModule):
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def on_train_start(self) -> None:
+        """See whether a schedule that continues was planned for this length.
+
+        Raises:
+            InputError: it was planned for fewer steps; the learning rate is back at nothing behind them.
+        """
+        steps = int(self.trainer.estimated_stepping_batches)
+        for config in self.trainer.lr_scheduler_configs:
+            planned = getattr(config.scheduler, "total_steps", steps)
+            if steps > planned:
+                raise InputError(
+                    f"`max_epochs`: expected at most {planned} steps in all, for which the learning rate of the "
+                    f"checkpoint was planned (one_cycle), found {steps}; continue with the same number of epochs, or "
+                    "train anew with more"
+                )
+
     def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
         """Clip each network's gradient on its own, as two separate optimisers would."""
         if not gradient_clip_val:

@@ -1,9 +1,15 @@
-"""The commands, with a line for each: `python -m run`."""
+"""The commands, with a line for each: `python -m run`; with one of them behind it, that is run."""
 
 from __future__ import annotations
 
 import ast
+import runpy
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+from utils.cli import did_you_mean, guarded
+from utils.errors import InputError
 
 MAIN = 'if __name__ == "__main__":'
 
@@ -18,8 +24,25 @@ def commands() -> dict[str, str]:
     return {name: line.split(": `")[0].rstrip(".") for name, line in first.items()}
 
 
-if __name__ == "__main__":
-    found = commands()
+def listed(found: dict[str, str]) -> str:
+    """The list as it is printed."""
     width = max(map(len, found))
-    print("python -m run.COMMAND --help says more of each:\n")
-    print("\n".join(f"  {name:{width}}  {line}" for name, line in found.items()))
+    lines = (f"  {name:{width}}  {line}" for name, line in found.items())
+    return "\n".join(("python -m run.COMMAND --help says more of each:\n", *lines))
+
+
+def main(words: Sequence[str]) -> None:
+    """Print the list, or run the command that the words begin with. Raises InputError if there is no such command."""
+    found = commands()
+    if not words or words[0] in ("--help", "-h"):
+        print(listed(found))
+        return
+    name = words[0].removeprefix("run.")
+    if name not in found:
+        raise InputError(f"{words[0]}: there is no such command{did_you_mean(name, found)}; python -m run lists them")
+    sys.argv = [name, *words[1:]]
+    runpy.run_module(f"run.{name}", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    guarded(lambda: main(sys.argv[1:]))

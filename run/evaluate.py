@@ -29,7 +29,6 @@ def parser() -> CommandLine:
         "Compare all methods on test hands: tables, breakdowns and plots.",
         epilog="Without a checkpoint the networks have the open weights that come with the program. Lists of "
         "characters are written as in the configurations: NAME, 'NAME*4', '(A+B)*2', Hand00..07.",
-        allow_abbrev=False,
     )
     add = made.add_argument
     add("--data_path", type=Path, default=Path("artifact/MixHandOpen"), metavar="FOLDER", help="preprocessed data set")

@@ -196,6 +196,11 @@ def _network(config: argparse.Namespace) -> TrainedNetwork | None:
     if config.method is None and config.ckpt_path is None:
         config.method = DEFAULT
     if config.method is not None and named(config.method).kind != "network":
+        if config.ckpt_path is not None:
+            raise InputError(
+                f"--ckpt_path {config.ckpt_path}: expected none with --method {config.method}, which has no network; "
+                f"leave out one of them, or give --method {' or '.join(of_kind('network'))}"
+            )
         return None
     path = config.ckpt_path or open_weights(config.method)
     if path is None:

@@ -29,7 +29,6 @@ def parser() -> CommandLine:
         "Films of test windows, without a display: what a network makes of a motion, beside its source.",
         epilog="Every option of run.train_mixhand predict works here too, for instance --data.data_path FOLDER, "
         "--data.test_characters '[HandLong0, ManoShort0]', --data.protocol intra or --data.window_size 40.",
-        allow_abbrev=False,
     )
     add = made.add_argument
     add("--config", required=True, type=Path, metavar="FILE", help="configuration of the training, published ones too")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NoReturn, TypeVar
 
 from rich.console import Console
 
@@ -23,7 +24,8 @@ EXIT_TERMINATED = 143  # 128 + SIGTERM
 
 
 class CommandLine(argparse.ArgumentParser):
-    """The command line of a program; every option of yes or no is spelled as those of the training programs.
+    """The command line of a program; every option of yes or no is spelled as those of the training programs, and
+    whole: a beginning of its name is not enough.
 
     Args:
         program: the module, as ``python -m`` takes it.
@@ -33,7 +35,9 @@ class CommandLine(argparse.ArgumentParser):
 
     def __init__(self, program: str, description: str, **options) -> None:
         self._flags: list[str] = []
-        super().__init__(f"python -m {program}", description=description, formatter_class=_Help, **options)
+        super().__init__(
+            f"python -m {program}", description=description, formatter_class=_Help, allow_abbrev=False, **options
+        )
 
     def flag(self, name: str, help: str, default: bool | None = False) -> None:
         """Add ``--name``, which also takes ``true`` or ``false`` (``yes`` or ``no``); ``--no_name`` is false."""
@@ -41,6 +45,21 @@ class CommandLine(argparse.ArgumentParser):
         self.add_argument(
             f"--{name}", nargs="?", type=_boolean, const=True, default=default, metavar="true|false", help=help
         )
+
+    def error(self, message: str) -> NoReturn:
+        """What argparse calls where words do not suit. Raises InputError: one line, in the house's form."""
+        raise InputError(f"{self._in_our_words(message)}; {self.prog} --help says more")
+
+    def _in_our_words(self, message: str) -> str:
+        for pattern, answer in _ARGPARSE.items():
+            if found := re.fullmatch(pattern, message, re.DOTALL):
+                said = answer.format(*found.groups())
+                if "choose from" in message:
+                    return said + did_you_mean(found[2], re.findall(r"[\w.+-]+", found[3]))
+                if "unrecognized" in message:
+                    return said + did_you_mean(found[1].split("=")[0], self._option_string_actions)
+                return said
+        return message.removeprefix("argument ")
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace=None):
         """As always, but a flag takes the word behind it only if that says yes or no."""
@@ -72,7 +91,40 @@ def options_first(module: str, parser: Callable[[], CommandLine]) -> None:
         parser: makes its command line.
     """
     if module == "__main__":
-        parser().parse_known_args()
+        guarded(lambda: parser().parse_known_args())
+        leave_at_once()
+
+
+def leave_at_once() -> None:
+    """Until `guarded` begins, Ctrl-C ends the program there and then: nothing is written yet, and what is being
+    imported may answer an exception with a traceback or an abort of its own."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, _at_once)
+
+
+def _at_once(number: int, frame: object) -> None:
+    os.write(2, b"interrupted\n")
+    os._exit(EXIT_INTERRUPTED)
+
+
+_ARGPARSE = {
+    r"argument (.+?): invalid choice: '(.*)' \(choose from (.*)\)": "{0}: expected one of {2}, found {1}",
+    r"argument (.+?): invalid int value: (.*)": "{0}: expected a whole number, found {1}",
+    r"argument (.+?): invalid float value: (.*)": "{0}: expected a number, found {1}",
+    r"argument (.+?): expected (one|at least one) argument": "{0}: expected {1} word behind it, found none",
+    r"argument (.+?): expected (\d+) arguments?": "{0}: expected {1} words behind it, found fewer",
+    r"the following arguments are required: (.*)": "expected {0}, found none",
+    r"unrecognized arguments: (\S+).*": "{0}: there is no such option",
+}
+"""What argparse says → what is said here; it is the same from Python 3.11 to 3.13."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`` (did you mean X?)`` where something known is spelled nearly as a word is, else nothing."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(known), 1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
@@ -106,6 +158,8 @@ def guarded(main: Callable[[], Result], options: Mapping[str, str] | None = None
     """
     if threading.current_thread() is threading.main_thread():  # signals are handled nowhere else
         signal.signal(signal.SIGTERM, _terminated)
+        if signal.getsignal(signal.SIGINT) is _at_once:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return main()
     except InputError as error:

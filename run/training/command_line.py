@@ -59,6 +59,7 @@ OPTIONS = {
     "smplx_path": "--model.smplx_model_path",
     "mano_axes": "--model.mano_axis_path",
     "devices": "--trainer.devices",
+    "max_epochs": "--trainer.max_epochs",
 }
 """Setting, as messages name it → option of the training programs, where that is not ``--setting``."""
 
@@ -270,6 +271,9 @@ class RetargetingCLI(LightningCLI):
                 raise
             # What Lightning and TensorBoard write themselves names no file.
             raise unwritable(self.trainer.log_dir or self.trainer.default_root_dir, error) from error
+        except SystemExit:  # Lightning's own end of a run that Ctrl-C stopped
+            if not self.trainer.interrupted:
+                raise
         if self.trainer.interrupted:
             if subcommand == "fit":
                 say("interrupted; the same command with --ckpt_path last continues")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from utils.cli import CommandLine
+from utils.cli import CommandLine, leave_at_once
 
 SUBCOMMANDS = {
     "fit": "train",
@@ -15,14 +15,18 @@ SUBCOMMANDS = {
 
 
 def overview(program: str, method: str, module: str) -> None:
-    """Where a module is run as a program with nothing but ``--help``, print what it can do, and leave.
+    """Where a module is run as a program with nothing but ``--help``, print what it can do, and leave; Ctrl-C ends it
+    at once while the rest is imported.
 
     Args:
         program: the module, as ``python -m`` takes it.
         method: what it trains.
         module: ``__name__`` of the module.
     """
-    if module != "__main__" or sys.argv[1:] not in (["--help"], ["-h"]):
+    if module != "__main__":
+        return
+    if sys.argv[1:] not in (["--help"], ["-h"]):
+        leave_at_once()
         return
     parser = CommandLine(
         program,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shlex
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -207,6 +208,24 @@ def rejected(outcome, *words: str) -> None:
     assert len(errors) == 1 and "Traceback" not in outcome.err, outcome.err
     assert all(word in errors[0] for word in words), errors[0]
     assert not Path("lightning_logs").exists() and not Path("out").exists()
+
+
+def test_stopped_by_hand_and_continued_too_far(world, program, monkeypatch):
+    """Ctrl-C says how to go on; a schedule that was planned for its length is not driven beyond it."""
+    length = ["--model.lr_schedule", "one_cycle", "--data.batch_size", "16", "--resume_points.every_n_steps", "1"]
+    words = ["fit", "--config", "asrn.yaml", *QUICK, *length, "--trainer.limit_val_batches", "1"]
+    stop = ["--trainer.callbacks+", "tests.run.killer.KillAt", "--trainer.callbacks.step", "2"]
+    stop += ["--trainer.callbacks.by", str(int(signal.SIGINT))]
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        stopped = program("run.train_mixhand", *words, "--trainer.max_epochs", "1", *stop)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert stopped.code == 130, stopped.err
+    assert "the same command with --ckpt_path last continues" in stopped.err and "Traceback" not in stopped.err
+    longer = program("run.train_mixhand", *words, "--trainer.max_epochs", "2", "--ckpt_path", "last")
+    assert longer.code == 2, longer.err
+    assert "error: --trainer.max_epochs: expected at most 3 steps in all" in longer.err and "found 6" in longer.err
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from run.__main__ import commands
+from run.__main__ import commands, main
+from utils.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,6 +21,17 @@ def test_every_command_is_listed_with_a_line():
     listed = dict(line.split(maxsplit=1) for line in done.stdout.splitlines()[2:])
     assert len(listed) == 18 and listed == commands()
     assert listed["check_mixhand"] == "Check a data set"
+
+
+def test_a_command_is_run_by_its_name(capsys, monkeypatch):
+    main(["--help"])
+    assert "retarget" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["run"])
+    with pytest.raises(SystemExit) as left:
+        main(["check_mixhand", "--help"])
+    assert left.value.code == 0 and "usage: python -m run.check_mixhand" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"retaget: there is no such command \(did you mean retarget\?\)"):
+        main(["retaget", "a.bvh"])
 
 
 @pytest.mark.parametrize("name", commands())

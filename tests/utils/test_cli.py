@@ -2,13 +2,18 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from utils.cli import CommandLine, guarded
 from utils.errors import InputError
 from utils.files import atomic_write
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_result_is_returned():
@@ -89,7 +94,7 @@ def test_yes_and_no_have_one_spelling(words, value):
     assert parser.parse_args(words).force is value
 
 
-def test_a_flag_leaves_the_file_behind_it_alone(capsys):
+def test_a_flag_leaves_the_file_behind_it_alone():
     parser = CommandLine("run.some", "Does some.")
     parser.add_argument("files", nargs="+")
     parser.add_argument("--size", type=int, default=3, help="of it")
@@ -97,7 +102,45 @@ def test_a_flag_leaves_the_file_behind_it_alone(capsys):
     parser.flag("side", "which", default=None)
     options = parser.parse_args(["--force", "a.fbx", "b.fbx"])
     assert options.force and options.files == ["a.fbx", "b.fbx"] and options.side is None
-    with pytest.raises(SystemExit):
+    with pytest.raises(InputError, match="--force: expected true or false, found 'maybe'"):
         parser.parse_args(["--force=maybe", "a.fbx"])
-    assert "expected true or false, found 'maybe'" in capsys.readouterr().err
     assert "of it (default: 3)" in parser.format_help() and "python -m run.some" in parser.format_usage()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["a", "--sise", "3"], "--sise: there is no such option (did you mean --size?)"),
+        (["a", "--siz", "3"], "--siz: there is no such option (did you mean --size?)"),
+        (["a", "--size", "x"], "--size: expected a whole number, found 'x'"),
+        (["a", "--share", "x"], "--share: expected a number, found 'x'"),
+        (["a", "--size"], "--size: expected one word behind it, found none"),
+        (["a", "--pair", "1"], "--pair: expected 2 words behind it, found fewer"),
+        (["a", "--method", "optimise"], "found optimise (did you mean optimize?)"),
+        (["a", "--method", "nothing"], "found nothing; python -m"),
+        ([], "expected file, found none"),
+    ],
+)
+def test_words_that_do_not_suit_are_one_line(words, said):
+    parser = CommandLine("run.some", "Does some.")
+    parser.add_argument("file")
+    parser.add_argument("--size", type=int)
+    parser.add_argument("--share", type=float)
+    parser.add_argument("--pair", nargs=2)
+    parser.add_argument("--method", choices=("copy", "optimize"))
+    with pytest.raises(InputError) as refused:
+        parser.parse_args(words)
+    message = str(refused.value)
+    assert said in message and message.endswith("; python -m run.some --help says more") and "\n" not in message
+
+
+def test_what_is_interrupted_while_it_is_imported_ends_at_once():
+    """No traceback, whatever is being imported, and the exit code of an interruption."""
+    code = (
+        "import os, signal, utils.cli as cli\n"
+        "cli.options_first('__main__', lambda: cli.CommandLine('run.some', ''))\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "print('still here')"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "interrupted\n")
