@@ -77,6 +77,8 @@ def expand_characters(entries: Sequence[str]) -> list[str]:
     """
     names = []
     for entry in entries:
+        if not isinstance(entry, str):
+            raise InputError(f"characters: expected names, found {str(entry)[:60]!r}; fix that entry of the list")
         if len(entry) > _LONGEST_ENTRY:
             raise InputError(f"characters: expected entries of at most {_LONGEST_ENTRY} letters, found {len(entry)}")
         match = re.fullmatch(r"\s*(?:\((?P<several>[^()*]+)\)|(?P<one>[^()*]+?))\s*(?:\*\s*(?P<times>\d+))?\s*", entry)

@@ -158,4 +158,6 @@ class ManoAxes:
         barycentric = torch.as_tensor(np.asarray(barycentric, dtype=np.float64))
         if triangles.shape != (N_FINGERS, 2) or barycentric.shape != (N_FINGERS, 2, 3):
             raise InputError(f"{source}: '{name}_bend_index_tri' should be 5×2 and '{name}_bend_bary' 5×2×3.")
+        if triangles.min() < 0 or not barycentric.isfinite().all():
+            raise InputError(f"{source}: '{name}_bend_index_tri' should count from 0, '{name}_bend_bary' be finite.")
         return ManoAxes(rows, triangles, barycentric)

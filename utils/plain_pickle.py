@@ -11,6 +11,7 @@ import math
 import pickle
 import pickletools
 import re
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -102,7 +103,16 @@ def _numbers(raw: Any, dtype: np.dtype, shape: Any, order: str) -> np.ndarray:
         raise Refused(f"it holds an array whose data do not fill its shape {shape}")
     if dtype.itemsize == 0:
         return np.zeros(shape, dtype)
+    check_letters(np.frombuffer(raw, dtype))
     return np.frombuffer(raw, dtype).reshape(shape, order=order).astype(dtype.newbyteorder("="), order="K")
+
+
+def check_letters(array: np.ndarray) -> None:
+    """Raise Refused if an array of text holds what is no letter: Python ends where it meets one later."""
+    if array.dtype.kind == "U" and array.size and array.dtype.itemsize:
+        codes = np.ascontiguousarray(array).view(array.dtype.byteorder.replace("|", "=") + "u4")
+        if codes.max() > sys.maxunicode:
+            raise Refused("it holds text that is damaged")
 
 
 class _Array(metaclass=_Sealed):

@@ -31,7 +31,7 @@ import numpy as np
 import torch
 
 from utils.errors import InputError
-from utils.plain_pickle import Refused, unpickle
+from utils.plain_pickle import Refused, check_letters, unpickle
 
 _DAMAGE = (
     pickle.UnpicklingError, EOFError, RuntimeError, ValueError, TypeError, IndexError, KeyError,
@@ -138,6 +138,7 @@ def _read_array(stream: BinaryIO, size: int) -> np.ndarray:
     order = "F" if fortran_order else "C"
     result = np.empty(math.prod(shape), dtype)
     _fill(stream, memoryview(result.view(np.uint8)) if needed else memoryview(b""))
+    check_letters(result)
     return result.reshape(shape, order=order)
 
 

@@ -183,7 +183,7 @@ class Annotation:
             known = {(each["side"], each["finger"]): np.array(each["bend"], float) for each in record["accepted"]}
             if not all(bend.shape == (3,) and 0.9 < np.linalg.norm(bend) < 1.1 for bend in known.values()):
                 raise ValueError("a bend axis is no unit vector")
-        except (ValueError, KeyError, TypeError, OSError) as error:
+        except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
             raise InputError(
                 f"{self.record}: expected what was accepted in an earlier session, but it is damaged ({error}); "
                 f"remove it to begin anew"

@@ -26,6 +26,8 @@ import numpy as np
 from utils.errors import InputError
 
 SUFFIXES = (".gltf", ".glb", ".vrm", ".vrma")
+_FAR = 1e15
+"""What places, turns and scales of nodes cannot be: products of such numbers come near the end of precision."""
 MOST_ANIMATIONS, MOST_KEYS = 1000, 50_000_000
 """Animations of a file, and the numbers of their keys: 400 MB."""
 _HUMANOIDS = ("VRMC_vrm", "VRM", "VRMC_vrm_animation")
@@ -464,7 +466,7 @@ def _floats(value: object, count: int, what: str) -> np.ndarray:
     good = isinstance(value, list) and len(value) == count and all(isinstance(x, (int, float)) for x in value)
     require(good, f"expected {count} numbers as {what}")
     array = np.array(value, dtype=np.float64)
-    require(bool(np.isfinite(array).all()), f"expected finite numbers as {what}")
+    require(bool((np.abs(array) <= _FAR).all()), f"expected numbers within {_FAR:g} as {what}")
     return array
 
 

@@ -37,6 +37,8 @@ WIDTHS = {"SMPL-X": 165, "SMPL+H": 156}
 DEXYCB = 51
 """Three numbers for the wrist, 45 components, three of translation."""
 
+LARGEST = 1e9
+"""Angles and shapes beyond are damage; the squares of what is within are numbers."""
 MANO_ORDER = [bone - 1 for bone in MANO_BONES]
 """For each of the 15 rotating joints in hand order, its place in MANO's pose."""
 _ARMS = {"right": (0, 3, 6, 9, 14, 17, 19, 21), "left": (0, 3, 6, 9, 13, 16, 18, 20)}
@@ -303,12 +305,16 @@ def _checked(key: str, matrices: np.ndarray) -> np.ndarray:
 
 
 def numbers(key: str, values: np.ndarray) -> np.ndarray:
-    """Values as float64, if they are finite numbers."""
+    """Values as float64, if they are finite numbers, and none that cannot be meant."""
     if values.dtype.kind not in "fiu":
         raise InputError(f"expected numbers in {key}, found {values.dtype}")
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         raise InputError(f"expected finite numbers in {key}, found NaN or infinity in frame {bad[0][0]}")
+    large = np.argwhere(np.abs(values) > LARGEST)
+    if len(large):
+        found = values[tuple(large[0])]
+        raise InputError(f"expected numbers within {LARGEST:g} in {key}, found {found:g} in frame {large[0][0]}")
     return values.astype(np.float64)
 
 

@@ -152,12 +152,16 @@ def arrays_in(content: Any) -> dict[str, np.ndarray]:
         content = {key: [frame[key] for frame in content] for key in keys}
     if not isinstance(content, Mapping):
         return {"": _array(content)}
-    flat = {
+    return {str(name): _array(value) for name, value in flat(content).items()}
+
+
+def flat(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What is inside an object under a name of its own: ``right.pose``."""
+    return {
         name if inner is None else f"{name}.{inner}": value
         for name, given in content.items()
         for inner, value in (given.items() if isinstance(given, Mapping) else [(None, given)])
     }
-    return {str(name): _array(value) for name, value in flat.items()}
 
 
 def _array(value: object) -> np.ndarray:

@@ -20,7 +20,7 @@ from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
 from data.formats.rates import check_rate, rate_of
 from data.formats.skeleton import MESH_END, Skeleton, file_name
 from data.motion.captured import Model
-from data.motion.mano_file import arrays_in, is_mano_motion, json_of, read_mano_motions
+from data.motion.mano_file import arrays_in, flat, is_mano_motion, json_of, read_mano_motions
 from data.points.files import PointFile, are_points, points_of_arrays, points_of_json
 from data.points.motion import motion_of_points
 from data.points.table import has_columns_of_points, read_table
@@ -253,7 +253,7 @@ def _content(path: Path) -> PointFile | dict[str, np.ndarray]:
         if kind == ".json":
             content = _json(path)
             keys = content[0] if isinstance(content, list) and content else content
-            captured = isinstance(keys, Mapping) and is_mano_motion(keys)
+            captured = isinstance(keys, Mapping) and is_mano_motion(flat(keys))
             return points_of_json(content) if not captured and are_points(content) else arrays_in(content)
         arrays = read_npz(path)
         return points_of_arrays(arrays) if not is_mano_motion(arrays) and are_points(arrays) else arrays

@@ -7,7 +7,7 @@ import json
 import pickle
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
@@ -112,7 +112,7 @@ def build(
     if output.exists() and not output.is_dir():
         raise InputError(f"{output}: expected a folder to build into, found a file; choose another name.")
     fingerprint = _fingerprint(plan)
-    earlier = _read_manifest(output)
+    earlier = read_manifest(output)
     complete = earlier.get("fingerprint") == fingerprint and all((output / f).is_file() for f in earlier["files"])
     if complete and not force:
         return earlier["report"], False
@@ -218,11 +218,23 @@ def _fingerprint(plan: Plan) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read_manifest(output: Path) -> dict:
+def read_manifest(output: Path) -> dict:
+    """What an earlier build wrote down: ``fingerprint``, ``report`` and ``files``; empty if there is none, or what
+    stands there is not what a build writes. Its files are removed when they are made no more, so each must be one of
+    the folder.
+    """
     try:
-        return json.loads((output / MANIFEST).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        content = json.loads((output / MANIFEST).read_text(encoding="utf-8"))
+        whole = isinstance(content["report"], dict) and all(_is_inside(name) for name in content["files"])
+        return content if whole else {}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
+
+
+def _is_inside(name: object) -> bool:
+    """Whether a name is that of a file below the folder it is given for."""
+    path = PurePosixPath(str(name).replace("\\", "/"))
+    return isinstance(name, str) and not path.is_absolute() and ".." not in path.parts and "\0" not in name
 
 
 class _Writer:

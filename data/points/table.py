@@ -20,7 +20,10 @@ TIME_COLUMNS = ("time", "timestamp", "t", "seconds", "time_s", "timestamp_s", "t
 HAND_COLUMNS = ("hand", "handedness", "side", "hand_label", "label")
 JOINT_COLUMNS = ("joint", "landmark", "keypoint", "point", "joint_id", "landmark_id", "landmark_index", "joint_name",
                  "landmark_name", "index", "id", "name")  # fmt: skip
-_LARGEST = 1 << 28
+_LARGEST, _MOST, _WIDEST = 1 << 28, 8_000_000, 10_000
+"""Bytes of a file, cells (of one hand, half an hour at 60 frames a second: as text they take half a gigabyte), and
+columns."""
+_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 _SPARSE = 10
 """Frame numbers that are this many times as far apart as there are rows are no numbers of frames."""
 
@@ -102,8 +105,15 @@ def _rows(path: Path) -> tuple[list[str], list[list[str]], int]:
         raise InputError(f"{path}: expected a table as text, found other bytes; export it again as .csv") from None
     head = text[: text.find("\n")] if "\n" in text else text
     delimiter = max(",;\t", key=head.count)
+    cells = text.count(delimiter) + sum(map(text.count, _ENDS))
+    if cells > _MOST:
+        raise InputError(f"{path}: expected at most {_MOST:,} cells, found {cells:,}; write it as .npz")
+    lines = text.splitlines()
+    wide = next((number for number, line in enumerate(lines, start=1) if line.count(delimiter) >= _WIDEST), None)
+    if wide is not None:
+        raise InputError(f"{path}, line {wide}: expected at most {_WIDEST:,} columns, found more; correct it")
     try:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines(), delimiter=delimiter)]
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
     except csv.Error as error:
         raise InputError(f"{path}: this is no table ({error}); export it again as .csv") from None
     while rows and not any(rows[-1]):

@@ -7,6 +7,8 @@ import json
 import os
 import pickle
 import random
+import shutil
+import struct
 import zipfile
 from pathlib import Path
 
@@ -16,11 +18,13 @@ import torch
 
 from data.features.file import writing_features
 from data.formats.bvh import Bvh, write_bvh
+from data.preparation.interhand_conversion import STATE, Conversion
 from model.feedback.module import Feedback
 from model.topology import PARENTS, hand_joint_names
 from run.training.open_weights import write_weights
 from tests.data.formats.test_fbx_check import fbx
 from tests.helpers import plausible_offsets
+from tests.hostile.kinds import write_kinds
 
 VERTICES = 30
 
@@ -123,8 +127,22 @@ def make(folder: Path) -> dict[str, bytes]:
     torch.manual_seed(0)
     network = Feedback(hidden_channel=4, row_channel=1, n_blocks=1)
     whole = {"state_dict": network.state_dict(), "hyper_parameters": dict(network.hparams)}
+    torch.save({**whole, "epoch": 3}, folder / "network.ckpt")
     write_weights(folder / "network.safetensors", "feedback", whole, eight_bits=True)
+    np.savez(folder / "MANO_RIGHT.npz", **{**mano(rng), "J_regressor": rng.random((16, VERTICES)) / VERTICES})
+    np.savez(folder / "Aj_axes.npz", **axes)
+    write_kinds(folder, rng)
+    convert_annotations(folder, folder / "out")
+    shutil.copyfile(folder / "out" / STATE, folder / STATE)
+    shutil.rmtree(folder / "out")
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def convert_annotations(folder: Path, output: Path) -> None:
+    """The conversion of the annotations of a folder of these files; one in `output` goes on."""
+    model = folder / "MANO_RIGHT.pkl"  # of either side: only the layout matters here
+    subjects = folder / "subjects.csv"
+    Conversion(folder / "annotations.json", model, output, ("right",), subjects).run()
 
 
 def safetensors(about: dict, tensors: dict | None = None, content: bytes = b"") -> bytes:
@@ -133,6 +151,21 @@ def safetensors(about: dict, tensors: dict | None = None, content: bytes = b"") 
     return len(header).to_bytes(8, "little") + header + content
 
 
+def archive(name: str, shape: tuple[int, ...], megabytes: int) -> bytes:
+    """An ``.npz`` of zeros, small itself, whatever the header of its array says."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as made, made.open(name, "w") as member:
+        np.lib.format.write_array_header_1_0(member, {"descr": "<f8", "fortran_order": False, "shape": shape})
+        for _ in range(megabytes):
+            member.write(bytes(1 << 20))
+    return packed.getvalue()
+
+
+SETTINGS = ("rig.yaml", "splits.yaml", "config.yaml", "axes.pkl.annotation.json", "Aj_source.json", "open_hands.json",
+            STATE)  # fmt: skip
+YAML_BOMB = b"a: &a [x,x,x,x,x,x,x,x]\n" + b"".join(
+    b"%c: &%c [%s]\n" % (letter, letter, b",".join([b"*%c" % (letter - 1)] * 8)) for letter in range(98, 110)
+)
 BYTE = {"row_bias": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}
 
 
@@ -149,11 +182,6 @@ def bombs(corpus: dict[str, bytes]) -> list[tuple[str, bytes]]:
     joint = b"JOINT a\n{\nOFFSET 0 0 0\nCHANNELS 0\n"
     many = b"HIERARCHY\nROOT r\n{\nOFFSET 0 0 0\nCHANNELS 3 Xrotation Yrotation Zrotation\n"
     tail = b"}\nMOTION\nFrames: 1\nFrame Time: 1\n0 0 0\n"
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("verts.npy", "w") as member:
-        np.lib.format.write_array_header_1_0(member, {"descr": "<f8", "fortran_order": False, "shape": (75 << 20,)})
-        for _ in range(600):
-            member.write(bytes(1 << 20))
     promise = io.BytesIO()
     np.lib.format.write_array_header_1_0(promise, {"descr": "<f4", "fortran_order": False, "shape": (10**12, 2074)})
     pickled = pickle.dumps({"rhand": Program()})
@@ -164,7 +192,7 @@ def bombs(corpus: dict[str, bytes]) -> list[tuple[str, bytes]]:
         ("mixamo.bvh", many + (joint + b"}\n") * 100_000 + tail),
         ("mixamo.bvh", many.replace(b" r\n", b" " + b"RightHand" * 100_000 + b"\n") + tail),
         ("mixamo.bvh", b"HIERARCHY\n" + b" \t" * (8 << 20)),
-        ("Aj_mesh_data.npz", packed.getvalue()),
+        ("Aj_mesh_data.npz", archive("verts.npy", (75 << 20,), 600)),
         ("Ours.npy", promise.getvalue()),
         ("Ours.npy", promise.getvalue() + bytes(1000)),
         ("Ours.json", b"[" * 200_000),
@@ -208,6 +236,25 @@ def bombs(corpus: dict[str, bytes]) -> list[tuple[str, bytes]]:
         ("landmarks.json", b"[" * (5 << 20)),
         ("landmarks.json", b'[{"landmarks": [' + b'{"x": 0, "y": 0, "z": 0},' * (1 << 20)),
         ("positions.json", b'{"right": {"joints": [[[' + b"0," * (10 << 20) + b"0]]]}}"),
+        *((name, b"[" * 200_000) for name in SETTINGS if name.endswith(".json")),
+        *((name, (b"{" if name.endswith(".json") else b"") + b'"a": ' * 100_000) for name in SETTINGS),
+        *((name, YAML_BOMB) for name in SETTINGS if name.endswith(".yaml")),
+        ("openxr.json", b'{"frames": [' + b'{"joints": [' * 200_000),
+        ("poses.json", b'{"right": ' * 200_000),
+        ("poses.json", b'{"pose": [' + b"[]," * (5 << 20) + b"[]]}"),
+        ("smplx.npz", archive("poses.npy", (75 << 20,), 600)),
+        ("points.npz", archive("right_joints.npy", (1 << 40, 21, 3), 1)),
+        ("points.npy", promise.getvalue()),
+        ("points.csv", b"," * (30 << 20)),
+        ("points.csv", b"x0,y0\n" + b"1,1\n" * (8 << 20)),
+        ("joints.csv", b"frame,hand,joint,x,y,z\n0,Right,0,0,0,0\n99999999999999,Right,0,0,0,0\n"),
+        ("joints.csv", b'frame,hand,joint,x,y,z\n"' + b"a" * (20 << 20)),
+        ("body.gltf", b'{"asset": {"version": "2.0"}, "nodes": [' + b"{}," * (3 << 20) + b"{}]}"),
+        ("body.gltf", b'{"asset": {"version": "2.0"}, "buffers": [{"byteLength": 999999999999, "uri": "/dev/zero"}]}'),
+        ("body.glb", corpus["body.glb"][:12] + b"\xff\xff\xff\x7fJSON" + b"[" * (20 << 20)),
+        ("avatar.vrm", corpus["body.glb"][:12] + (20 << 20).to_bytes(4, "little") + b"JSON" + b"[" * (20 << 20)),
+        ("network.ckpt", pickled),
+        ("MANO_RIGHT.npz", archive("shapedirs.npy", (75 << 20,), 600)),
         ("body.fbx", corpus["body.fbx"][:27] + bytes(20 << 20)),
         ("subjects.csv", b"1 2\n" + b"x" * (20 << 20)),
     ]
@@ -221,13 +268,27 @@ _EXTREMES = (
 
 
 def damage(content: bytes, dice: random.Random, others: list[bytes]) -> bytes:
-    """One to four random changes; those inside an archive keep it a valid archive half of the time."""
+    """One to four random changes; those inside an archive or a GLB mostly keep it one."""
+    if content[:4] == b"glTF" and dice.random() < 0.7:
+        return _damage_chunk(content, dice, others)
     if content[:2] == b"PK" and dice.random() < 0.7:
         return _damage_member(content, dice, others)
     data = bytearray(content)
     for _ in range(dice.choice((1, 1, 1, 2, 3, 4))):
         _change(data, dice, others)
     return bytes(data)
+
+
+def _damage_chunk(content: bytes, dice: random.Random, others: list[bytes]) -> bytes:
+    """A GLB one of whose chunks is changed, with lengths that are right."""
+    (length,) = struct.unpack_from("<I", content, 12)
+    chunks = [bytearray(content[20 : 20 + length]), bytearray(content[28 + length :])]
+    _change(chunks[dice.random() < 0.3], dice, others)
+    whole = b"".join(
+        struct.pack("<II", len(chunk), kind) + chunk
+        for kind, chunk in zip((0x4E4F534A, 0x004E4942), chunks, strict=True)
+    )
+    return struct.pack("<4sII", b"glTF", 2, 12 + len(whole)) + whole
 
 
 def _damage_member(content: bytes, dice: random.Random, others: list[bytes]) -> bytes:

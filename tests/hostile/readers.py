@@ -22,24 +22,33 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 
+from data.axes.annotation import Annotation
 from data.axes.files import read_finger_axes
-from data.character.reading import Reading, read_annotated
+from data.character.reading import Reading, read_annotated, read_character
 from data.features.file import check_rows, open_features
 from data.features.windows import WindowGroup, read_statistics, window_statistics
 from data.formats.bvh import read_bvh, write_bvh
+from data.formats.character_files import Request, Result
 from data.formats.fbx_check import check_fbx
 from data.motion.reading import read_motions
+from data.open_hands.build import read_manifest
+from data.preparation import conversion
 from data.preparation.check import check_folder
-from data.preparation.interhand_conversion import Conversion, read_subjects
+from data.preparation.conversion import convert_gltf
+from data.preparation.interhand_conversion import read_subjects
 from data.preparation.preprocess import Preprocessor, check_motion
+from data.rig.rig_map import read_rig_map
+from data.splits import expand_characters, read_splits
 from model.mano import ManoHand
 from model.mano_file import ManoAxes
+from run.training.command_line import translate_arguments
 from run.training.trained import load_network
-from tests.hostile.corpus import bombs, damage, make
+from tests.hostile.corpus import bombs, convert_annotations, damage, make
 from utils.errors import InputError
 from utils.safe_read import load_checkpoint
 
@@ -98,14 +107,72 @@ def read_moments(folder: Path, name: str) -> None:
 def convert(folder: Path, name: str) -> None:
     subjects = folder / "subjects.csv"
     read_subjects(subjects)
-    both = ("right", "left") if len(name) % 2 else ("right",)
-    model = folder / "MANO_RIGHT.pkl"  # of either side: only the layout matters here
-    Conversion(folder / "annotations.json", model, folder / "out" / "clips", both, subjects).run()
+    convert_annotations(folder, folder / "out" / "clips")
 
 
-def read_points(folder: Path, name: str) -> None:
-    for motion in read_motions(folder / name, Reading(folder / "none", side="right")):
+def go_on_converting(folder: Path, name: str) -> None:
+    (folder / "out" / "clips").mkdir()
+    shutil.copyfile(folder / name, folder / "out" / "clips" / name)
+    convert_annotations(folder, folder / "out" / "clips")
+
+
+def read_moves(folder: Path, name: str) -> None:
+    """By whoever's door a motion of hands comes in."""
+    model, axes = folder / "MANO_RIGHT.pkl", folder / "mano_finger_axis.pkl"
+    for motion in read_motions(folder / name, Reading(folder / "none", model, axes, side="right")):
         assert motion.frames > 0
+        for track in motion.tracks.values():
+            assert torch.isfinite(track.local).all()
+
+
+def read_body(folder: Path, name: str) -> None:
+    """A character, converted, and its motion."""
+    read_moves(folder, name)
+    out = folder / "out"
+    result = convert_gltf(Request(str(folder / name), str(out / "a_mesh_data.npz"), str(out / "clips"), "c", fps=30))
+    if result.error is not None:
+        raise InputError(result.error)
+    read_character(str(folder / name), Reading(folder / "none"))
+
+
+def read_npz_mano(folder: Path, name: str) -> None:
+    hand = ManoHand.load(folder / name, folder / "mano_finger_axis.pkl", "right")
+    hand.with_shape(torch.zeros(10)).at_rest().semantic_matrix()
+
+
+def read_rig(folder: Path, name: str) -> None:
+    list(read_motions(folder / "mixamo.bvh", Reading(folder / "none", rig_map=read_rig_map(folder / name))))
+
+
+def read_lists(folder: Path, name: str) -> None:
+    for characters in read_splits(folder).values():
+        expand_characters(characters)
+
+
+def read_configuration(folder: Path, name: str) -> None:
+    with contextlib.redirect_stderr(io.StringIO()):  # notes
+        translate_arguments(["fit", "--config", str(folder / name)])
+
+
+def read_annotation(folder: Path, name: str) -> None:
+    hand = SimpleNamespace(side="right", present=np.ones(5, bool))
+    axes = np.broadcast_to(np.eye(3), (5, 4, 3, 3))
+    shutil.copyfile(folder / name, folder / "out" / name)
+    made = Annotation([SimpleNamespace(hand=hand, axes=axes)], folder / "out" / "axes.pkl", dict, "mesh 1")  # type: ignore[list-item]
+    assert made.progress[1] == 5
+
+
+def read_source(folder: Path, name: str) -> None:
+    (folder / "out" / "finger_data").mkdir()
+    record = folder / "out" / "finger_data" / name
+    shutil.copyfile(folder / name, record)
+    job = conversion.Job(Request("Aj.glb", "", "", ""), record, "1 abc")
+    conversion.done_before(job)
+    conversion.remember(job, Result("Aj.glb"))
+
+
+def read_build(folder: Path, name: str) -> None:
+    read_manifest(folder)
 
 
 def read_fbx(folder: Path, name: str) -> None:
@@ -144,8 +211,15 @@ READERS = {
     "Aj_finger_axis.pkl": read_axes, "mano_finger_axis.pkl": read_mano_axes, "MANO_RIGHT.pkl": read_mano,
     "Ours.npy": read_features, "Ours.json": read_features, "Published.npy": read_features,
     "Published.json": read_features, "Ours_mean.npy": read_moments, "annotations.json": convert,
-    "subjects.csv": convert, "model.ckpt": read_checkpoint, "landmarks.json": read_points,
-    "positions.json": read_points, "body.fbx": read_fbx, "network.safetensors": read_network,
+    "subjects.csv": convert, "model.ckpt": read_checkpoint, "body.fbx": read_fbx,
+    "network.safetensors": read_network, "network.ckpt": read_network, "MANO_RIGHT.npz": read_npz_mano,
+    "Aj_axes.npz": read_axes, "conversion.json": go_on_converting, "rig.yaml": read_rig, "splits.yaml": read_lists,
+    "config.yaml": read_configuration, "axes.pkl.annotation.json": read_annotation, "Aj_source.json": read_source,
+    "open_hands.json": read_build,
+    **dict.fromkeys(("body.glb", "body.gltf", "avatar.vrm"), read_body),
+    **dict.fromkeys(("landmarks.json", "positions.json", "openxr.json", "points.csv", "joints.csv", "points.npy",
+                     "points.npz", "smplx.npz", "parts.npz", "amass.npz", "grab.npz", "dexycb.npz", "hamer.npz",
+                     "ours.npz", "poses.json", "moves.vrma"), read_moves),
 }  # fmt: skip
 
 _PROGRAMS = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "subprocess.Popen", "pty.spawn",
