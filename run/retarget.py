@@ -24,14 +24,14 @@ from typing import Any
 from data.choices import BODIES, FOLLOW, KEEP, REST
 from data.choices import MOTION_FORMATS as FORMATS
 from data.formats.rates import check_rate
-from model.methods import CLOSING, OPTIMUM, named, names, of_kind
+from model.methods import CLOSING, OPTIMUM, described, named, names, of_kind
 from model.topology import N_SHAPE, SIDES
 from run.retargeting.kinds import FILMS
 from utils.cli import CommandLine, guarded, options_first, say
 from utils.errors import InputError, spoken
 
 DEFAULT = named(CLOSING).aliases[0]
-"""The method unless one is named: of all the best on rigs that no network has seen."""
+"""The method unless one is named: it needs to have seen nothing, joints turn as real ones do, touches close."""
 
 
 def argument_parser() -> CommandLine:
@@ -39,7 +39,8 @@ def argument_parser() -> CommandLine:
     parser = CommandLine(
         "run.retarget",
         __doc__,
-        epilog="examples:\n"
+        epilog=f"{described()}\n\n"
+        "examples:\n"
         "  python -m run.retarget dance.fbx --target me.glb --output dance.glb --report\n"
         "  python -m run.retarget motions/ --target HandLong0 --ckpt_path last.ckpt --refine 3 \\\n"
         "      --data_path artifact/MixHandOpen --output retargeted --format bvh mp4\n"
@@ -58,8 +59,8 @@ def argument_parser() -> CommandLine:
     add("--output", type=Path, metavar="PATH", default=Path("artifact/retargeted"), help="a file, or a folder")
     add("--format", nargs="+", choices=(*FORMATS, *FILMS), metavar="F", help=f"of {', '.join((*FORMATS, *FILMS))}; "
         "default: what --output ends in, else bvh")  # fmt: skip
-    add("--method", choices=names(), help=f"default: that of --ckpt_path; without one {DEFAULT}, which needs no "
-        "training and comes nearest on rigs of any kind")  # fmt: skip
+    add("--method", choices=names(), metavar="NAME", help="one of those below; default: that of --ckpt_path; without "
+        f"one {DEFAULT}, which serves rigs of any kind")  # fmt: skip
     add(
         "--ckpt_path",
         type=Path,

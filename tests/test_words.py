@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 OTHERS = {
     "data/blender.py": ["--background", "--factory-startup", "--python-exit-code", "--python", "--"],
     "data/motion/fbx.py": ["--character", "--motion", "--output_fbx", "--output_places", "--name", "--"],
-    "utils/cli.py": ["--", "--no_"],
+    "utils/cli.py": ["--", "--no_", "--help"],
     "utils/errors.py": ["--"],
 }
 """Options of other programs that are started, and what makes options."""
