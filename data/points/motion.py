@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 GAP = 0.5
 """Seconds: a hand that was not seen for longer waits in its last pose until so long before it is seen again."""
 ASPECTS = (1.0, 4 / 3, 16 / 9, 3 / 4, 9 / 16)
+FAR = 1e9
+"""Positions beyond, in the unit of the file or in centimetres, are damage: their squares near the end of numbers."""
 ROOT = "Hands"
 _ORDER = "ZYX"
 _NAMED = 4  # gaps in a message
@@ -109,6 +111,7 @@ def _seen(points: np.ndarray) -> np.ndarray:
 def _solved(path: Path, file: PointFile, track: PointTrack, said: str | None, scale: float, rate: float) -> _Track:
     seen = _seen(track.points)
     points = track.points[seen]
+    _check_near(points, np.flatnonzero(seen), "")
     order = order_of_names(file.names or ()) or order_of_points(points)
     points, notes = points[:, list(order.joints)], []
     if is_of_image(points):
@@ -120,6 +123,7 @@ def _solved(path: Path, file: PointFile, track: PointTrack, said: str | None, sc
     if file.camera:
         points = points * np.array([1.0, -1, -1])
     points = points * factor
+    _check_near(points, np.flatnonzero(seen), " centimetres")
     side, mirrored = side_of(points, said)
     if mirrored and file.camera:
         side = SIDES[1 - SIDES.index(side)]
@@ -141,6 +145,17 @@ def _solved(path: Path, file: PointFile, track: PointTrack, said: str | None, sc
     )  # fmt: skip
     radii = None if track.radii is None else _radii(track.radii, order, factor)
     return _without_gaps(path, _Track(hand, local, hand.wrist, hand.place, radii), seen, rate)
+
+
+def _check_near(points: np.ndarray, frames: np.ndarray, unit: str) -> None:
+    """Raise InputError for the first of some frames in which a point is farther away than `FAR`."""
+    farthest = np.abs(points).max(axis=(1, 2))
+    far = np.flatnonzero(~(farthest <= FAR))
+    if len(far):
+        raise InputError(
+            f"frame {frames[far[0]]}: expected positions within {FAR:g}{unit}, found {farthest[far[0]]:g}; "
+            "correct it or write null there"
+        )
 
 
 def _from_image(points: np.ndarray, file: PointFile) -> tuple[np.ndarray, str, float]:

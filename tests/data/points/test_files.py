@@ -275,6 +275,21 @@ def test_broken_files_are_refused_with_their_place(tmp_path, name):
         read(tmp_path / name)
 
 
+@pytest.mark.parametrize("far", [1e10, 1e200, 1e308])
+def test_positions_beyond_all_space_are_refused_without_a_warning(tmp_path, far, recwarn):
+    points = R.copy()
+    points[3, 2, 0] = far
+    np.save(tmp_path / "p.npy", points)
+    with pytest.raises(InputError, match="p.npy: frame 3: expected positions within 1e\\+09, found 1e\\+"):
+        read(tmp_path / "p.npy")
+    points = R * 1e-9
+    points[3, 2, 0] = 1e8  # far away only once the hand has the size of one
+    np.save(tmp_path / "q.npy", points)
+    with pytest.raises(InputError, match="q.npy: frame 3: expected positions within 1e\\+09 centimetres"):
+        read(tmp_path / "q.npy")
+    assert not recwarn.list
+
+
 @pytest.fixture(autouse=True)
 def _heard(caplog):
     caplog.set_level(logging.WARNING)
