@@ -69,7 +69,7 @@ def hand_report(
         "pinch_error_tbs_copy": _mean(copied.pinch),
         "frames_with_touch": int(reached.touched.sum()),
         "jerk_ratio": jerk(result.local, mask) / before if before > 0 else None,
-        "joints_beyond_limits": _mean((excess > VIOLATION).float()),
+        "joints_beyond_limits": int((excess > VIOLATION).sum()) / excess.numel(),
         "worst_beyond_limits_degrees": float(excess.max()),
         "joints_compared": int(mask.sum()),
         "skin": skin,
