@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ from data.motion.keep import Kept
 from data.motion.reading import MANO_FPS, Motion, find_motions, read_motions
 from data.motion.writing import Job, check_target, output_paths, skin_missing, write_motion
 from data.rig import read_rig_map
-from model.hands import PosedHand
+from model.motion import SourceMotion
 from model.network import TrainedNetwork
 from run.retargeting.body import body_of
 from run.retargeting.plan import Plan, formats_of, inputs_of, plan_of
@@ -299,8 +300,8 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
     """Retarget one motion and write its files; its report."""
     formats, into_file = plan.formats, plan.into_file
     work = retargeter.retargetings(motion)
-    results = {side: retargeting(source) for side, (source, retargeting) in work.items()}
-    poses = {side: result.local.double().numpy() for side, result in results.items()}
+    results = {side: retargeting.moving(source) for side, (source, retargeting) in work.items()}
+    poses = {side: result.local.numpy() for side, result in results.items()}
     body = body_of(config.body, motion, retargeter.target, config.target_scale, config.blender)
     if isinstance(body, Kept) and config.body is None:
         say(f"note: {body.path}: its own animation is as long as {motion.path} and stays, only fingers are replaced; "
@@ -348,11 +349,11 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
     return report
 
 
-def _in_file(job: Job, results: dict[str, PosedHand], side: str) -> PosedHand:
+def _in_file(job: Job, results: dict[str, SourceMotion], side: str) -> SourceMotion:
     """A result as the file that was written holds it; where only films are, the result itself."""
     if side not in job.read_back:
         return results[side]
-    return results[side].shaped.with_local_rotations(torch.from_numpy(job.read_back[side].pose(side)).float())
+    return replace(results[side], local=torch.from_numpy(job.read_back[side].pose(side)).float())
 
 
 def _check_without_target(config: argparse.Namespace, formats: list[str]) -> None:
