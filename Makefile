@@ -25,12 +25,14 @@ $(VENV)/.ready: requirements.txt requirements-dev.txt
 		{ echo "error: Python 3.11 or newer is needed; found $$($(PYTHON) --version). Say which: PYTHON=python3.11 make setup"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	$(BIN)/python -m model.optimizer.kernel
 	@touch $@
 
 setup-locked:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $(VENV)/.ready
 
 # Written anew when what the tests run with changes; needs uv (pip install uv).

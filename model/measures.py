@@ -5,7 +5,7 @@ Tables, reports, the viewer and `test` take their means from here; what they ave
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,6 +18,7 @@ from model.kinematics import tbs_from_angles
 from model.limits import JointLimits
 from model.semantics import SourceDirections, palm_length
 from model.topology import N_FINGERS, TIPS
+from utils import scratch
 
 CONTACT = 0.02
 """Fingertips of a source nearer than this many palm lengths touch: pinch errors are measured there, as published."""
@@ -98,6 +99,24 @@ class Measures:
     def _parts(self) -> dict[str, Tensor]:
         """What there is, by name."""
         return {name: part for name, part in vars(self).items() if part is not None}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one result reached in each frame ``(F,)``, in a few numbers: a motion may be long."""
+
+    s_finger: Float[Tensor, " frames"]
+    s_palm: Float[Tensor, " frames"]
+    pinch: Float[Tensor, " frames"]
+    """NaN without touch."""
+    touched: Bool[Tensor, " frames"]
+    """Fingertips of the source touch."""
+
+    @staticmethod
+    def joined(parts: Iterable[Measures]) -> Scores:
+        """Of measures of frames that follow each other."""
+        rows = ((each.s_finger, each.s_palm, each.pinch, each.touching.any(-1)) for each in parts)
+        return Scores(*map(torch.cat, zip(*rows, strict=True)))
 
 
 def measure(
@@ -195,5 +214,9 @@ def jerk(local: Float[Tensor, "frames 5 3 3 3"], present: Bool[Tensor, "21"]) ->
     """
     if len(local) < 4:
         return 0.0
-    third = local[3:] - 3 * local[2:-1] + 3 * local[1:-2] - local[:-3]
-    return float(third.flatten(-2).norm(dim=-1)[:, presence.turning(present)].mean())
+    turning, total = presence.turning(present), 0.0
+    for part in scratch.blocks(len(local) - 3):
+        some = local[part.start : part.stop + 3]
+        third = some[3:] - 3 * some[2:-1] + 3 * some[1:-2] - some[:-3]
+        total += float(third.flatten(-2).norm(dim=-1)[:, turning].double().mean(-1).sum())
+    return total / (len(local) - 3)

@@ -32,6 +32,7 @@ class Method:
         reach: frames on either side (at 15 a second) that the result of a frame depends on: windows and filters of
             networks reach no further, and what the optimiser smooths over time fades before.
         aliases: other names that command lines take.
+        about: what it does, in a line of a help text.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Method:
     short: str = ""
     reach: int = 0
     aliases: tuple[str, ...] = field(default=())
+    about: str = ""
 
     def posed(self, task: Task) -> PosedHand:
         """What ``pose`` makes of a task. Raises ValueError for a network, which needs a checkpoint."""
@@ -75,18 +77,24 @@ METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         Method("rotation_copy", "Rotation copy", "copy", "#8FB8DE",
-               "model.posing.rotation_copy"),
+               "model.posing.rotation_copy", about="the source's local rotations, as they are"),
         Method("tbs_copy", "Twist-bend-splay copy", "copy", "#82C4B0",
-               "model.posing.tbs_copy", short="T-B-S copy"),
+               "model.posing.tbs_copy", short="T-B-S copy",
+               about="the source's twist, bend and splay, about the target's own axes"),
         Method("dm", "DM", "network", "#E9C46A", network="model.dm.DM", built="model.network.distance_network",
-               mark="lambda_dm", watched="dm_err", reach=36),
+               mark="lambda_dm", watched="dm_err", reach=36,
+               about="the paper's baseline, which sees distances only; for hands like those it was trained on"),
         Method("asrn", "ASRN", "network", "#FA7F6F", network="model.asrn.ASRN", built="model.network.semantic_network",
-               mark="lambda_rf", watched="rf_dir_err", reach=36),
+               mark="lambda_rf", watched="rf_dir_err", reach=36,
+               about="the paper's network; for hands like those it was trained on"),
         Method("feedback", "Feedback", "network", "#C46B9E", network="model.feedback.module.Feedback",
-               built="model.feedback.network.feedback_network", mark="row_channel", watched="misfit"),
-        Method("optimizer", "Optimiser", "optimizer", "#B7A3D6", "model.posing.optimised", reach=12),
+               built="model.feedback.network.feedback_network", mark="row_channel", watched="misfit",
+               about="a network that corrects a copy by the error that it sees, every joint a little; for any hand"),
+        Method("optimizer", "Optimiser", "optimizer", "#B7A3D6", "model.posing.optimised", reach=12,
+               about="solves every pose by what the source's means, smooth over time; no training"),
         Method("optimizer_contacts", "Optimiser, contacts", "optimizer", "#8E78BF",
-               "model.posing.optimised_with_contacts", short="Opt. contacts", reach=12, aliases=("optimize",)),
+               "model.posing.optimised_with_contacts", short="Opt. contacts", reach=12, aliases=("optimize",),
+               about="the same, and fingertips that touch in the source touch"),
     )
 }  # fmt: skip
 """By name, in the order of tables."""
@@ -113,6 +121,14 @@ def names() -> list[str]:
 def of_kind(kind: str) -> dict[str, Method]:
     """The methods of a kind ("copy", "network", "optimizer"), by name, in the order of tables."""
     return {name: method for name, method in METHODS.items() if method.kind == kind}
+
+
+def described() -> str:
+    """A line for each method, as help texts list them."""
+    names = [", ".join((method.name, *method.aliases)) for method in METHODS.values()]
+    width = max(map(len, names))
+    lines = (f"  {name:{width}}  {method.about}" for name, method in zip(names, METHODS.values(), strict=True))
+    return "\n".join(("methods:", *lines))
 
 
 def available(given: Iterable[str] | None = None) -> list[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from model.flesh import Flesh
 from model.hands import PosedHand, ShapedHand
-from model.measures import Measures, measure
+from model.measures import Scores, measure
 from model.methods import CLOSING, named
 from model.optimizer import CONTACT_WEIGHT, SMOOTHNESS, OptimizerSettings, optimise
 from model.optimizer.kernel import solver
@@ -19,6 +20,7 @@ from model.semantics import SemanticMatrix, SourceDirections
 from model.skin import SkinPoints
 from model.streaming import MotionNetwork
 from model.touch import TouchGoals, touch_goals
+from utils import scratch
 from utils.cached import cached_property
 
 BLOCK = 8 * solver.SEGMENT
@@ -63,6 +65,10 @@ class SourceMotion:
         """Some frames alone."""
         return replace(self, local=self.local[frames])
 
+    def __getitem__(self, frames: Int[Tensor, " some"] | slice) -> PosedHand:
+        """The hand in some frames."""
+        return self.at(frames).posed
+
 
 @dataclass(frozen=True)
 class MotionRetargeting:
@@ -92,28 +98,39 @@ class MotionRetargeting:
 
     @torch.no_grad()
     def __call__(self, source: SourceMotion) -> PosedHand:
-        """The target in poses ``(F,)`` that mean what the source's do.
+        """The target in poses ``(F,)`` that mean what the source's do."""
+        if len(source.local) <= BLOCK:
+            return self._posed(source, self._start(source))
+        return self.target.with_local_rotations(self.moving(source).local)
 
-        An optimiser solves long motions a block after the other, so that their semantic matrices are never there all
-        at once; blocks reach so far into each other that no frame knows of it.
+    @torch.no_grad()
+    def moving(self, source: SourceMotion) -> SourceMotion:
+        """The target as it moves: the same poses, without what follows from them.
+
+        Long motions are worked on a block after the other, so that their semantic matrices are never there all at
+        once; blocks reach so far into each other that no frame knows of it. The rotations lie on disk
+        (:mod:`utils.scratch`).
         """
-        tbs = None if self.network is None else self.network.tbs(source.hand, source.local, source.frame_rate)
-        if tbs is not None and not self.refine:
-            return self.target.with_tbs(tbs)
-        frames = len(source.local)
-        if frames <= BLOCK or (tbs is None and named(self.method).kind != "optimizer"):
-            return self._posed(source, tbs)
-        over = solver.padding(OptimizerSettings(smoothness=SMOOTHNESS, frame_rate=source.frame_rate))
-        local = torch.empty_like(source.local)
-        for first in range(0, frames, BLOCK):
-            begin = max(first - over, 0)
-            part = slice(begin, first + BLOCK + over)
-            posed = self._posed(source.at(part), None if tbs is None else tbs[part])
-            local[first : first + BLOCK] = posed.local[first - begin : first - begin + BLOCK]
-        return self.target.with_local_rotations(local)
+        tbs, frames = self._start(source), len(source.local)
+        alone = named(self.method).kind != "optimizer" and not self.refine
+        over = 0 if alone else _padding(source.frame_rate)
+        kind = str(source.local.dtype).removeprefix("torch.")
+        local = torch.from_numpy(scratch.empty(tuple(source.local.shape), np.dtype(kind)))
+        for part in scratch.blocks(frames, BLOCK):
+            begin = max(part.start - over, 0)
+            wider = slice(begin, part.stop + over)
+            posed = self._posed(source.at(wider), None if tbs is None else tbs[wider])
+            local[part] = posed.local[part.start - begin : part.stop - begin]
+        return SourceMotion(self.target, local, source.frame_rate)
+
+    def _start(self, source: SourceMotion) -> Float[Tensor, "frames 5 3 3 3"] | None:
+        """What the network says."""
+        return None if self.network is None else self.network.tbs(source.hand, source.local, source.frame_rate)
 
     def _posed(self, source: SourceMotion, tbs: Float[Tensor, "frames 5 3 3 3"] | None) -> PosedHand:
-        """All frames at once; ``tbs`` is the start of an optimiser that refines it."""
+        """All frames at once; ``tbs`` is a network's result, or the start of an optimiser that refines it."""
+        if tbs is not None and not self.refine:
+            return self.target.with_tbs(tbs)
         present = None if bool(self.present.all()) else self.present
         iterations = self.refine or self.iterations
         task = Task(self.target, source, present, source.frame_rate, iterations, self._touches(source))
@@ -129,10 +146,15 @@ class MotionRetargeting:
         return touch_goals(source.posed, source.flesh, self.flesh, source.skin, self.skin)
 
 
-def measured(source: SourceMotion, result: PosedHand, present: Bool[Tensor, "21"]) -> Measures:
+def _padding(frame_rate: float) -> int:
+    """Frames on both sides of a block that change its result."""
+    return solver.padding(OptimizerSettings(smoothness=SMOOTHNESS, frame_rate=frame_rate))
+
+
+def measured(source: SourceMotion, result: PosedHand | SourceMotion, present: Bool[Tensor, "21"]) -> Scores:
     """What a result ``(F,)`` is worth frame by frame, worked out a block after the other."""
-    blocks = [slice(first, first + BLOCK) for first in range(0, len(source.local), BLOCK)]
-    return Measures.joined([measure(source.at(block).directions, result[block], present) for block in blocks])
+    blocks = scratch.blocks(len(source.local), BLOCK)
+    return Scores.joined(measure(source.at(block).directions, result[block], present) for block in blocks)
 
 
 def optimum(target: ShapedHand, source: SourceMotion, present: Bool[Tensor, "21"]) -> PosedHand:

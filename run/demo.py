@@ -59,7 +59,7 @@ from utils.threads import torch_threads
 
 ROOT = Path(__file__).resolve().parents[1]
 LEFT_OUT = ("optimizer_contacts",)
-"""Of all methods: the demo shows one optimiser."""
+"""Of the methods in the tables: the picture shows one optimiser."""
 DONE = "finished.json"
 BESIDE = "feedback"
 """The network that is trained beside the test, unless others are trained in full."""
@@ -221,11 +221,13 @@ def demo(output: Path, data: Path, in_full: Sequence[str], overrides: Sequence[s
     with ThreadPoolExecutor(1) as pool, torch_threads(max(1, processors() - len(brief))):
         training = pool.submit(train, output, data, brief, [*MINUTE, *overrides], cores=1)
         networks = networks_of(files, data)
-        line_up = LineUp([name for name in METHODS if name not in LEFT_OUT], networks, networks[BESIDE].hand_models)
+        hands = networks[BESIDE].hand_models
+        line_up = LineUp(list(METHODS), networks, hands)
         results = evaluate(line_up, data, open_groups(data), Settings())
         steps.start("draw", "Drawing the gestures on which the methods differ most")
         module = MixHandDataModule(str(data), num_workers=0, test_characters=results["test_characters"])
-        draw_comparison(line_up, module, output / "hands.png")
+        drawn = LineUp([name for name in METHODS if name not in LEFT_OUT], networks, hands)
+        draw_comparison(drawn, module, output / "hands.png")
         if not training.done():
             steps.start("train", "Waiting for the training beside")
         trained = training.result()

@@ -18,20 +18,21 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from data.choices import BODIES, FOLLOW, KEEP, REST
 from data.choices import MOTION_FORMATS as FORMATS
 from data.formats.rates import check_rate
-from model.methods import CLOSING, OPTIMUM, named, names, of_kind
+from model.methods import CLOSING, OPTIMUM, described, named, names, of_kind
 from model.topology import N_SHAPE, SIDES
 from run.retargeting.kinds import FILMS
 from utils.cli import CommandLine, guarded, options_first, say
 from utils.errors import InputError, spoken
 
 DEFAULT = named(CLOSING).aliases[0]
-"""The method unless one is named: of all the best on rigs that no network has seen."""
+"""The method unless one is named: it needs to have seen nothing, joints turn as real ones do, touches close."""
 
 
 def argument_parser() -> CommandLine:
@@ -39,7 +40,8 @@ def argument_parser() -> CommandLine:
     parser = CommandLine(
         "run.retarget",
         __doc__,
-        epilog="examples:\n"
+        epilog=f"{described()}\n\n"
+        "examples:\n"
         "  python -m run.retarget dance.fbx --target me.glb --output dance.glb --report\n"
         "  python -m run.retarget motions/ --target HandLong0 --ckpt_path last.ckpt --refine 3 \\\n"
         "      --data_path artifact/MixHandOpen --output retargeted --format bvh mp4\n"
@@ -58,8 +60,8 @@ def argument_parser() -> CommandLine:
     add("--output", type=Path, metavar="PATH", default=Path("artifact/retargeted"), help="a file, or a folder")
     add("--format", nargs="+", choices=(*FORMATS, *FILMS), metavar="F", help=f"of {', '.join((*FORMATS, *FILMS))}; "
         "default: what --output ends in, else bvh")  # fmt: skip
-    add("--method", choices=names(), help=f"default: that of --ckpt_path; without one {DEFAULT}, which needs no "
-        "training and comes nearest on rigs of any kind")  # fmt: skip
+    add("--method", choices=names(), metavar="NAME", help="one of those below; default: that of --ckpt_path; without "
+        f"one {DEFAULT}, which serves rigs of any kind")  # fmt: skip
     add(
         "--ckpt_path",
         type=Path,
@@ -110,7 +112,7 @@ from data.motion.keep import Kept
 from data.motion.reading import MANO_FPS, Motion, find_motions, read_motions
 from data.motion.writing import Job, check_target, output_paths, skin_missing, write_motion
 from data.rig import read_rig_map
-from model.hands import PosedHand
+from model.motion import SourceMotion
 from model.network import TrainedNetwork
 from run.retargeting.body import body_of
 from run.retargeting.plan import Plan, formats_of, inputs_of, plan_of
@@ -298,8 +300,8 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
     """Retarget one motion and write its files; its report."""
     formats, into_file = plan.formats, plan.into_file
     work = retargeter.retargetings(motion)
-    results = {side: retargeting(source) for side, (source, retargeting) in work.items()}
-    poses = {side: result.local.double().numpy() for side, result in results.items()}
+    results = {side: retargeting.moving(source) for side, (source, retargeting) in work.items()}
+    poses = {side: result.local.numpy() for side, result in results.items()}
     body = body_of(config.body, motion, retargeter.target, config.target_scale, config.blender)
     if isinstance(body, Kept) and config.body is None:
         say(f"note: {body.path}: its own animation is as long as {motion.path} and stays, only fingers are replaced; "
@@ -347,11 +349,11 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
     return report
 
 
-def _in_file(job: Job, results: dict[str, PosedHand], side: str) -> PosedHand:
+def _in_file(job: Job, results: dict[str, SourceMotion], side: str) -> SourceMotion:
     """A result as the file that was written holds it; where only films are, the result itself."""
     if side not in job.read_back:
         return results[side]
-    return results[side].shaped.with_local_rotations(torch.from_numpy(job.read_back[side].pose(side)).float())
+    return replace(results[side], local=torch.from_numpy(job.read_back[side].pose(side)).float())
 
 
 def _check_without_target(config: argparse.Namespace, formats: list[str]) -> None:

@@ -17,7 +17,11 @@ FILES = {
     for floor in FLOORS
     for path in sorted((ROOT / floor).rglob("*.py"))
 }
-IN_BLENDER = [name for name in FILES if name.startswith("data.formats")] + ["utils.errors", "utils.files"]
+IN_BLENDER = [name for name in FILES if name.startswith("data.formats")] + [
+    "utils.errors",
+    "utils.files",
+    "utils.scratch",
+]
 TEXT = [path for folder in (*FLOORS, "tests", "benchmarks", "blender_scripts", "semantics2hands", "examples")
         for path in sorted((ROOT / folder).rglob("*.py"))]  # fmt: skip
 

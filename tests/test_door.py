@@ -36,6 +36,12 @@ def test_unknown_names_are_refused():
     assert set(semantics2hands.__all__) <= set(dir(semantics2hands))
 
 
+def test_words_that_do_not_suit_are_an_error_to_catch():
+    """A program of one's own goes on after it."""
+    with pytest.raises(semantics2hands.InputError, match="--method: expected one of .*, found dance"):
+        semantics2hands.retarget(["a.bvh", "--method", "dance"])
+
+
 def test_the_door_loads_nothing(tmp_path):
     """It opens from any folder, at once: neither torch nor Lightning nor NumPy."""
     loaded = run("-c", "import sys, semantics2hands; print(*sys.modules)", cwd=tmp_path).split()

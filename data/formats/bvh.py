@@ -11,15 +11,17 @@ import logging
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 import numpy as np
 
 from data.formats.number_rows import format_rows, parse_rows
 from data.formats.rates import check_frame_time
+from utils import scratch
 from utils.errors import InputError
 from utils.files import atomic_write
 
@@ -29,9 +31,12 @@ _CANONICAL = {name.lower(): name for name in CHANNEL_NAMES}
 
 _BLANKS = " \t\r\f\v"  # str.strip() would also take blanks that may belong to a name
 _MOST_DIGITS = 15
+_READ_BLOCK = 1 << 22
+"""Bytes of a file that are read at once."""
 _WRITE_BLOCK = 1 << 16
-_MOST_JOINTS = 20_000  # a thousand times what a body has: names alone would take seconds to search
 """Numbers formatted at once: their text fits in the processor's cache."""
+_LONGEST_HEAD = 1 << 26
+_MOST_JOINTS = 20_000  # a thousand times what a body has: names alone would take seconds to search
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +75,10 @@ class Bvh:
     def n_frames(self) -> int:
         """Number of frames F."""
         return len(self.values)
+
+    def at(self, frames: slice) -> Bvh:
+        """Some frames alone."""
+        return replace(self, values=self.values[frames])
 
     def rotations(self, joints: Sequence[int] | None = None) -> np.ndarray:
         """Local rotations: the product of each joint's elementary rotations in channel order, ``R = R_c1 R_c2
@@ -163,7 +172,9 @@ def resized(bvh: Bvh, factor: float) -> Bvh:
     names = [name for channels in bvh.channels for name in channels]
     lengths = np.array([name.endswith("position") for name in names], dtype=bool)
     ends = tuple((joint, tuple(factor * x for x in end)) for joint, end in bvh.end_sites)
-    values = np.where(lengths, factor * bvh.values, bvh.values)
+    values = scratch.empty(bvh.values.shape)
+    for part in scratch.blocks(bvh.n_frames):
+        values[part] = np.where(lengths, factor * bvh.values[part], bvh.values[part])
     return replace(bvh, offsets=factor * bvh.offsets, values=values, end_sites=ends)
 
 
@@ -233,29 +244,64 @@ def read_bvh(path: str | os.PathLike) -> Bvh:
         InputError: the file is missing or is not a complete BVH; the message names the line (counted from 1).
     """
     path = Path(path)
-    data, motion, lines, skeleton = _read_hierarchy(path)
-    frames, frame_time, start, line_number = _read_motion_header(path, data, motion, lines)
-    n_channels = sum(map(len, skeleton.channels))
-    bvh = skeleton.bvh(_read_values(path, data[start:], line_number, frames, n_channels), frame_time)
-    return _placed_by_channels(path, bvh)
+    _check_there(path)
+    with path.open("rb") as stream:
+        pieces = _pieces(stream)
+        text, lines, skeleton = _read_hierarchy(path, pieces)
+        more = b" "
+        while more and text.lstrip().count(b"\n") < 2:  # both lines of the header
+            more = next(pieces, b"")
+            text += more
+        frames, frame_time, start, line_number = _read_motion_header(path, text, lines)
+        n_channels = sum(map(len, skeleton.channels))
+        values = _read_values(path, chain([text[start:]], pieces), line_number, frames, n_channels)
+    return _placed_by_channels(path, skeleton.bvh(values, frame_time))
 
 
 def read_skeleton(path: str | os.PathLike) -> Bvh:
     """Read the skeleton of a BVH file alone: no frames, and a frame time of 0. Raises as :func:`read_bvh` does."""
-    skeleton = _read_hierarchy(Path(path))[-1]
+    path = Path(path)
+    _check_there(path)
+    with path.open("rb") as stream:
+        skeleton = _read_hierarchy(path, _pieces(stream))[-1]
     return skeleton.bvh(np.empty((0, sum(map(len, skeleton.channels)))), 0.0)
 
 
-def _read_hierarchy(path: Path) -> tuple[bytes, int, int, _HierarchyParser]:
-    """(content with plain line ends, where the line after MOTION begins, number of the MOTION line, skeleton)."""
+def _check_there(path: Path) -> None:
     if not path.is_file():
         found = "a folder" if path.is_dir() else "nothing"
         raise InputError(f"{path}: expected a BVH file, found {found}; check the path")
-    data = path.read_bytes()
-    if b"\r" in data:
-        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    motion = re.search(rb"^[ \t]*MOTION[ \t]*$", data, re.MULTILINE | re.IGNORECASE)
-    head = data[: motion.start()] if motion else data[: 1 << 20]
+
+
+def _pieces(stream: BinaryIO) -> Iterator[bytes]:
+    """The text of a file in pieces of whole lines, with plain line ends."""
+    open_line: list[bytes] = []
+    for piece in iter(lambda: stream.read(_READ_BLOCK), b""):
+        more = b" "
+        while more and piece.endswith(b"\r"):  # its other half is not another line
+            more = stream.read(1)
+            piece += more
+        if b"\r" in piece:
+            piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        end = piece.rfind(b"\n") + 1
+        if end:
+            yield b"".join([*open_line, piece[:end]])
+            open_line = []
+        open_line.append(piece[end:])
+    if any(open_line):
+        yield b"".join(open_line)
+
+
+def _read_hierarchy(path: Path, pieces: Iterator[bytes]) -> tuple[bytes, int, _HierarchyParser]:
+    """(text after the line MOTION, as far as it was read; number of that line; skeleton)."""
+    head, after, motion = b"", b"", None
+    for piece in pieces:
+        motion = re.search(rb"^[ \t]*MOTION[ \t]*$", piece, re.MULTILINE | re.IGNORECASE)
+        if motion:
+            head, after = head + piece[: motion.start()], piece[motion.end() + 1 :]
+            break
+        if len(head) < _LONGEST_HEAD:
+            head += piece
     try:
         text = head.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -267,7 +313,7 @@ def _read_hierarchy(path: Path) -> tuple[bytes, int, int, _HierarchyParser]:
         raise InputError(f"{path}: expected a line MOTION after the hierarchy, found none; the file is cut short")
     # The text before MOTION ends with a line break, so the last piece of the split is the MOTION line's own
     # start.
-    return data, motion.end() + 1, len(lines), _HierarchyParser(path).parse(lines[:-1])
+    return after, len(lines), _HierarchyParser(path).parse(lines[:-1])
 
 
 class _HierarchyParser:
@@ -402,13 +448,14 @@ class _HierarchyParser:
         self.channels[self.open[-1][0]] = tuple(_CANONICAL[name.lower()] for name in names)
 
 
-def _read_motion_header(path: Path, data: bytes, start: int, line: int) -> tuple[int, float, int, int]:
-    """Parse `Frames:` and `Frame Time:` after the MOTION line (whose number is `line`).
+def _read_motion_header(path: Path, data: bytes, line: int) -> tuple[int, float, int, int]:
+    """Parse `Frames:` and `Frame Time:` in the text after the MOTION line (whose number is `line`).
 
     Returns:
         (frames, frame time, position of the first byte of the numbers, number of the line that begins there).
     """
     found: list[float] = []
+    start = 0
     for label, pattern, kind in (("Frames", "Frames", int), ("Frame Time", r"Frame[ \t]+Time", float)):
         text = ""
         while not text and start < len(data):
@@ -430,20 +477,29 @@ def _read_motion_header(path: Path, data: bytes, start: int, line: int) -> tuple
     return int(found[0]), check_frame_time(found[1], f"{path}, line {line}"), start, line + 1
 
 
-def _read_values(path: Path, body: bytes, line: int, frames: int, n_channels: int) -> np.ndarray:
+def _read_values(path: Path, pieces: Iterator[bytes], line: int, frames: int, n_channels: int) -> np.ndarray:
     """(frames, n_channels) numbers of the text after `Frame Time:`, which begins in line `line`."""
     if n_channels == 0:
         raise InputError(f"{path}: expected at least one channel, found none; the file holds no motion")
-    values = parse_rows(body, n_channels, path, line)
-    cut = len(values) < frames and not body.rstrip(b" \t").endswith(b"\n")
-    if abs(len(values) - frames) > 1 or cut or not len(values) and frames:
+    # No more than there can be, since 'Frames:' may say anything.
+    values = scratch.empty((min(frames + 2, path.stat().st_size // (2 * n_channels) + 2), n_channels))
+    found, cut = 0, True
+    for piece in pieces:
+        rows = parse_rows(piece, n_channels, path, line, found)
+        kept = rows[: max(0, len(values) - found)]
+        values[found : found + len(kept)] = kept
+        found, line = found + len(rows), line + piece.count(b"\n")
+        text = piece.rstrip(b" \t")
+        cut = not text.endswith(b"\n") if text else cut
+        scratch.release()
+    if abs(found - frames) > 1 or found < frames and cut or not found and frames:
         raise InputError(
-            f"{path}: expected {frames} frames as 'Frames:' says, found {len(values)}; "
+            f"{path}: expected {frames} frames as 'Frames:' says, found {found}; "
             "the file is cut short or 'Frames:' is wrong"
         )
-    if len(values) != frames:  # some exporters count one too few or too many
-        log.warning("note: %s: 'Frames:' says %d, found %d whole frames, which are read", path, frames, len(values))
-    return values
+    if found != frames:  # some exporters count one too few or too many
+        log.warning("note: %s: 'Frames:' says %d, found %d whole frames, which are read", path, frames, found)
+    return values[:found]
 
 
 def _placed_by_channels(path: Path, bvh: Bvh) -> Bvh:
@@ -456,7 +512,9 @@ def _placed_by_channels(path: Path, bvh: Bvh) -> Bvh:
     for joint in below:
         columns = {name[0]: c for c, name in enumerate(bvh.channels[joint]) if name.endswith("position")}
         if len(columns) == 3:
-            offsets[joint] = np.median(bvh.values[:, [starts[joint] + columns[axis] for axis in "XYZ"]], axis=0)
+            places = [starts[joint] + columns[axis] for axis in "XYZ"]
+            parts = [bvh.values[part, places] for part in scratch.blocks(bvh.n_frames)]
+            offsets[joint] = np.median(np.concatenate(parts), axis=0)
     if not np.abs(offsets[below]).max() > 0:
         return bvh
     log.warning("note: %s: every OFFSET is 0; bones are as long as the position channels say", path)
@@ -485,22 +543,24 @@ def write_bvh(path: str | os.PathLike, bvh: Bvh, digits: int = 6) -> None:
     order = tree_order(bvh.parents)
     starts = np.cumsum([0, *map(len, bvh.channels)])
     columns = [c for joint in order for c in range(starts[joint], starts[joint + 1])]
-    values = bvh.values if columns == list(range(len(columns))) else bvh.values[:, columns]
+    as_they_are = columns == list(range(len(columns)))
     head = "\n".join(_hierarchy_lines(bvh, digits))
     frame_time = f"{bvh.frame_time:.{digits}f}"
     if float(frame_time) != bvh.frame_time:
         frame_time = repr(float(bvh.frame_time))  # e.g. 1/60: rounding it would drift over a long clip
-    rows = max(1, _WRITE_BLOCK // max(1, values.shape[1]))
+    rows = max(1, _WRITE_BLOCK // max(1, len(columns)))
     with atomic_write(path) as temporary, temporary.open("wb") as stream:
-        stream.write(f"{head}\nMOTION\nFrames: {len(values)}\nFrame Time: {frame_time}\n".encode())
-        for first in range(0, len(values), rows):
-            stream.write(format_rows(values[first : first + rows], digits))
+        stream.write(f"{head}\nMOTION\nFrames: {bvh.n_frames}\nFrame Time: {frame_time}\n".encode())
+        for part in scratch.blocks(bvh.n_frames, rows):
+            values = bvh.values[part] if as_they_are else bvh.values[part, columns]
+            stream.write(format_rows(values, digits))
 
 
 def decimals(values: np.ndarray, least: int = 6) -> int:
     """How many decimals numbers have that were read from text: written with so many, they are the same again."""
     for digits in range(least, _MOST_DIGITS):
-        if np.array_equal(np.rint(values * 10.0**digits) / 10.0**digits, values):
+        parts = (values[part] for part in scratch.blocks(len(values)))
+        if all(np.array_equal(np.rint(part * 10.0**digits) / 10.0**digits, part) for part in parts):
             return digits
     return _MOST_DIGITS
 
@@ -511,9 +571,11 @@ def _check_writable(path: Path, bvh: Bvh) -> None:
             raise InputError(f"{path}: expected printable joint names without blanks at the ends, found {name!r}")
     if bvh.values.shape[1] == 0:
         raise InputError(f"{path}: expected at least one channel to write, found none; there is no motion")
-    bad = np.argwhere(~np.isfinite(bvh.values))
-    if len(bad):
-        raise InputError(f"{path}: expected finite values to write, found NaN or infinity in frame {bad[0][0]}")
+    for part in scratch.blocks(bvh.n_frames):
+        bad = np.flatnonzero(~np.isfinite(bvh.values[part]).all(axis=1))
+        if len(bad):
+            frame = part.start + bad[0]
+            raise InputError(f"{path}: expected finite values to write, found NaN or infinity in frame {frame}")
     ends = [offset for _, offset in bvh.end_sites]
     if not np.isfinite(bvh.offsets).all() or not np.isfinite(ends).all():
         raise InputError(f"{path}: expected finite offsets to write, found NaN or infinity")

@@ -25,7 +25,7 @@ _READ_BLOCK = 1 << 18
 """Bytes of numbers read at once: what is made of them on the way fits in the processor's cache."""
 
 
-def parse_rows(body: bytes, n_channels: int, path: Path, line: int) -> np.ndarray:
+def parse_rows(body: bytes, n_channels: int, path: Path, line: int, frame: int = 0) -> np.ndarray:
     """Text → (F, n_channels) finite numbers, one row a line; blank lines do not count.
 
     Args:
@@ -33,6 +33,7 @@ def parse_rows(body: bytes, n_channels: int, path: Path, line: int) -> np.ndarra
         n_channels: numbers in a row, at least 1.
         path: the file that the text is from, for the error message.
         line: number of the line of that file in which the text begins, for the error message.
+        frame: number of the first row, for the error message.
 
     Raises:
         InputError: a word is not a finite number, or a row has another count of them; the message names the line.
@@ -47,9 +48,9 @@ def parse_rows(body: bytes, n_channels: int, path: Path, line: int) -> np.ndarra
             # NumPy's own reader splits, counts columns and converts in compiled code.
             values = np.loadtxt(io.BytesIO(body), dtype=np.float64, comments=None, ndmin=2)
         except ValueError as error:
-            raise _explain_values(path, body, line, n_channels) from error
+            raise _explain_values(path, body, line, n_channels, frame) from error
     if values.shape[1] != n_channels or not np.isfinite(values).all():
-        raise _explain_values(path, body, line, n_channels)
+        raise _explain_values(path, body, line, n_channels, frame)
     return values
 
 
@@ -134,9 +135,8 @@ def _parse_quickly(loads: Callable[[bytes], list], body: bytes, n_channels: int)
     return np.concatenate(blocks)
 
 
-def _explain_values(path: Path, body: bytes, line: int, n_channels: int) -> InputError:
+def _explain_values(path: Path, body: bytes, line: int, n_channels: int, frame: int) -> InputError:
     """The first line of numbers that is wrong, and what is wrong with it; slow, as it is needed once."""
-    frame = 0
     for number, text in enumerate(body.decode("latin-1").split("\n"), start=line):
         words = text.split()
         if not words:

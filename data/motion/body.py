@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,12 +12,13 @@ from data.character.character import CharacterHand
 from data.choices import FOLLOW, REST
 from data.formats.bvh import CHANNEL_NAMES, Bvh, euler_from_rotations
 from data.formats.skeleton import Skeleton
-from data.motion.follow import Body, follow
+from data.motion.follow import Body, Followed
 from data.motion.humanoid import NEEDED, humanoid, is_helper
 from data.motion.keep import Kept, with_fingers
 from data.motion.reading import Motion
 from data.rig.hand_map import ancestors
 from data.rig.rotations import file_rotations
+from utils import scratch
 from utils.errors import InputError
 
 SAME_REST = np.radians(20.0)
@@ -57,69 +58,120 @@ def whole_motion(
         skeleton rest: what drives them there moves them. Joints of a hand that do not hang below each other in the
         file do so here.
     """
-    frames, skeleton = motion.frames, hung(next(iter(hands.values())).skeleton, hands)
-    turned: dict[int, np.ndarray] = {}
-    for side, local in poses.items():
-        turned.update(file_rotations(hands[side].map, hands[side].rest, local))
-    fingers = frozenset(turned)
+    skeleton = hung(next(iter(hands.values())).skeleton, hands)
+
+    def turned(part: slice) -> dict[int, np.ndarray]:
+        pairs = ((hands[side], local[part]) for side, local in poses.items())
+        return {
+            joint: turn for hand, some in pairs for joint, turn in file_rotations(hand.map, hand.rest, some).items()
+        }
+
+    fingers = frozenset(turned(slice(0)))
     if isinstance(body, Kept):
-        return WholeMotion(with_fingers(body.bvh, skeleton, turned), True, fingers)
+        whole = _joined(motion.frames, lambda part: with_fingers(body.bvh.at(part), skeleton, turned(part)))
+        return WholeMotion(whole, True, fingers)
     shared = None if body == REST else _shared(skeleton, hands, motion)
-    place, top = None, -1
     equal = shared is not None and _equal(skeleton, motion, shared)
-    if body != REST and not equal:
-        pair = bodies(skeleton, hands, motion)
-        if pair is None and body == FOLLOW:
-            raise InputError(
-                f"{motion.path}: expected two bodies with hips, legs and feet on both sides for `body` follow, found "
-                "none in the source or in the target; use `body` rest"
-            )
-        if pair is not None and motion.bvh is not None:
-            moved, place = follow(pair[0], motion.bvh, pair[1], motion.frame_rate)
-            turned = {**moved, **turned}
-            hips = pair[1].bones["hips"]
-            top = [hips, *ancestors(hips, skeleton.parents)][-1]
-            place = place + skeleton.heads[top] - skeleton.heads[hips]  # what is between the two rests
-    kept = shared is not None or place is not None
+    followed = _followed(skeleton, hands, motion, body) if body != REST and not equal else None
+    kept = shared is not None or followed is not None
+
+    def some(part: slice) -> Bvh:
+        moving, turns = motion.at(part), turned(part)
+        if followed is None:
+            if not kept:
+                turns = {**_free_wrists(skeleton, hands, moving), **turns}
+            return _placed(skeleton, moving, turns, shared or {}, equal)
+        moved, place = followed.at(part)
+        hips = followed.hips
+        top = [hips, *ancestors(hips, skeleton.parents)][-1]
+        place = place + skeleton.heads[top] - skeleton.heads[hips]  # what is between the two rests
+        return _placed(skeleton, moving, {**moved, **turns}, shared or {}, equal, (top, place))
+
+    return WholeMotion(_joined(motion.frames, some), kept, fingers)
+
+
+def _joined(frames: int, made: Callable[[slice], Bvh]) -> Bvh:
+    """A motion that is made block by block."""
+    first = made(slice(1))
+    values = scratch.empty((frames, first.values.shape[1]))
+    for part in scratch.blocks(frames):
+        values[part] = made(part).values
+    return replace(first, values=values)
+
+
+def _followed(
+    skeleton: Skeleton, hands: Mapping[str, CharacterHand], motion: Motion, body: str | None
+) -> Followed | None:
+    """The body as it follows the source's; None where one of them has none."""
+    pair = bodies(skeleton, hands, motion)
+    if pair is None and body == FOLLOW:
+        raise InputError(
+            f"{motion.path}: expected two bodies with hips, legs and feet on both sides for `body` follow, found "
+            "none in the source or in the target; use `body` rest"
+        )
+    if pair is None or motion.bvh is None:
+        return None
+    return Followed(pair[0], motion.bvh, pair[1], motion.frame_rate)
+
+
+def _placed(
+    skeleton: Skeleton,
+    motion: Motion,
+    turned: Mapping[int, np.ndarray],
+    shared: Mapping[int, int],
+    equal: bool,
+    place: tuple[int, np.ndarray] | None = None,
+) -> Bvh:
+    """All joints of a skeleton.
+
+    Args:
+        skeleton: of the target.
+        motion: the source, F frames.
+        turned: joint → (F, 3, 3) local rotations of those that are known.
+        shared: joint → joint of the source, from which others have their channels.
+        equal: whether these are those of one body; then helpers have them too.
+        place: a root and its (F, 3) places; None: the source's, or at rest.
+    """
     whole = motion.bvh
     columns, channels, starts = [], [], _starts(whole)
-    free = _free_wrists(skeleton, hands, motion) if not kept else {}
     for joint, parent in enumerate(skeleton.parents):
         names: tuple[str, ...] = ()
         if parent < 0:
-            if place is not None and joint == top:
-                names, values = CHANNEL_NAMES[:3], place
+            if place is not None and joint == place[0]:
+                names, values = CHANNEL_NAMES[:3], place[1]
             else:
-                names, values = _root(skeleton, joint, motion, None if shared is None else shared.get(joint))
+                names, values = _root(skeleton, joint, motion, shared.get(joint))
             columns.append(values)
-        if joint in turned or joint in free:
-            rotations = turned[joint] if joint in turned else free[joint]
+        if joint in turned:
             names += tuple(f"{axis}rotation" for axis in _ORDER)
-            columns.append(np.degrees(euler_from_rotations(rotations, _ORDER)))
-        elif whole is not None and joint in (shared or {}) and (equal or not is_helper(skeleton.names[joint])):
-            source = (shared or {})[joint]
+            columns.append(np.degrees(euler_from_rotations(turned[joint], _ORDER)))
+        elif whole is not None and joint in shared and (equal or not is_helper(skeleton.names[joint])):
+            source = shared[joint]
             own = [c for c, name in enumerate(whole.channels[source]) if name.endswith("rotation")]
             names += tuple(whole.channels[source][c] for c in own)
             columns.append(whole.values[:, [starts[source] + c for c in own]])
         else:
             names += tuple(f"{axis}rotation" for axis in _ORDER)
-            columns.append(np.zeros((frames, 3)))
+            columns.append(np.zeros((motion.frames, 3)))
         channels.append(names)
-    tails = np.full_like(skeleton.heads, np.nan) if skeleton.tails is None else skeleton.tails
-    leaves = np.setdiff1d(np.arange(len(tails)), skeleton.parents)
-    ends = [
-        (int(leaf), tuple(tails[leaf] - skeleton.heads[leaf])) for leaf in leaves if np.isfinite(tails[leaf]).all()
-    ]
-    bvh = Bvh(
+    return Bvh(
         joint_names=tuple(skeleton.names),
         parents=np.asarray(skeleton.parents, dtype=np.int64),
         offsets=skeleton.offsets,
         channels=tuple(channels),
         values=np.concatenate(columns, axis=1),
         frame_time=1 / motion.frame_rate,
-        end_sites=tuple(ends),
+        end_sites=_ends(skeleton),
     )
-    return WholeMotion(bvh, kept, fingers)
+
+
+def _ends(skeleton: Skeleton) -> tuple[tuple[int, tuple[float, float, float]], ...]:
+    """Where the bones of joints end below which there are no others."""
+    if skeleton.tails is None:
+        return ()
+    leaves = np.setdiff1d(np.arange(len(skeleton.tails)), skeleton.parents)
+    ways = skeleton.tails - skeleton.heads
+    return tuple((int(leaf), tuple(ways[leaf])) for leaf in leaves if np.isfinite(ways[leaf]).all())
 
 
 def hung(skeleton: Skeleton, hands: Mapping[str, CharacterHand]) -> Skeleton:

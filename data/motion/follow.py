@@ -20,9 +20,12 @@ from data.formats.skeleton import Skeleton
 from data.motion.glb import posed
 from data.rig.hand_map import ancestors
 from model.topology import SIDES
+from utils import scratch
 
 _LAID = ("upper_arm", "lower_arm", "upper_leg", "lower_leg")
 _NEXT = {"upper_arm": "lower_arm", "lower_arm": "hand", "upper_leg": "lower_leg", "lower_leg": "foot"}
+_NEEDED = ("hips", *(f"{side}_{bone}" for side in SIDES for bone in ("foot", "toes")))
+"""Bones of the source of which all frames are needed at once."""
 _REACH = 0.9999
 _GROUND = 0.3
 """A source whose feet come no lower than this (leg lengths) beside where they rest does not stand where it rests."""
@@ -78,21 +81,84 @@ class Body:
         return sum(sum(self.leg(side)) for side in SIDES) / 2
 
 
-def follow(source: Body, motion: Bvh, target: Body, frame_rate: float) -> tuple[dict[int, np.ndarray], np.ndarray]:
-    """The body's motion on another skeleton.
+class Followed:
+    """A body's motion on another skeleton.
+
+    Feet stand over many frames, so where they shall be is worked out for the whole motion at first; all else, and the
+    bulk of the numbers, a block of frames at a time.
 
     Args:
         source: whose joints are those of the motion.
         motion: F frames.
         target: that is to move so.
         frame_rate: of the motion, 1/s.
-
-    Returns:
-        Joint of the target → (F, 3, 3) local rotations since rest, of bones that follow; (F, 3) places of the hips.
     """
-    own, other = source.stance, target.stance
-    local, place = _follow(source.standing(), *_seen(own, *posed(motion)), target.standing(), frame_rate)
-    return {joint: other @ turn @ other.T for joint, turn in local.items()}, place @ other.T
+
+    def __init__(self, source: Body, motion: Bvh, target: Body, frame_rate: float) -> None:
+        self.motion, self.own, self.other = motion, source.stance, target.stance
+        self.source, self.target = source.standing(), target.standing()
+        self.hips = target.bones["hips"]
+        self.pairs = {
+            target.bones[bone]: (self.source.bones[own], _laid(self.source, own, self.target, bone))
+            for bone, own in _pairs(self.source, self.target).items()
+        }
+        needed = [joint for bone, joint in self.source.bones.items() if bone in _NEEDED]
+        turned, places = self._joints(needed)
+        # Feet: the source's places, in lengths of the leg.
+        feet_at_rest = [
+            np.mean([body.head(f"{side}_foot") for side in SIDES], axis=0) for body in (self.source, self.target)
+        ]
+        lowest = min(float(np.quantile(places[self.source.bones[f"{side}_foot"]][:, 1], 0.01)) for side in SIDES)
+        moved = lowest - min(self.source.head(f"{side}_foot")[1] for side in SIDES)
+        ground = np.array([0.0, moved if abs(moved) > _GROUND * self.source.leg_length else 0.0, 0.0])
+        self.ratio = self.target.leg_length / self.source.leg_length
+        self.start = feet_at_rest[1] - self.ratio * (feet_at_rest[0] + ground)
+        self.feet: dict[str, np.ndarray] = {}
+        self.goals: dict[str, np.ndarray] = {}
+        for side in SIDES:
+            feet = _Feet(self.source, self.target, side, turned, places, frame_rate)
+            self.feet[side], self.goals[side] = feet.turn, feet.goal(self.start, ground[1])
+
+    def _joints(self, joints: list[int]) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+        """Joint → (F, 3, 3) rotations of some joints in the space of the standing source, and (F, 3) their places."""
+        frames = self.motion.n_frames
+        turns = {joint: scratch.empty((frames, 3, 3)) for joint in joints}
+        places = {joint: scratch.empty((frames, 3)) for joint in joints}
+        for part in scratch.blocks(frames):
+            turned, placed = _seen(self.own, *posed(self.motion.at(part)))
+            for joint in joints:
+                turns[joint][part], places[joint][part] = turned[:, joint], placed[:, joint]
+        return turns, places
+
+    def at(self, part: slice) -> tuple[dict[int, np.ndarray], np.ndarray]:
+        """Some frames: joint of the target → (n, 3, 3) local rotations since rest, of bones that follow; (n, 3) places
+        of the hips."""
+        local, place = self._at(part, *_seen(self.own, *posed(self.motion.at(part))))
+        return {joint: self.other @ turn @ self.other.T for joint, turn in local.items()}, place @ self.other.T
+
+    def _at(self, part: slice, turned: np.ndarray, places: np.ndarray) -> tuple[dict[int, np.ndarray], np.ndarray]:
+        """`at` of bodies that stand upright: the source's rotations (n, J, 3, 3) and places (n, J, 3) in space."""
+        source, target = self.source, self.target
+        space = {joint: turned[:, own] @ laid for joint, (own, laid) in self.pairs.items()}
+        goals = {side: goal[part] for side, goal in self.goals.items()}
+        for side in SIDES:
+            space[target.bones[f"{side}_foot"]] = self.feet[side][part]
+        hip_joints = {side: _carried(target, space, f"{side}_upper_leg") for side in SIDES}
+        middle = np.mean([places[:, source.bones[f"{side}_upper_leg"]] for side in SIDES], axis=0)
+        place = self.start + self.ratio * middle - np.mean(list(hip_joints.values()), axis=0)
+        place = place - np.stack([0 * place[:, 0], _drop(place, hip_joints, goals, target), 0 * place[:, 0]], axis=1)
+        for side in SIDES:
+            _bend_leg(target, side, goals[side] - place - hip_joints[side], space)
+        local: dict[int, np.ndarray] = {}
+        whole: dict[int, np.ndarray] = {}
+        still = np.broadcast_to(np.eye(3), (len(turned), 3, 3))
+        parents = target.skeleton.parents
+        for joint in tree_order(parents):
+            above = whole[int(parents[joint])] if parents[joint] >= 0 else still
+            whole[joint] = space.get(joint, above)
+            if joint in space:
+                local[joint] = np.swapaxes(above, -1, -2) @ whole[joint]
+        return local, place
 
 
 def _seen(stance: np.ndarray, turned: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -100,43 +166,6 @@ def _seen(stance: np.ndarray, turned: np.ndarray, places: np.ndarray) -> tuple[n
     if np.array_equal(stance, np.eye(3)):
         return turned, places
     return stance.T @ turned @ stance, places @ stance
-
-
-def _follow(
-    source: Body, turned: np.ndarray, places: np.ndarray, target: Body, frame_rate: float
-) -> tuple[dict[int, np.ndarray], np.ndarray]:
-    """`follow` of bodies that stand upright: the source's rotations (F, J, 3, 3) and places (F, J, 3) in space."""
-    parents = target.skeleton.parents
-    ratio = target.leg_length / source.leg_length
-    space: dict[int, np.ndarray] = {}
-    for bone, own in _pairs(source, target).items():
-        space[target.bones[bone]] = turned[:, source.bones[own]] @ _laid(source, own, target, bone)
-    # Feet: the source's places, in lengths of the leg.
-    feet_at_rest = [np.mean([body.head(f"{side}_foot") for side in SIDES], axis=0) for body in (source, target)]
-    lowest = min(float(np.quantile(places[:, source.bones[f"{side}_foot"], 1], 0.01)) for side in SIDES)
-    moved = lowest - min(source.head(f"{side}_foot")[1] for side in SIDES)
-    ground = np.array([0.0, moved if abs(moved) > _GROUND * source.leg_length else 0.0, 0.0])
-    start = feet_at_rest[1] - ratio * (feet_at_rest[0] + ground)
-    goals = {}
-    for side in SIDES:
-        feet = _Feet(source, target, side, turned, places, frame_rate)
-        space[target.bones[f"{side}_foot"]] = feet.turn
-        goals[side] = feet.goal(start, ground[1])
-    hip_joints = {side: _carried(target, space, f"{side}_upper_leg") for side in SIDES}
-    middle = np.mean([places[:, source.bones[f"{side}_upper_leg"]] for side in SIDES], axis=0)
-    place = start + ratio * middle - np.mean(list(hip_joints.values()), axis=0)
-    place = place - np.stack([0 * place[:, 0], _drop(place, hip_joints, goals, target), 0 * place[:, 0]], axis=1)
-    for side in SIDES:
-        _bend_leg(target, side, goals[side] - place - hip_joints[side], space)
-    local: dict[int, np.ndarray] = {}
-    whole: dict[int, np.ndarray] = {}
-    still = np.broadcast_to(np.eye(3), (len(turned), 3, 3))
-    for joint in tree_order(parents):
-        above = whole[int(parents[joint])] if parents[joint] >= 0 else still
-        whole[joint] = space.get(joint, above)
-        if joint in space:
-            local[joint] = np.swapaxes(above, -1, -2) @ whole[joint]
-    return local, place
 
 
 def _pairs(source: Body, target: Body) -> dict[str, str]:
@@ -191,17 +220,23 @@ class _Feet:
     """
 
     def __init__(
-        self, source: Body, target: Body, side: str, turned: np.ndarray, places: np.ndarray, frame_rate: float
+        self,
+        source: Body,
+        target: Body,
+        side: str,
+        turned: Mapping[int, np.ndarray],
+        places: Mapping[int, np.ndarray],
+        frame_rate: float,
     ) -> None:
         foot, toes = f"{side}_foot", f"{side}_toes"
         self.ratio = target.leg_length / source.leg_length
         self.bones = [bone for bone in (foot, toes) if bone in source.bones and bone in target.bones]
         self.source, self.target, self.frame_rate = source, target, frame_rate
-        self.places = [places[:, source.bones[bone]] for bone in self.bones]
+        self.places = [places[source.bones[bone]] for bone in self.bones]
         self.stands = [_stands(source, place, frame_rate) for place in self.places]
-        self.turn = turned[:, source.bones[foot]]
+        self.turn = turned[source.bones[foot]]
         own, other = (body.hip(side) for body in (target, source))
-        self.wider = turned[:, source.bones["hips"]] @ (own - self.ratio * other)
+        self.wider = turned[source.bones["hips"]] @ (own - self.ratio * other)
         if len(self.bones) > 1:
             self.own, self.other = (body.head(toes) - body.head(foot) for body in (target, source))
             self.turn = self._steady() @ self.turn

@@ -26,6 +26,7 @@ from data.motion.fbx import read_back_fbx
 from data.motion.mano_file import read_mano_motion
 from model.kinematics import finger_chain, finger_positions
 from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, MIDDLE, N_FINGERS, N_JOINTS, PARENTS, ROOTS
+from utils import scratch
 from utils.errors import InputError
 
 TOLERANCE = 1 / 900
@@ -65,35 +66,60 @@ def check_written(
     Raises:
         InputError: it differs.
     """
-    worst, poses = 0.0, {}
-    placed = None if path.suffix.lower() == ".npz" else _Placed(path, blender, times)
-    for side, (hand, local) in hands.items():
-        meant = _meant(hand, local)
-        if placed is None:
+    joints = None if path.suffix.lower() == ".npz" else _joints_of(path, blender, times)
+    told = {side: (hand, local, _Told(hand)) for side, (hand, local) in hands.items()}
+    poses: dict[str, Callable[[], np.ndarray]] = {}
+    for side, (hand, local, so_far) in told.items():
+        if joints is None:
             written = read_mano_motion(path).local
-            found, poses[side] = _meant(hand, written), lambda written=written: written
+            poses[side] = lambda written=written: written
+            so_far.frames = len(written)
         else:
-            found, poses[side] = placed.hand(hand, local, scale)
-        palm = float(np.linalg.norm(hand.rest.joints[ROOTS[MIDDLE]]))
-        joints = _comparable(hand)
-        if found.shape[-1] != meant.shape[-1]:
-            problem = f"{meant.shape[-1]} frames, found {found.shape[-1]}"
-        else:
-            away = np.sqrt(((found[joints] - meant[joints]) ** 2).sum(axis=1)) / palm
-            worst = max(worst, float(np.nan_to_num(away, nan=np.inf).max(initial=0.0)))
-            if worst <= TOLERANCE:
-                continue
-            place, frame = np.unravel_index(np.argmax(np.nan_to_num(away, nan=np.inf)), away.shape)
-            (index,) = hand.map.in_file([joints[place]])
+            poses[side] = partial(_poses, joints, hand, local)
+            so_far.frames = joints.frames or len(local)
+    for part in scratch.blocks(min(min(so_far.frames, len(local)) for _, local, so_far in told.values())):
+        placed = None if joints is None else _Placed(joints.at(part))
+        for side, (hand, local, so_far) in told.items():
+            meant = _meant(hand, local[part])
+            if placed is None:
+                so_far.compare(_meant(hand, poses[side]()[part]), meant, part.start)
+            else:
+                so_far.compare(placed.hand(hand, local[part], scale)[0], meant, part.start)
+    for side, (hand, local, so_far) in told.items():
+        if so_far.frames != len(local):
+            problem = f"{len(local)} frames, found {so_far.frames}"
+        elif so_far.worst > TOLERANCE:
+            (index,) = hand.map.in_file([so_far.joint])
             problem = (
-                f"joint {hand.skeleton.names[index]} of the {side} hand where the pose has it, found it {worst:.3g} "
-                f"palm lengths away in frame {frame}"
+                f"joint {hand.skeleton.names[index]} of the {side} hand where the pose has it, found it "
+                f"{so_far.worst:.3g} palm lengths away in frame {so_far.frame}"
             )
+        else:
+            continue
         raise InputError(
             f"{path}: read again after it was written, expected {problem}; the file was removed. Try another format, "
             f"or apply scale and rotation of the armature of {hand.name}"
         )
-    return ReadBack(worst, poses)
+    return ReadBack(max(so_far.worst for _, _, so_far in told.values()), poses)
+
+
+class _Told:
+    """How far the joints of a hand are off, block by block."""
+
+    def __init__(self, hand: CharacterHand) -> None:
+        self.palm = float(np.linalg.norm(hand.rest.joints[ROOTS[MIDDLE]]))
+        self.joints = _comparable(hand)
+        self.frames = 0
+        """That the file has."""
+        self.worst, self.joint, self.frame = 0.0, 0, 0
+
+    def compare(self, found: np.ndarray, meant: np.ndarray, first: int) -> None:
+        """Joints (21, 3, n) of the frames from ``first`` on."""
+        away = np.sqrt(((found[self.joints] - meant[self.joints]) ** 2).sum(axis=1)) / self.palm
+        away = np.nan_to_num(away, nan=np.inf)
+        if away.max(initial=0.0) > self.worst:
+            place, frame = np.unravel_index(np.argmax(away), away.shape)
+            self.worst, self.joint, self.frame = float(away.max()), self.joints[place], first + int(frame)
 
 
 def _comparable(hand: CharacterHand) -> list[int]:
@@ -114,20 +140,35 @@ def _meant(hand: CharacterHand, local: np.ndarray) -> np.ndarray:
     return finger_positions(turns, offsets).permute(1, 2, 0).numpy()
 
 
+@dataclass(frozen=True)
+class _Joints:
+    """The joints of a file."""
+
+    frames: int
+    """How many frames it has; 0: a motion that holds still, for as long as one likes."""
+    at: Callable[[slice], Mapping[str, _Joint]]
+    """Frames → joints by name."""
+
+
+def _joints_of(path: Path, blender: str | None, times: np.ndarray | None) -> _Joints:
+    kind = path.suffix.lower()
+    if kind == ".bvh":
+        bvh = read_bvh(path)
+        return _Joints(bvh.n_frames, lambda part: _bvh_joints(bvh.at(part)))
+    if kind in GLTF_SUFFIXES:
+        return _gltf_joints(read_gltf_character(path, with_skin=False), kind != ".vrma", times)
+    bones = read_back_fbx(path, blender)
+    return _Joints(len(bones["places"]), lambda part: _fbx_joints(bones, part))
+
+
 class _Placed:
-    """Joints of a file, read once for all its hands.
+    """Joints of a file in some frames, worked out once for all its hands.
 
     Frames stand last in all arrays: each step is then arithmetic on whole rows of memory.
     """
 
-    def __init__(self, path: Path, blender: str | None, times: np.ndarray | None) -> None:
-        kind = path.suffix.lower()
-        if kind == ".bvh":
-            self.joints: Mapping[str, _Joint] = _bvh_joints(read_bvh(path))
-        elif kind in GLTF_SUFFIXES:
-            self.joints = _gltf_joints(read_gltf_character(path, with_skin=False), kind != ".vrma", times)
-        else:
-            self.joints = _fbx_joints(read_back_fbx(path, blender))
+    def __init__(self, joints: Mapping[str, _Joint]) -> None:
+        self.joints = joints
         self.known: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def _in_space(self, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -152,9 +193,7 @@ class _Placed:
         gives the rotations of its bones."""
         names = [hand.skeleton.names[number] for number in hand.map.in_file(hand.map.listed)]
         spaces = [self._in_space(name) for name in names]
-        count = max(place.shape[-1] for _, place in spaces)
-        if count == 1:  # a motion that holds still is one key
-            count = len(local)
+        count = len(local)  # a motion that holds still is one key
         turn = hand.rest.turn.astype(np.float32)[:, :, None]
         turned = [
             _product(_product(turn, _product(linear, self.joints[name].back)), _across(turn))
@@ -165,6 +204,14 @@ class _Placed:
         for joint, (_, place) in zip(hand.map.listed, spaces, strict=True):
             joints[joint] = _product(back, (place - start)[:, None])[:, 0]
         return joints, lambda: _local(hand, turned, local)
+
+
+def _poses(joints: _Joints, hand: CharacterHand, meant: np.ndarray) -> np.ndarray:
+    """(F, 5, 3, 3, 3) local rotations of a hand of a file."""
+    result = scratch.empty(meant.shape, np.float32)
+    for part in scratch.blocks(len(meant)):
+        result[part] = _Placed(joints.at(part)).hand(hand, meant[part], 1.0)[1]()
+    return result
 
 
 def _local(hand: CharacterHand, turned: list[np.ndarray], meant: np.ndarray) -> np.ndarray:
@@ -241,15 +288,40 @@ def _about(axis: int, angles: np.ndarray) -> np.ndarray:
     return turn
 
 
-def _gltf_joints(character: GltfCharacter, rests: bool, times: np.ndarray | None) -> dict[str, _Joint]:
+def _gltf_joints(character: GltfCharacter, rests: bool, times: np.ndarray | None) -> _Joints:
     """The nodes of the first animation of a file; bones by their names, other nodes by theirs or their numbers.
 
     `rests`: its nodes rest as the target does. Those of a ``.vrma`` rest in a T-pose, from which no pose of a file of
     ours counts. `times`: seconds of the frames; None: the keys of the track that has most.
     """
-    gltf, tracks = character.gltf, character.animations[0].tracks
+    tracks = character.animations[0].tracks
     times = max((track.times for track in tracks), key=len) if times is None else times
     own = {(track.node, track.path): track for track in tracks}
+    exact = {
+        key: len(track.times) > 1 and track.values.ndim == 2 and np.array_equal(track.times, times)
+        for key, track in own.items()
+    }
+
+    def at(part: slice) -> Mapping[str, _Joint]:
+        def values(node: int, path: str, still: np.ndarray) -> np.ndarray:
+            track = own.get((node, path))
+            if track is None:
+                return still[node][:, None].astype(np.float32)
+            if len(track.times) == 1:
+                return track.values.T.astype(np.float32)
+            found = track.values[part] if exact[node, path] else interpolated(track, times[part])
+            return found.T.astype(np.float32)
+
+        return _nodes(character, rests, values)
+
+    return _Joints(len(times) if len(times) > 1 else 0, at)
+
+
+def _nodes(
+    character: GltfCharacter, rests: bool, values: Callable[[int, str, np.ndarray], np.ndarray]
+) -> dict[str, _Joint]:
+    """Nodes by name; ``values`` gives what a node has of a kind, (n, F)."""
+    gltf = character.gltf
     called = dict(zip(character.nodes.tolist(), character.skeleton.names, strict=True))
     taken = set(called.values())
     for node, name in enumerate(gltf.node_names):
@@ -257,13 +329,6 @@ def _gltf_joints(character: GltfCharacter, rests: bool, times: np.ndarray | None
         taken.add(called[node])
     called[-1] = ""
     rest = dict(zip(character.nodes.tolist(), usable(character.skeleton.rest)[:, :3, :3], strict=True))
-
-    def values(node: int, path: str, still: np.ndarray) -> np.ndarray:
-        track = own.get((node, path))
-        if track is None:
-            return still[node][:, None].astype(np.float32)
-        exact = len(track.times) == 1 or np.array_equal(track.times, times) and track.values.ndim == 2
-        return (track.values if exact else interpolated(track, times)).T.astype(np.float32)
 
     def local(node: int) -> tuple[np.ndarray, np.ndarray]:
         if node in gltf.matrices:
@@ -293,11 +358,11 @@ def _of_quaternions(values: np.ndarray) -> np.ndarray:
     ])  # fmt: skip
 
 
-def _fbx_joints(bones: Mapping[str, np.ndarray]) -> dict[str, _Joint]:
+def _fbx_joints(bones: Mapping[str, np.ndarray], part: slice) -> dict[str, _Joint]:
     """Bones as Blender has placed them in space."""
 
     def local(bone: int) -> tuple[np.ndarray, np.ndarray]:
-        turns, places = (np.moveaxis(bones[key][:, bone], 0, -1).astype(np.float32) for key in ("turns", "places"))
+        turns, places = (np.moveaxis(bones[key][part, bone], 0, -1).astype(np.float32) for key in ("turns", "places"))
         return turns, places
 
     return {name: _Joint("", partial(local, bone), _STILL) for bone, name in enumerate(bones["names"].tolist())}

@@ -28,6 +28,7 @@ from data.rig.rest import donor_finger
 from data.rig.rotations import hand_rotations
 from model.mano_file import find_model_file, read_mano_arrays
 from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, N_FINGERS, N_SHAPE, ROOTS
+from utils import scratch
 from utils.errors import InputError
 from utils.safe_read import names_in_npz, read_npy, read_npz
 
@@ -82,6 +83,14 @@ class Motion:
     def frames(self) -> int:
         """Number of frames."""
         return len(next(iter(self.tracks.values())).local)
+
+    def at(self, frames: slice) -> Motion:
+        """Some frames alone."""
+        tracks = {
+            side: replace(track, local=track.local[frames], wrist=track.wrist[frames])
+            for side, track in self.tracks.items()
+        }
+        return replace(self, tracks=tracks, bvh=None if self.bvh is None else self.bvh.at(frames))
 
 
 def find_motions(source: Path) -> list[Path]:
@@ -190,14 +199,18 @@ def _of_bvh(
 
 def _track(bvh: Bvh, own: CharacterHand, whose: CharacterHand, path: Path) -> HandTrack:
     """How a BVH moves a hand: ``own`` is the file's, ``whose`` takes the poses."""
-    joints = hand_rotations(bvh, own.map, own.rest, str(path))[:, 1:]
-    local = joints.reshape(-1, N_FINGERS, JOINTS_PER_FINGER, 3, 3)[:, :, :BONES_PER_FINGER]
-    for finger in range(N_FINGERS):
-        donor = None if own.present[ROOTS[finger]] else donor_finger(finger, own.present)
-        if donor is not None:
-            local[:, finger] = local[:, donor]
-    wrist = bvh.rotations([own.map.wrist])[:, 0]
-    return HandTrack(whose, torch.from_numpy(local).float(), wrist, own.present & whose.present)
+    local = scratch.empty((bvh.n_frames, N_FINGERS, BONES_PER_FINGER, 3, 3), np.float32)
+    wrist = scratch.empty((bvh.n_frames, 3, 3))
+    for part in scratch.blocks(bvh.n_frames):
+        some = bvh.at(part)
+        joints = hand_rotations(some, own.map, own.rest, str(path))[:, 1:]
+        fingers = joints.reshape(-1, N_FINGERS, JOINTS_PER_FINGER, 3, 3)[:, :, :BONES_PER_FINGER]
+        for finger in range(N_FINGERS):
+            donor = None if own.present[ROOTS[finger]] else donor_finger(finger, own.present)
+            if donor is not None:
+                fingers[:, finger] = fingers[:, donor]
+        local[part], wrist[part] = fingers, some.rotations([own.map.wrist])[:, 0]
+    return HandTrack(whose, torch.from_numpy(local), wrist, own.present & whose.present)
 
 
 def _mano_of(path: Path, own: Character, reading: Reading, shape: np.ndarray | None) -> Character | None:

@@ -36,7 +36,7 @@ class Job:
     motion: Motion
     target: Character
     poses: Mapping[str, np.ndarray]
-    """Side → (F, 5, 3, 3, 3) local rotations in the canonical frame."""
+    """Side → (F, 5, 3, 3, 3) local rotations in the canonical frame, in single or double precision."""
     blender: str | None = None
     scale: float = 1.0
     """How much larger the target is taken than its file has it."""

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from data.character.character import CharacterHand
-from model.hands import PosedHand
 from model.measures import TIP_PAIRS, fingertip_contacts
 from model.methods import COPY, METHODS, named
 from model.motion import MotionRetargeting, SourceMotion
@@ -30,7 +29,7 @@ class Shown:
 
     source: SourceMotion
     source_hand: CharacterHand
-    result: PosedHand
+    result: SourceMotion
     target_hand: CharacterHand
     retargeting: MotionRetargeting
 
@@ -77,8 +76,8 @@ def _clip(side: str, shown: Shown, kept: torch.Tensor, title: str, names, size: 
         (method.title + refined, names[1], shown.result[kept], shown.target_hand, method.color),
     ]
     if method.name != COPY:
-        copied = replace(shown.retargeting, method=COPY, network=None)(source)
-        columns.insert(1, (METHODS[COPY].title, names[1], copied, shown.target_hand, METHODS[COPY].color))
+        copied = replace(shown.retargeting, method=COPY, network=None).moving(source)
+        columns.insert(1, (METHODS[COPY].title, names[1], copied.posed, shown.target_hand, METHODS[COPY].color))
     tracks = []
     for title_, subtitle, posed, hand, color in columns:
         surface = (*posed_surface(posed, hand.surface, hand.present), posed[None])

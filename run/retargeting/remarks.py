@@ -18,6 +18,7 @@ from data.preparation.resampling import difference, rest_lengths
 from data.rig.hand_map import ancestors
 from data.rig.handedness import side_of
 from model.topology import BONES_PER_FINGER, FINGERS, ROOTS
+from utils.scratch import blocks
 
 OTHER_REST = 15.0
 """Degrees between directions of bones at rest beyond which the rests of two hands are different poses."""
@@ -112,18 +113,18 @@ def _body_moves(motion: Motion, wrists: list[int]) -> bool:
     bvh = motion.bvh
     if bvh is None:
         return False
-    column = 0
+    column, turns, places = 0, [], []
     for joint, channels in enumerate(bvh.channels):
-        values = bvh.values[:, column : column + len(channels)]
+        if joint not in wrists and set(wrists).isdisjoint(ancestors(joint, bvh.parents)):
+            turns += [column + c for c, name in enumerate(channels) if name.endswith("rotation")]
+            places += [column + c for c, name in enumerate(channels) if name.endswith("position")]
         column += len(channels)
-        if joint in wrists or not set(wrists).isdisjoint(ancestors(joint, bvh.parents)):
-            continue
-        turns = [c for c, name in enumerate(channels) if name.endswith("rotation")]
-        places = [c for c, name in enumerate(channels) if name.endswith("position")]
-        shift = np.ptp(values[:, places], axis=0).max(initial=0)
-        if shift > _MOVES or np.abs(values[:, turns]).max(initial=0) > _MOVES:
-            return True
-    return False
+    parts = (bvh.values[part] for part in blocks(bvh.n_frames))
+    first = bvh.values[0, places]
+    return any(
+        np.abs(part[:, places] - first).max(initial=0) > _MOVES or np.abs(part[:, turns]).max(initial=0) > _MOVES
+        for part in parts
+    )
 
 
 def _unlike(own: CharacterHand, whose: CharacterHand) -> str | None:

@@ -16,14 +16,14 @@ from rich.table import Table
 from torch import Tensor
 
 from data.character.skin_gaps import SkinGaps
-from model.hands import PosedHand
-from model.measures import CONTACT, VIOLATION, Measures, beyond_limits, gap_closed, jerk, measure
+from model.measures import CONTACT, VIOLATION, Scores, beyond_limits, gap_closed, jerk, measure
 from model.methods import COPY, named
 from model.motion import MotionRetargeting, SourceMotion, measured, optimum
 from model.topology import BONES_PER_FINGER, FINGERS
 from model.touch import TOO_DEEP, TOUCHING, TouchesKept, digit_gaps, part_pairs_present
 from utils.cli import wide_console
 from utils.files import atomic_write
+from utils.scratch import blocks
 
 OPTIMUM_FRAMES = 500
 """Frames, spread over the motion, of which the optimum is worked out."""
@@ -41,22 +41,23 @@ Skins = tuple[SkinGaps | None, SkinGaps | None]
 
 
 def hand_report(
-    source: SourceMotion, result: PosedHand, retargeting: MotionRetargeting, skins: Skins = (None, None)
+    source: SourceMotion, result: SourceMotion, retargeting: MotionRetargeting, skins: Skins = (None, None)
 ) -> dict[str, Any]:
     """What one hand's result is worth; numbers that do not apply are None.
 
     Args:
         source: the motion.
-        result: the target in its poses.
+        result: the target, which moves as long.
         retargeting: how it was made.
         skins: what measures the skin of source and target.
     """
     mask = retargeting.present
     reached = measured(source, result, mask)
-    copy = MotionRetargeting(COPY, retargeting.target, mask)(source)
+    copy = MotionRetargeting(COPY, retargeting.target, mask).moving(source)
     copied = measured(source, copy, mask)
     skin, kept, frames = _skin(source, result, copy, mask, skins)
-    before, excess = jerk(source.local, mask), beyond_limits(result.tbs, mask)
+    before = jerk(source.local, mask)
+    excess = torch.cat([beyond_limits(result[part].tbs, mask) for part in blocks(len(result.local))])
     return {
         "frames": len(source.local),
         "S_finger": _mean(reached.s_finger),
@@ -66,9 +67,9 @@ def hand_report(
         **_gap_closed(source, reached, copied, retargeting),
         "pinch_error": _mean(reached.pinch),
         "pinch_error_tbs_copy": _mean(copied.pinch),
-        "frames_with_touch": int(reached.touching.any(-1).sum()),
+        "frames_with_touch": int(reached.touched.sum()),
         "jerk_ratio": jerk(result.local, mask) / before if before > 0 else None,
-        "joints_beyond_limits": _mean((excess > VIOLATION).float()),
+        "joints_beyond_limits": int((excess > VIOLATION).sum()) / excess.numel(),
         "worst_beyond_limits_degrees": float(excess.max()),
         "joints_compared": int(mask.sum()),
         "skin": skin,
@@ -77,7 +78,7 @@ def hand_report(
 
 
 def _skin(
-    source: SourceMotion, result: PosedHand, copy: PosedHand, present: Tensor, skins: Skins
+    source: SourceMotion, result: SourceMotion, copy: SourceMotion, present: Tensor, skins: Skins
 ) -> tuple[dict[str, Any] | None, TouchesKept | None, Tensor]:
     """Touches of skin and depth, measured on the meshes of frames spread over the motion; those frames."""
     count = min(SKIN_FRAMES, len(source.local))
@@ -86,7 +87,7 @@ def _skin(
         return None, None, some
     own, *others = (
         gaps.gaps(posed).masked_fill(~part_pairs_present(present), torch.inf)
-        for gaps, posed in ((skins[0], source.posed[some]), (skins[1], result[some]), (skins[1], copy[some]))
+        for gaps, posed in ((skins[0], source[some]), (skins[1], result[some]), (skins[1], copy[some]))
     )
     kept, of_copy = (TouchesKept(own, other) for other in others)
     return {
@@ -103,7 +104,7 @@ def _skin(
     }, kept, some  # fmt: skip
 
 
-def _gap_closed(source: SourceMotion, reached: Measures, copied: Measures, retargeting: MotionRetargeting) -> dict:
+def _gap_closed(source: SourceMotion, reached: Scores, copied: Scores, retargeting: MotionRetargeting) -> dict:
     """(method − copy) / (optimum − copy) of S_finger and S_palm, on frames spread over the motion."""
     count = min(OPTIMUM_FRAMES, len(source.local))
     some = torch.linspace(0, len(source.local) - 1, count).round().long()
@@ -118,7 +119,7 @@ def _gap_closed(source: SourceMotion, reached: Measures, copied: Measures, retar
 
 
 def _look_at(
-    reached: Measures,
+    reached: Scores,
     excess: Tensor,
     frame_rate: float,
     kept: TouchesKept | None = None,
@@ -152,7 +153,7 @@ def _look_at(
     return found
 
 
-def _why(kind: str, frame: int, reached: Measures, excess: Tensor) -> str:
+def _why(kind: str, frame: int, reached: Scores, excess: Tensor) -> str:
     if kind == "touch":
         return f"fingertips that touch in the source are {float(reached.pinch[frame]):.2f} palm lengths apart"
     if kind == "meaning":

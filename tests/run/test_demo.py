@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from data.splits import read_splits
+from model.methods import METHODS
 from run import demo
 from run.evaluation.comparison import most_different
 from run.training.open_weights import all_open_weights
@@ -34,7 +35,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_results_compare_all_methods(finished):
     results = json.loads((finished / "out" / "results.json").read_text())
     for group in ("methods", "methods_inside"):
-        assert list(results[group]) == ["rotation_copy", "tbs_copy", "dm", "asrn", "feedback", "optimizer"]
+        assert list(results[group]) == list(METHODS)
         for entry in results[group].values():
             for direction in ("mano2mixamo", "mixamo2mano"):
                 assert {"S_finger", "S_palm", "pinch_error", "S_finger_se"} <= set(entry[direction])

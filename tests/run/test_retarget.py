@@ -25,6 +25,7 @@ from run.retargeting import film as retarget_film
 from tests.data.points.hands import MIRROR, angles, hand_points, listed
 from tests.data.rig.rigs import character, skeleton
 from tests.helpers import set_weights
+from utils import scratch
 from utils.errors import InputError
 
 FRAMES = 30
@@ -329,3 +330,20 @@ def test_the_printed_map_of_source_and_target_can_be_given_back(files, tmp_path,
     np.savez(tmp_path / "in.npz", pose=np.zeros((4, 48)), side="right")
     with pytest.raises(InputError, match="expected a file with a rig .* found none; poses of MANO"):
         run(files, tmp_path / "in.npz", "--print_map")
+
+
+@pytest.mark.parametrize("method", ["tbs_copy", "optimize"])
+def test_the_size_of_a_block_does_not_matter(files, tmp_path, monkeypatch, method):
+    """Read, written, read again and reported in blocks, with long arrays on disk or in memory."""
+    results, source = [], files / "moves.bvh"
+    for size, in_memory in ((4096, 1 << 22), (7, 1000)):
+        monkeypatch.setattr(scratch, "FRAMES", size)
+        monkeypatch.setattr(scratch, "IN_MEMORY", in_memory)
+        output = tmp_path / f"{size}.bvh"
+        words = [str(source), "--target", "Kaya", "--data_path", str(files / "set"), "--output", str(output)]
+        (report,) = retarget([*words, "--method", method, "--report"])
+        results.append((read_bvh(output).values, report["hands"]["right"]))
+    (whole, told), (parts, told_of_parts) = results
+    np.testing.assert_allclose(parts, whole, rtol=0, atol=1e-6)
+    for name in ("S_finger", "S_palm", "jerk_ratio", "joints_beyond_limits"):
+        assert told_of_parts[name] == pytest.approx(told[name], rel=1e-6)

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pytorch3d.transforms import euler_angles_to_matrix, quaternion_to_matrix
 
+from data.formats import bvh as bvh_module
 from data.formats.bvh import (
     CHANNEL_NAMES,
     Bvh,
@@ -564,3 +565,22 @@ def test_floods_of_joints_are_refused_where_they_begin(tmp_path, monkeypatch):
     path.write_text(text + joint * 2 + "}\n" + motion)
     with pytest.raises(InputError, match="line 11: expected at most 2 joints"):
         read_bvh(path)
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"], ids=["unix", "windows", "old mac"])
+def test_the_size_of_a_block_does_not_matter(tmp_path, monkeypatch, ends):
+    """Files are read a block after the other; an error names the same line and frame."""
+    values = np.random.default_rng(0).normal(size=(40, 6))
+    head = "HIERARCHY\nROOT a\n{\nOFFSET 0 0 0\nCHANNELS 6 " + " ".join(CHANNEL_NAMES[:6]) + "\n}\nMOTION\n\n"
+    rows = [" ".join(map(repr, row)) for row in values.tolist()]
+    good = head + "Frames: 40\nFrame Time: 0.1\n" + "\n".join(rows) + "\n"
+    bad = good.replace(rows[30], rows[30] + " x")
+    paths = [save(tmp_path, text.replace("\n", ends), name) for text, name in ((good, "good.bvh"), (bad, "bad.bvh"))]
+    said = set()
+    for size in (1 << 22, 300, 7):
+        monkeypatch.setattr(bvh_module, "_READ_BLOCK", size)
+        np.testing.assert_array_equal(read_bvh(paths[0]).values, values)
+        with pytest.raises(InputError, match=r"bad.bvh, line 41 \(frame 30\): expected a number, found 'x'") as error:
+            read_bvh(paths[1])
+        said.add(str(error.value))
+    assert len(said) == 1

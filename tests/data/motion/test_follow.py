@@ -18,6 +18,7 @@ from data.motion.glb import posed
 from data.motion.humanoid import humanoid
 from data.motion.reading import read_motions
 from tests.data.rig.rigs import character, skeleton
+from utils import scratch
 from utils.errors import InputError
 
 FRAMES = 40
@@ -277,3 +278,12 @@ def test_the_smallest_turn():
     found = np.einsum("fij,fj->fi", between(first, second), first)
     units = [way / np.linalg.norm(way, axis=-1, keepdims=True) for way in (found, second)]
     np.testing.assert_allclose(*units, atol=1e-9)
+
+
+def test_the_size_of_a_block_does_not_matter(tmp_path, monkeypatch):
+    motion, target = dance(whole_body(), tmp_path), character(whole_body(seed=3, foot=28.0), tmp_path)
+    values = []
+    for size in (4096, 7):
+        monkeypatch.setattr(scratch, "FRAMES", size)
+        values.append(whole_motion(target.hands, rest_poses(target), motion).bvh.values)
+    np.testing.assert_allclose(values[1], values[0], rtol=0, atol=1e-9)

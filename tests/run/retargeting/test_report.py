@@ -8,7 +8,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from model.measures import Measures
+from model.measures import Scores
 from run.retargeting.report import HEADS, _look_at, print_reports
 
 
@@ -52,8 +52,7 @@ def test_frames_to_look_at_are_not_two_of_one_moment():
     """Half a second apart at least, the worst first."""
     score = torch.full((120,), 0.9)
     score[[20, 21, 22, 60, 100]] = torch.tensor([0.5, 0.4, 0.5, 0.6, 0.7])
-    touching = torch.zeros(120, 10, dtype=torch.bool)
-    reached = Measures(score[:, None], score[:, None], score, touching, torch.zeros(120, 10))
+    reached = Scores(score, score, torch.full((120,), torch.nan), torch.zeros(120, dtype=torch.bool))
     found = _look_at(reached, torch.zeros(120, 5, 3), 30.0)
     assert [each["frame"] for each in found] == [21, 60, 100]
     assert [each["seconds"] for each in found] == [0.7, 2.0, 3.333]
