@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -32,7 +31,7 @@ def read_mesh(path: Path) -> tuple[Skeleton, Skin]:
     missing = [key for key in dict.fromkeys(needed) if key not in arrays]
     if missing:
         raise InputError(f"{path}: expected a character's mesh, but it lacks {', '.join(missing)}; export it again")
-    names, labels = (_names(path, key, arrays[key]) for key in (prefix, "vgrp_label"))
+    names, labels = (tuple(map(str, arrays[key].ravel())) for key in (prefix, "vgrp_label"))
     vertices, faces, weight = arrays["verts"], arrays["faces"], arrays["weight"]
     expected = {
         "verts": (len(vertices), 3),
@@ -67,14 +66,6 @@ def read_mesh(path: Path) -> tuple[Skeleton, Skin]:
         bases=None if axes is None else np.swapaxes(axes[order], -1, -2),
     )
     return skeleton, Skin(vertices.astype(np.float32).astype(np.float64), faces.astype(np.int64), weights[:, order])
-
-
-def _names(path: Path, key: str, array: np.ndarray) -> tuple[str, ...]:
-    """Names of bones; a damaged file may hold numbers that are no characters, of which Python makes broken text."""
-    codes = np.ascontiguousarray(array).view(np.uint32) if array.dtype.kind == "U" and array.dtype.itemsize else array
-    if array.dtype.kind == "U" and codes.size and codes.max() > sys.maxunicode:
-        raise InputError(f"{path}: expected names in {key}, found numbers that are no characters; export it again")
-    return tuple(str(name) for name in array.ravel())
 
 
 def _parents_first(parents: np.ndarray) -> np.ndarray:

@@ -55,7 +55,8 @@ def test_bombs(tmp_path):
     counts = read_damaged(tmp_path / "files", 0, 0, "bombs", timeout=300)
     assert sum(counts.values()) == len(bombs(make(tmp_path / "again")))
     assert not list(tmp_path.rglob("started")) and not (ROOT / "started").exists()
-    assert all("result" not in name or name.startswith("mixamo.bvh") for name in counts)
+    anew = ("Aj_source.json", "open_hands.json")  # damaged notes of earlier work, which is then done again
+    assert all("result" not in name or name.startswith(("mixamo.bvh", *anew)) for name in counts)
 
 
 def test_the_watch_sees_what_it_should(tmp_path):
