@@ -42,8 +42,8 @@ ELSEWHERE = {
 
 SHORTER = {
     "fit": [*SMALL, "--trainer.max_epochs", "1", "--trainer.limit_train_batches", "3",
-            "--pictures.every_n_epochs", "0", "--trainer.limit_val_batches", "1",
-            "--trainer.accelerator", "cpu", "--data.num_workers", "0"],
+            "--trainer.check_val_every_n_epoch", "1", "--trainer.limit_val_batches", "1",
+            "--pictures.every_n_epochs", "0", "--trainer.accelerator", "cpu", "--data.num_workers", "0"],
     "test": ["--trainer.limit_test_batches", "1", "--trainer.accelerator", "cpu", "--data.num_workers", "0"],
     "run.evaluate": ["--max_windows", "2"],
     "run.visualize_mixhand": ["--max_windows", "1", "--trainer.accelerator", "cpu"],

@@ -17,7 +17,7 @@ from tests.blender_scripts.conftest import run
 ROOT = Path(__file__).parents[2]
 NAMES = ("Root", "Arm", "Hand", "Tip")
 SHARED = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "data" / "formats").glob("*.py"))
-SHARED += ["utils/errors.py", "utils/files.py"]
+SHARED += ["utils/errors.py", "utils/files.py", "utils/scratch.py"]
 """What runs inside Blender too: the folder data/formats and what it stands on."""
 GUARDED = {("data/formats/number_rows.py", "orjson")}
 """Faster where it is installed, done without elsewhere."""
@@ -50,7 +50,8 @@ def test_blender_needs_only_numpy(path):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            names = [node.module]
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = inside if set(inside) <= modules else [node.module]  # `from utils import scratch`
         else:
             continue
         for name in names:
