@@ -12,6 +12,7 @@ import hashlib
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
@@ -48,6 +49,7 @@ class Compiled:
         self._name, self._sources, self._text, self._entries = name, tuple(sources), text, tuple(entries)
         self._functions: dict[str, Callable[[int], None]] | None = None
         self._failure: str | None = None
+        self._lock = threading.Lock()
 
     @cached_property
     def _machine(self):
@@ -125,7 +127,16 @@ class Compiled:
         return self._failure is not None
 
     def functions(self, compile: bool = True) -> dict[str, Callable[[int], None]] | None:
-        """The functions; None where they cannot be had, or would have to be compiled and ``compile`` is false."""
+        """The functions; None where they cannot be had, or would have to be compiled and ``compile`` is false.
+
+        Threads may ask at the same time: of two programs loaded at once the first would be freed under its callers.
+        """
+        if self._functions is None and self._failure is None:
+            with self._lock:
+                self._look_for(compile)
+        return self._functions
+
+    def _look_for(self, compile: bool) -> None:
         if self._functions is None and self._failure is None:
             try:
                 code = self._kept()
@@ -137,4 +148,3 @@ class Compiled:
             except (ImportError, OSError, RuntimeError) as error:  # no LLVM, or none for this processor
                 self._failure = str(error)
                 _log.warning("nothing is compiled on this machine, which is slower: %s", error)
-        return self._functions

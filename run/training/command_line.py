@@ -390,4 +390,9 @@ def run_program(
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")  # Lightning's own affair
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-    guarded(lambda: RetargetingCLI(model_class, method, program, data_class=data_class), OPTIONS)
+    try:
+        guarded(lambda: RetargetingCLI(model_class, method, program, data_class=data_class), OPTIONS)
+    finally:
+        # Threads of a process group that are still there when Python ends are now and then an abort.
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()

@@ -1,6 +1,8 @@
 import logging
 import os
 import stat
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -97,6 +99,27 @@ def test_several_at_once(cache):
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(answer, many)) == [42] * 4
     assert len(list(cache.iterdir())) == 1
+
+
+def test_threads_share_what_one_of_them_has_loaded(monkeypatch):
+    """Loaded twice, the first code would be freed while another thread runs it."""
+    made, loaded, all_here = Counting(), [], threading.Barrier(4, timeout=30)
+    load = made._load
+
+    def slowly(code):
+        loaded.append(code)
+        time.sleep(0.2)
+        return load(code)
+
+    monkeypatch.setattr(made, "_load", slowly)
+
+    def together(_):
+        all_here.wait()
+        return answer(made)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(together, range(4))) == [42] * 4
+    assert len(loaded) == 1
 
 
 def test_folder_for_each_system(monkeypatch, tmp_path):
