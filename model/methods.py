@@ -123,12 +123,9 @@ def of_kind(kind: str) -> dict[str, Method]:
     return {name: method for name, method in METHODS.items() if method.kind == kind}
 
 
-def described() -> str:
-    """A line for each method, as help texts list them."""
-    names = [", ".join((method.name, *method.aliases)) for method in METHODS.values()]
-    width = max(map(len, names))
-    lines = (f"  {name:{width}}  {method.about}" for name, method in zip(names, METHODS.values(), strict=True))
-    return "\n".join(("methods:", *lines))
+def described() -> dict[str, str]:
+    """What each method does, by the names that command lines take."""
+    return {", ".join((method.name, *method.aliases)): method.about for method in METHODS.values()}
 
 
 def available(given: Iterable[str] | None = None) -> list[str]:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.cli import did_you_mean, guarded
+from utils.cli import aligned, did_you_mean, guarded
 from utils.errors import InputError
 
 MAIN = 'if __name__ == "__main__":'
@@ -24,18 +24,11 @@ def commands() -> dict[str, str]:
     return {name: line.split(": `")[0].rstrip(".") for name, line in first.items()}
 
 
-def listed(found: dict[str, str]) -> str:
-    """The list as it is printed."""
-    width = max(map(len, found))
-    lines = (f"  {name:{width}}  {line}" for name, line in found.items())
-    return "\n".join(("python -m run.COMMAND --help says more of each:\n", *lines))
-
-
 def main(words: Sequence[str]) -> None:
     """Print the list, or run the command that the words begin with. Raises InputError if there is no such command."""
     found = commands()
     if not words or words[0] in ("--help", "-h"):
-        print(listed(found))
+        print(f"python -m run.COMMAND --help says more of each:\n\n{aligned(found)}")
         return
     name = words[0].removeprefix("run.")
     if name not in found:

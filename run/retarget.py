@@ -28,7 +28,7 @@ from data.formats.rates import check_rate
 from model.methods import CLOSING, OPTIMUM, described, named, names, of_kind
 from model.topology import N_SHAPE, SIDES
 from run.retargeting.kinds import FILMS
-from utils.cli import CommandLine, guarded, options_first, say
+from utils.cli import CommandLine, aligned, guarded, options_first, say
 from utils.errors import InputError, spoken
 
 DEFAULT = named(CLOSING).aliases[0]
@@ -40,7 +40,7 @@ def argument_parser() -> CommandLine:
     parser = CommandLine(
         "run.retarget",
         __doc__,
-        epilog=f"{described()}\n\n"
+        epilog=f"methods:\n{aligned(described())}\n\n"
         "examples:\n"
         "  python -m run.retarget dance.fbx --target me.glb --output dance.glb --report\n"
         "  python -m run.retarget motions/ --target HandLong0 --ckpt_path last.ckpt --refine 3 \\\n"
@@ -198,11 +198,6 @@ def _network(config: argparse.Namespace) -> TrainedNetwork | None:
     if config.method is None and config.ckpt_path is None:
         config.method = DEFAULT
     if config.method is not None and named(config.method).kind != "network":
-        if config.ckpt_path is not None:
-            raise InputError(
-                f"--ckpt_path {config.ckpt_path}: expected none with --method {config.method}, which has no network; "
-                f"leave out one of them, or give --method {' or '.join(of_kind('network'))}"
-            )
         return None
     path = config.ckpt_path or open_weights(config.method)
     if path is None:
@@ -366,6 +361,11 @@ def _check_without_target(config: argparse.Namespace, formats: list[str]) -> Non
 def _check_options(config: argparse.Namespace, formats: list[str]) -> None:
     if config.refine < 0:
         raise InputError(f"--refine: expected the number of steps, 0 or more, found {config.refine}")
+    if config.ckpt_path is not None and named(config.method).kind != "network":
+        raise InputError(
+            f"--ckpt_path {config.ckpt_path}: expected none with --method {config.method}, which has no network; "
+            f"leave out one of them, or give --method {' or '.join(of_kind('network'))}"
+        )
     if config.refine and named(config.method).kind != "network":
         raise InputError(f"--refine: expected steps after a network ({', '.join(of_kind('network'))}), found "
                          f"{config.refine} with --method {config.method}")  # fmt: skip

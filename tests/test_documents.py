@@ -116,8 +116,9 @@ def shorter(command: str) -> str:
     behind = [word for key, more in SHORTER.items() if key in given for word in more]
     if "test" in given and "config/open/" in command:  # what `fit` has left is as small
         behind += SMALL
-    if "run.train_feedback" in given:  # it has none of the published networks' settings
-        behind = [word for word, before in zip(behind, ["", *behind], strict=False) if STATIC not in (word, before)]
+    if "run.train_feedback" in given and STATIC in behind:  # it has none of the published networks' settings
+        at = behind.index(STATIC)
+        del behind[at : at + 2]
     return " ".join([command, shlex.join(behind)])
 
 

@@ -51,14 +51,16 @@ class CommandLine(argparse.ArgumentParser):
         raise InputError(f"{self._in_our_words(message)}; {self.prog} --help says more")
 
     def _in_our_words(self, message: str) -> str:
+        if found := re.fullmatch(r"argument (.+?): invalid choice: '(.*)' \(choose from (.*)\)", message, re.DOTALL):
+            option, word, choices = found.groups()
+            meant = did_you_mean(word, re.findall(r"[\w.+-]+", choices))
+            return f"{option}: expected one of {choices}, found {word}{meant}"
+        if found := re.match(r"unrecognized arguments: (\S+)", message):
+            meant = did_you_mean(found[1].split("=")[0], self._option_string_actions)
+            return f"{found[1]}: there is no such option{meant}"
         for pattern, answer in _ARGPARSE.items():
             if found := re.fullmatch(pattern, message, re.DOTALL):
-                said = answer.format(*found.groups())
-                if "choose from" in message:
-                    return said + did_you_mean(found[2], re.findall(r"[\w.+-]+", found[3]))
-                if "unrecognized" in message:
-                    return said + did_you_mean(found[1].split("=")[0], self._option_string_actions)
-                return said
+                return answer.format(*found.groups())
         return message.removeprefix("argument ")
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace=None):
@@ -108,13 +110,11 @@ def _at_once(number: int, frame: object) -> None:
 
 
 _ARGPARSE = {
-    r"argument (.+?): invalid choice: '(.*)' \(choose from (.*)\)": "{0}: expected one of {2}, found {1}",
     r"argument (.+?): invalid int value: (.*)": "{0}: expected a whole number, found {1}",
     r"argument (.+?): invalid float value: (.*)": "{0}: expected a number, found {1}",
     r"argument (.+?): expected (one|at least one) argument": "{0}: expected {1} word behind it, found none",
     r"argument (.+?): expected (\d+) arguments?": "{0}: expected {1} words behind it, found fewer",
     r"the following arguments are required: (.*)": "expected {0}, found none",
-    r"unrecognized arguments: (\S+).*": "{0}: there is no such option",
 }
 """What argparse says → what is said here; it is the same from Python 3.11 to 3.13."""
 
@@ -125,6 +125,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
     near = get_close_matches(word, list(known), 1)
     return f" (did you mean {near[0]}?)" if near else ""
+
+
+def aligned(lines: Mapping[str, str]) -> str:
+    """Names and what is said of each, one below the other."""
+    width = max(map(len, lines))
+    return "\n".join(f"  {name:{width}}  {line}" for name, line in lines.items())
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):

@@ -103,8 +103,9 @@ def _numbers(raw: Any, dtype: np.dtype, shape: Any, order: str) -> np.ndarray:
         raise Refused(f"it holds an array whose data do not fill its shape {shape}")
     if dtype.itemsize == 0:
         return np.zeros(shape, dtype)
-    check_letters(np.frombuffer(raw, dtype))
-    return np.frombuffer(raw, dtype).reshape(shape, order=order).astype(dtype.newbyteorder("="), order="K")
+    array = np.frombuffer(raw, dtype)
+    check_letters(array)
+    return array.reshape(shape, order=order).astype(dtype.newbyteorder("="), order="K")
 
 
 def check_letters(array: np.ndarray) -> None:

@@ -262,6 +262,7 @@ def test_a_film_of_the_copy_shows_it_once_and_both_hands_line_up(files, tmp_path
         (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--source_hand", "{tiny}"], "metres: by 100"),
         (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--output", "/proc/x.bvh"], "--output .*cannot write in"),
         (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--refine", "3"], "--refine"),
+        (["{m}", "--target", "Kaya", "--method", "optimize", "--ckpt_path", "{asrn}"], "--ckpt_path"),
         (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--format", "mano"], "MANO target"),
         (["{m}", "--target", "{m}", "--method", "tbs_copy", "--format", "glb"], "weights"),
         (["{m}", "--target", "Kaya", "--method", "tbs_copy", "--source_scale", "0.01"], "metres: `scale` 100"),

@@ -112,6 +112,7 @@ def test_a_flag_leaves_the_file_behind_it_alone():
     [
         (["a", "--sise", "3"], "--sise: there is no such option (did you mean --size?)"),
         (["a", "--siz", "3"], "--siz: there is no such option (did you mean --size?)"),
+        (["a", "--x (choose from y)"], "--x: there is no such option"),
         (["a", "--size", "x"], "--size: expected a whole number, found 'x'"),
         (["a", "--share", "x"], "--share: expected a number, found 'x'"),
         (["a", "--size"], "--size: expected one word behind it, found none"),
