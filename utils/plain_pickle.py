@@ -17,7 +17,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 
 # ----------------------------------------------------------------------------------------------------
 # Stand-ins: what the names in a pickle lead to
@@ -157,14 +156,14 @@ class _Csc(_WithState):
     """SciPy's compressed sparse columns."""
 
     __slots__ = ()
-    build = scipy.sparse.csc_matrix
+    build = "csc_matrix"
 
 
 class _Csr(_WithState):
     """SciPy's compressed sparse rows."""
 
     __slots__ = ()
-    build = scipy.sparse.csr_matrix
+    build = "csr_matrix"
 
 
 class _Ch(_WithState):
@@ -343,7 +342,9 @@ class _Resolver:
             raise Refused("the parts of a sparse matrix in it are not arrays of numbers")
         if any(part.dtype.kind == "f" for part in parts[1:]) or not (isinstance(shape, tuple) and len(shape) == 2):
             raise Refused("a sparse matrix in it has impossible indices or shape")
-        matrix = value.build(tuple(parts), shape=tuple(int(n) for n in shape))
+        import scipy.sparse  # a twentieth of a second, which hardly any file needs
+
+        matrix = getattr(scipy.sparse, value.build)(tuple(parts), shape=tuple(int(n) for n in shape))
         matrix.check_format(full_check=True)  # indices out of bounds would read foreign memory later
         return matrix
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from data.axes.estimate import HandEstimate
 from data.axes.files import write_axes
@@ -135,6 +134,8 @@ class Annotation:
 
     def axes(self, side: str) -> np.ndarray:
         """``(5, 4, 3, 3)`` axes of a hand as they are turned now."""
+        from scipy.spatial.transform import Rotation  # a twentieth of a second
+
         estimate = self.estimates[side]
         bend = np.stack([finger.bend for finger in estimate.fingers])
         for task in self.tasks:

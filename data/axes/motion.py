@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from data.axes.evidence import MotionHinges
 from data.axes.hand import BareHand
@@ -84,6 +83,8 @@ def hinges_from_files(hand: BareHand, files: Sequence[Path], rig_map: RigMap | N
 
 def _second_moments(motion: Bvh, numbers: Sequence[int | None]) -> np.ndarray:
     """``(5, 3, 3, 3)`` sums over all frames of v vᵀ, v being the rotation vector of a joint; 0 for a missing one."""
+    from scipy.spatial.transform import Rotation  # a twentieth of a second
+
     rotating = [1 + JOINTS_PER_FINGER * f + k for f in range(N_FINGERS) for k in range(BONES_PER_FINGER)]
     there = [place for place, joint in enumerate(rotating) if numbers[joint] is not None]
     rotations = motion.rotations([number for joint in rotating if (number := numbers[joint]) is not None])
@@ -108,6 +109,8 @@ def _onto_hand(hand: BareHand, motion: Bvh, numbers: Sequence[int | None], path:
     Raises:
         InputError: their bones do not fit.
     """
+    from scipy.spatial.transform import Rotation  # a twentieth of a second
+
     places = bvh_skeleton(motion).heads
     heads = np.full((N_JOINTS, 3), np.nan)
     for joint, number in enumerate(numbers):

@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import solveh_banded
-from scipy.spatial.transform import Rotation
 
 from data.formats.bvh import Bvh, tree_order
 from data.formats.skeleton import Skeleton
@@ -266,6 +264,8 @@ class _Feet:
     def _steady(self) -> np.ndarray:
         """(F, 3, 3) turns of a foot that is longer than the source's: standing, it rocks as far as that, not by as
         many degrees."""
+        from scipy.spatial.transform import Rotation  # a twentieth of a second
+
         longer = 1 - min(1.0, self.ratio * float(np.linalg.norm(self.other) / np.linalg.norm(self.own)))
         steps = Rotation.from_matrix(self.turn[1:] @ np.swapaxes(self.turn[:-1], -1, -2)).as_rotvec()
         rocked = longer * np.cumsum(np.pad(steps, ((1, 0), (0, 0))), axis=0)
@@ -301,6 +301,8 @@ def _held(
         foot: (F − 1,) how much the foot stands between frames.
         toes: the same of the toes.
     """
+    from scipy.linalg import solveh_banded  # a twentieth of a second
+
     moves = (frame_rate * _RETURN) ** 2
     each, toes = moves * (foot + toes + (_FREE / _RETURN) ** 2), moves * toes
     sides = np.zeros((2, len(wished)))

@@ -72,3 +72,11 @@ for name in {list(commands())}:
     assert not heavy, f"run.{{name}} --help imports {{heavy}}"
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_motions_are_retargeted_without_what_few_of_them_need():
+    """It takes longer to import than a short motion to retarget."""
+    lazy = ["scipy", "matplotlib", "viser", "pytorch_lightning", "PIL", "joblib", "llvmlite", "igl"]
+    code = f"import sys, run.retarget; print([name for name in {lazy} if name in sys.modules])"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert ended.stdout == "[]\n"

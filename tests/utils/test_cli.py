@@ -145,3 +145,16 @@ def test_what_is_interrupted_while_it_is_imported_ends_at_once():
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT)
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "interrupted\n")
+
+
+def test_rubbish_is_looked_for_while_the_program_works_and_not_before_or_after():
+    code = (
+        "import atexit, gc, utils.cli as cli\n"
+        "atexit.register(lambda: print(gc.get_freeze_count() > kept > 1000))\n"
+        "cli.options_first('__main__', lambda: cli.CommandLine('run.some', ''))\n"
+        "importing, kept = gc.isenabled(), 0\n"
+        "print(importing, cli.guarded(gc.isenabled))\n"
+        "kept, more = gc.get_freeze_count(), [[] for _ in range(9)]"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert ended.stdout.split() == ["False", "True", "True"], ended.stderr
