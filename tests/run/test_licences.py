@@ -10,10 +10,19 @@ import sys
 from tests.run.conftest import ROOT
 
 LIST = """
-import importlib.metadata as metadata, json, sys
+import ast, importlib.metadata as metadata, json, sys
 import run.retarget, run.retargeting.film, data.character.reading, data.motion.writing
+OURS = ("data", "model", "run", "utils", "semantics2hands")
+tops = {module.partition(".")[0] for module in list(sys.modules)}
+for name, module in list(sys.modules.items()):  # what our functions import only once they are called
+    if name.partition(".")[0] in OURS and getattr(module, "__file__", None):
+        for node in ast.walk(ast.parse(open(module.__file__, encoding="utf-8").read())):
+            if isinstance(node, ast.Import):
+                tops.update(alias.name.partition(".")[0] for alias in node.names)
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                tops.add(node.module.partition(".")[0])
 found = metadata.packages_distributions()
-names = {name for module in list(sys.modules) for name in found.get(module.partition(".")[0], ())}
+names = {name for top in tops for name in found.get(top, ())}
 def licence(name):
     about = metadata.metadata(name)
     classifiers = [line for line in about.get_all("Classifier") or [] if line.startswith("License ::")]
