@@ -60,6 +60,10 @@ class MixHandFolder:
         """What is written down of a character that was converted: from which files, and what was made."""
         return self.finger_data / f"{name}_source.json"
 
+    def is_ours(self, name: str) -> bool:
+        """Whether a character was made by this project: then preprocessing changes rates, unless it is told not to."""
+        return self.splits.is_file() or self.source(name).is_file()
+
     def mesh(self, name: str) -> Path:
         """The mesh file of a character."""
         return _mesh(self.finger_data, name)

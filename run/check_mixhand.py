@@ -2,8 +2,9 @@
 
 Recognises the published preprocessed archive, feature files written by run.preprocess_mixhand, and folders of raw
 motions, meshes and axes. Reads everything once, one file at a time, and writes nothing. Prints what there is of each
-character, what is missing, what is damaged, and what to do next. The exit code is 0 only if nothing that is needed is
-missing or damaged.
+character, what is missing, what is damaged, and what to do next; also which clips have another frame rate than windows
+assume, or another skeleton than their character. The exit code is 0 only if nothing that is needed is missing or
+damaged.
 """
 
 from __future__ import annotations
@@ -95,6 +96,8 @@ def _print(report: FolderReport) -> None:
             console.print(f"MANO {name}: {part.detail}", highlight=False, markup=False, soft_wrap=True)
     for name, problem in problems:
         console.print(f"{name}: {spoken(problem)}", style="red", highlight=False, markup=False, soft_wrap=True)
+    for note in (note for each in report.characters for note in each.notes):
+        console.print(spoken(note), style="yellow", highlight=False, markup=False, soft_wrap=True)
     for step in advice(report):
         console.print(f"next: {step}", highlight=False, markup=False, soft_wrap=True)
 

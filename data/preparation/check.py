@@ -7,11 +7,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from data.axes.files import read_finger_axes
+from data.character.character import Character
 from data.character.reading import read_mesh_character
 from data.dataset import MixHandFolder
-from data.features.file import FeatureFile, check_rows, open_features
+from data.features.file import FeatureFile, check_rows, open_features, stored_notes
 from data.features.windows import read_statistics
-from data.preparation.preprocess import check_motion
+from data.preparation.preprocess import MotionSummary, check_motion
+from data.preparation.resampling import rest_lengths
+from data.preparation.unusual import UnusualClips
 from data.splits import TEST_CHARACTERS, TRAIN_CHARACTERS, VAL_CHARACTERS, expand_characters
 from model.mano_file import ManoAxes, find_model_file, read_mano_arrays
 from model.topology import SIDES
@@ -42,6 +45,8 @@ class CharacterReport:
     stale: bool = False
     """The features are older than the motions, or hold other clips."""
     parts: dict[str, Part] = field(default_factory=lambda: {name: Part() for name in PARTS})
+    notes: list[str] = field(default_factory=list)
+    """What is unusual about its clips: another rate than windows assume, another skeleton. Nothing that is wrong."""
 
     @property
     def is_whole(self) -> bool:
@@ -136,10 +141,12 @@ def _character(folder: MixHandFolder, name: str, kinds: set[str]) -> CharacterRe
             each.stale = ours and any(source.stat().st_mtime > made.stat().st_mtime for source in motions)
             each.stale |= ours and bool(motions) and len(motions) != len(file.clips)
         del file
+    clips: list[tuple[str, MotionSummary]] = []
     if motions:
         kinds.add("raw motions")
-        _motions(each, motions)
-    _skin(each, folder, needed=bool(motions) and each.domain != "mano")
+        clips = _motions(each, motions)
+    character = _skin(each, folder, needed=bool(motions) and each.domain != "mano")
+    each.notes = _notes(each, clips, character, folder) if clips else list(stored_notes(folder.path, name))
     return each
 
 
@@ -149,24 +156,39 @@ def _features(path: Path, name: str) -> FeatureFile:
     return file
 
 
-def _motions(each: CharacterReport, motions: list[Path]) -> None:
-    frames, wrong, domains = 0, [], set()
+def _motions(each: CharacterReport, motions: list[Path]) -> list[tuple[str, MotionSummary]]:
+    """Name and summary of those that can be read."""
+    clips, wrong = [], []
     for path in motions:
         try:
-            domain, count = check_motion(path)
-            frames, domains = frames + count, domains | {domain}
+            clips.append((path.stem, check_motion(path)))
         except InputError as error:
             wrong.append(str(error))
+    domains = sorted({clip.domain for _, clip in clips})
     if len(domains) > 1:
-        wrong.append(f"{motions[0].parent}: expected hands of one kind, found {' and '.join(sorted(domains))}")
-    each.domain = each.domain or min(domains, default="")
+        wrong.append(f"{motions[0].parent}: expected hands of one kind, found {' and '.join(domains)}")
+    each.domain = each.domain or (domains[0] if domains else "")
     part = each.parts["motions"]
     part.state = DAMAGED if wrong else OK
     more = f" (and {len(wrong) - 1} more of {len(motions)} files)" if len(wrong) > 1 else ""
-    part.detail = wrong[0] + more if wrong else f"{len(motions)} files, {frames} frames"
+    part.detail = wrong[0] + more if wrong else f"{len(motions)} files, {sum(clip.frames for _, clip in clips)} frames"
+    return clips
 
 
-def _skin(each: CharacterReport, folder: MixHandFolder, needed: bool) -> None:
+def _notes(
+    each: CharacterReport, clips: list[tuple[str, MotionSummary]], character: Character | None, folder: MixHandFolder
+) -> list[str]:
+    """What is unusual about the clips of a character's own kind."""
+    hands = {} if character is None else character.hands
+    bones = rest_lengths(hands[clips[0][1].side].rest) if clips[0][1].side in hands else None
+    unusual = UnusualClips(each.character, each.domain, bones)
+    for name, clip in clips:
+        if clip.domain == each.domain:
+            unusual.saw(name, clip.frame_time, clip.bones)
+    return unusual.notes(folder.is_ours(each.character))
+
+
+def _skin(each: CharacterReport, folder: MixHandFolder, needed: bool) -> Character | None:
     """Mesh and axes. A mesh without axes is of no use, and motions of a character need both."""
     name = each.character
     mesh, axes = folder.mesh(name), folder.axes(name)
@@ -189,6 +211,7 @@ def _skin(each: CharacterReport, folder: MixHandFolder, needed: bool) -> None:
                 each.parts["axes"] = Part(DAMAGED, text)
     elif needed or mesh.is_file():
         each.parts["axes"] = Part(MISSING, f"{axes}: expected the axes of {name}, found nothing")
+    return character
 
 
 def _mano(folder: MixHandFolder, mano_path: Path, used: bool, raw: bool) -> dict[str, Part]:

@@ -209,8 +209,6 @@ class Conversion:
     def _save(self) -> None:
         captures = {name: [asdict(row) for row in rows] for name, rows in self.rows.items()}
         state = {"identity": self._identity, "complete": self.complete, "captures": captures}
-        with atomic_write(self.output / STATE) as temporary:
-            temporary.write_text(json.dumps(state, indent=1), encoding="utf-8")
         columns = [column.name for column in fields(Row) if column.name != "files"]
         with (
             atomic_write(self.output / SUMMARY) as temporary,
@@ -221,6 +219,9 @@ class Conversion:
             writer.writerows(
                 [getattr(row, column) for column in columns] for rows in self.rows.values() for row in rows
             )
+        # Last: whoever is stopped between the two does the capture again, and its line is there then as well.
+        with atomic_write(self.output / STATE) as temporary:
+            temporary.write_text(json.dumps(state, indent=1), encoding="utf-8")
 
 
 def _count(row: Row, runs: Runs) -> None:

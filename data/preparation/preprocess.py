@@ -18,15 +18,8 @@ from data.features.file import FORMATS, VERSION, is_up_to_date, stored_clips, st
 from data.features.row import CHUNK, compute_features
 from data.features.windows import WindowMoments, remove_statistics, window_weights, write_statistics
 from data.formats.bvh import read_bvh, read_skeleton
-from data.preparation.resampling import (
-    ASSUMED,
-    bone_lengths,
-    difference,
-    is_assumed,
-    resampled,
-    rest_lengths,
-    round_frame_time,
-)
+from data.preparation.resampling import ASSUMED, bone_lengths, resampled, rest_lengths
+from data.preparation.unusual import UnusualClips
 from data.rig import RigMap, find_hand
 from data.rig.rotations import hand_rotations
 from model.hands import ShapedHand
@@ -40,7 +33,6 @@ from utils.safe_read import read_npy
 MIXAMO_STRIDE = 12
 """Mixamo motion is used at each 12th frame (60 → 5 frames per second)."""
 
-_NAMED = 4  # clips that a note lists
 Report = Callable[[str, int, int], None]
 """Told of progress: character, clips done, clips in all."""
 
@@ -211,17 +203,20 @@ class Preprocessor:
             )
         stride = MIXAMO_STRIDE if domain == "mixamo" else 1
         moments = WindowMoments()
-        notes = _Notes(character, domain, None if of is None else rest_lengths(of.rest), self._resamples(character))
+        resample = self._resamples(character)
+        unusual = UnusualClips(character, domain, None if of is None else rest_lengths(of.rest))
         published = len(plan.motions) if self.layout == "published" else None
         with writing_features(self.data_path, character, domain, self.side, plan.inputs, missing, published) as writer:
             for number, path in enumerate(plan.motions):
                 if report is not None:
                     report(character, number, len(plan.motions))
-                clip = notes.seen(_read_clip(path, of, self.side, self.rig_map))
+                clip = _read_clip(path, of, self.side, self.rig_map)
+                other_rate = unusual.saw(path.stem, clip.frame_time, clip.bones)
+                clip = _at_assumed(clip, domain) if resample and other_rate else clip
                 local = clip.local
                 blocks = _summed(_blocks(hand, local, clip.shapes), len(local), stride, self.window_size, moments)
                 writer.add_blocks(path.stem, len(local), blocks, clip.frame_time)
-            writer.notes = notes.lines()
+            writer.notes = unusual.notes(resample)
             # Before the features appear: whoever finds these up to date may rely on the statistics.
             statistics = moments.result()
             if statistics is None:
@@ -242,9 +237,7 @@ class Preprocessor:
         return character.hands[self.side]
 
     def _resamples(self, character: str) -> bool:
-        folder = self._folder
-        ours = folder.splits.is_file() or folder.source(character).is_file()
-        return ours if self.resample is None else self.resample
+        return self._folder.is_ours(character) if self.resample is None else self.resample
 
     @property
     def _folder(self) -> MixHandFolder:
@@ -258,60 +251,6 @@ class Preprocessor:
     @cached_property
     def _mano_hand(self) -> ManoHand:
         return ManoHand.load(*self._mano_files, self.side)
-
-
-class _Notes:
-    """What is unusual about the clips of a character: another rate, another skeleton. Resamples them, if asked to.
-
-    Args:
-        bones: ``(21,)`` lengths of the character's hand; None: those of its first clip.
-    """
-
-    def __init__(self, character: str, domain: str, bones: np.ndarray | None, resample: bool) -> None:
-        self.character, self.domain, self.resample = character, domain, resample
-        self._bones, self._whose = bones, f"{character}'s mesh"
-        self._rates: dict[float, list[str]] = {}
-        self._skeletons: dict[str, list[str]] = {}
-        self._clips = 0
-
-    def seen(self, clip: _ReadClip) -> _ReadClip:
-        """Look at a clip; gives it as it is to be used."""
-        self._clips += 1
-        if self._bones is None:
-            self._bones, self._whose = clip.bones, clip.path.stem
-        if (how := difference(clip.bones, self._bones)) is not None:
-            self._skeletons.setdefault(how, []).append(clip.path.stem)
-        if is_assumed(clip.frame_time, self.domain):
-            return clip
-        self._rates.setdefault(clip.frame_time, []).append(clip.path.stem)
-        if not self.resample or not clip.frame_time > 0:
-            return clip
-        rate = ASSUMED[self.domain]
-        local, shapes = resampled(clip.local, clip.shapes, clip.frame_time, rate, str(clip.path))
-        return replace(clip, local=local, shapes=shapes, frame_time=1 / rate)
-
-    def lines(self) -> list[str]:
-        """A line for each kind of clip that is unusual."""
-        lines, assumed = [], f"{ASSUMED[self.domain]:g}"
-        for frame_time, names in sorted(self._rates.items()):
-            who = f"{self.character}: {self._named(names)}"
-            rate = 1 / round_frame_time(frame_time) if frame_time > 0 else 0.0
-            if not rate:
-                lines.append(f"{who} without a frame rate, taken for the {assumed} per second that windows assume")
-            elif self.resample:
-                lines.append(f"{who} at {rate:.5g} frames per second, resampled to the {assumed} that windows assume")
-            else:
-                lines.append(
-                    f"{who} at {rate:.5g} frames per second where windows assume {assumed}: kept as they are; "
-                    "`resample` changes the rate"
-                )
-        for how, names in self._skeletons.items():
-            lines.append(f"{self.character}: {self._named(names)} of another skeleton than {self._whose}: {how}")
-        return lines
-
-    def _named(self, names: list[str]) -> str:
-        shown = ", ".join([*names[:_NAMED], *(["…"] if len(names) > _NAMED else [])])
-        return f"{len(names)} of {self._clips} clips ({shown})"
 
 
 def _read_clip(path: Path, hand: CharacterHand | None, side: str, rig_map: RigMap | None) -> _ReadClip:
@@ -330,6 +269,15 @@ def _read_clip(path: Path, hand: CharacterHand | None, side: str, rig_map: RigMa
     rest = None if hand is None else hand.rest
     local = hand_rotations(motion, found, rest, str(path))
     return _ReadClip(path, local, shapes, motion.frame_time, bone_lengths(found, motion))
+
+
+def _at_assumed(clip: _ReadClip, domain: str) -> _ReadClip:
+    """A clip at the rate that windows assume; as it is, if it tells no rate of its own."""
+    if not clip.frame_time > 0:
+        return clip
+    rate = ASSUMED[domain]
+    local, shapes = resampled(clip.local, clip.shapes, clip.frame_time, rate, str(clip.path))
+    return replace(clip, local=local, shapes=shapes, frame_time=1 / rate)
 
 
 def _blocks(hand: ManoHand | ShapedHand, local: np.ndarray, shapes: np.ndarray | None) -> Iterator[np.ndarray]:
@@ -354,19 +302,32 @@ def _summed(
         start += len(rows)
 
 
-def check_motion(path: Path) -> tuple[str, int]:
-    """Domain and frames of a motion file with a whole hand of either side, and of the MANO shapes beside it.
+@dataclass(frozen=True)
+class MotionSummary:
+    """What a motion file holds, in short."""
+
+    domain: str
+    side: str
+    frames: int
+    frame_time: float
+    """Seconds."""
+    bones: np.ndarray
+    """(21,) lengths in the file."""
+
+
+def check_motion(path: Path) -> MotionSummary:
+    """Read a motion file with a whole hand of either side, and the MANO shapes beside it.
 
     Raises:
         InputError: it has no whole hand, no frames, or cannot be read; or its shapes cannot be used.
     """
     motion = read_bvh(path)
-    domain = find_hand(motion.joint_names, None, str(path), motion.parents).domain
+    found = find_hand(motion.joint_names, None, str(path), motion.parents)
     if motion.n_frames == 0:
         raise InputError(f"{path}: expected at least one frame, found none; remove the file or export it again")
-    if domain == "mano":
+    if found.domain == "mano":
         _shapes_of(path, motion.n_frames)
-    return domain, motion.n_frames
+    return MotionSummary(found.domain, found.side, motion.n_frames, motion.frame_time, bone_lengths(found, motion))
 
 
 def _shapes_of(motion: Path, frames: int) -> np.ndarray | None:

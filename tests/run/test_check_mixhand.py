@@ -16,6 +16,7 @@ from data.features.row import channels
 from data.preparation.check import check_folder
 from run.check_mixhand import advice, check
 from run.preprocess_mixhand import preprocess
+from tests.run.test_preprocess_mixhand import slowed
 from utils.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -67,6 +68,25 @@ def report(path, models=None):
 def states(folder, character):
     (each,) = [each for each in folder.characters if each.character == character]
     return {name: part.state for name, part in each.parts.items() if part.state != "-"}
+
+
+def test_other_rates_and_skeletons_are_told(raw, mano_models, capsys):
+    shutil.copyfile(raw / "Aj/a.bvh", raw / "Aj/b.bvh")
+    slowed(raw, "Aj/b.bvh", 30, bones=1.25)
+    (aj,) = [each for each in report(raw, mano_models).characters if each.character == "Aj"]
+    assert aj.is_whole and len(aj.notes) == 2  # said, and not held against it
+    slow = "Aj: 1 of 2 clips (b) at 30 frames per second where windows assume 60: kept as they are; "
+    other = "Aj: 1 of 2 clips (b) of another skeleton than Aj's mesh: the bone to index 2 is 25% longer"
+    assert aj.notes[0] == slow + "`resample` changes the rate" and aj.notes[1].startswith(other)
+    check([str(raw), "--smplx_path", str(mano_models)])
+    text = capsys.readouterr().out
+    assert slow + "--resample changes the rate" in text and other in text
+    assert text.count("Aj: ") == 2 and "Mano0: " not in text  # nothing is said of what is as it should be
+    # Once preprocessed, the same is known without the motions.
+    preprocess(["--data_path", str(raw), "--smplx_path", str(mano_models), "--resample", "--jobs", "1"])
+    shutil.rmtree(raw / "Aj")
+    (aj,) = [each for each in report(raw, mano_models).characters if each.character == "Aj"]
+    assert "at 30 frames per second, which preprocessing changes to the 60 assumed" in aj.notes[0]
 
 
 def test_the_published_archive(published, mano_models):
