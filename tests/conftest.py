@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,13 @@ def mano_models(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def mano_axes(golden: Path) -> Path:
     """Anatomical axes that belong to these models."""
     return golden / "inputs" / "mano_finger_axis.npz"
+
+
+@pytest.fixture(autouse=True)
+def remarks_stay_here() -> Iterator[None]:
+    """Training programs print the remarks of `data` themselves; tests after them see remarks where pytest looks."""
+    logger = logging.getLogger("data")
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])

@@ -173,16 +173,27 @@ class FeedbackNetwork(FewBits):
         """
         return self.in_few_bits(self._turns, seen, wanted, tbs, description, number)
 
-    def _turns(self, seen: Tensor, wanted: Wanted, tbs: Tensor, description: Tensor, number: int) -> Tensor:
-        frames = seen.shape[-1]
+    def error(
+        self, seen: Float[Tensor, "20 29 3 frames"], wanted: Wanted
+    ) -> tuple[Float[Tensor, "20 174 frames"], Float[Tensor, "5 5 3 frames"]]:
+        """What is wrong with a pose, as the network sees it: directions of its semantic matrix, and fingertips' gaps.
+
+        A direction's error is the turn that would mend it, ``now × wanted``, and ``wanted − now``, which is clear too
+        where the two are opposite.
+        """
         now = seen * (seen.square().sum(2, keepdim=True) + SOFT**2).rsqrt()
         if wanted.mask is not None:
             now = now * wanted.mask.unsqueeze(2)
         (x, y, z), (u, v, w) = now.unbind(2), wanted.direction.unbind(2)
-        error = [y * w - z * v, z * u - x * w, x * v - y * u, u - x, v - y, w - z]  # by which turn, and how far
-        rows = torch.baddbmm(self.row_bias, self.row_weight, torch.cat(error, dim=1))
+        parts = [y * w - z * v, z * u - x * w, x * v - y * u, u - x, v - y, w - z]
+        return torch.cat(parts, dim=1), wanted.gap(seen)
+
+    def _turns(self, seen: Tensor, wanted: Wanted, tbs: Tensor, description: Tensor, number: int) -> Tensor:
+        frames = seen.shape[-1]
+        error, gap = self.error(seen, wanted)
+        rows = torch.baddbmm(self.row_bias, self.row_weight, error)
         touch = wanted.touch[_FIRST, _SECOND]
-        gap = touch.unsqueeze(1) * wanted.gap(seen)[_FIRST, _SECOND] * 4
+        gap = touch.unsqueeze(1) * gap[_FIRST, _SECOND] * 4
         eye = torch.eye(3, dtype=tbs.dtype, device=tbs.device)[:2].view(2, 3, 1, 1, 1)
         x = torch.cat([
             rows.flatten(0, 1), gap.flatten(0, 1), touch[_ONCE], (tbs[:2] - eye).flatten(0, 3),

@@ -365,7 +365,7 @@ def launched_here() -> int:
 
 class _Remarks(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        say(f"note: {spoken(record.getMessage(), OPTIONS)}")
+        say(f"note: {spoken(record.getMessage(), OPTIONS).removeprefix('note: ')}")
 
 
 def show_remarks() -> None:
