@@ -33,6 +33,20 @@ MERGED = "a: &a {p: 1}\n" + "".join(
         ("\x00", "not valid YAML"),
         ("2000-99-99", "not valid YAML"),
     ],
+    ids=[
+        "aliases",
+        "merges",
+        "circle",
+        "list_circle",
+        "deep_lists",
+        "deep_maps",
+        "values",
+        "large",
+        "open",
+        "code",
+        "zero",
+        "date",
+    ],
 )
 def test_harmful_texts_are_refused_at_once(tmp_path, text, says):
     path = tmp_path / "x.yaml"
