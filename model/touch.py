@@ -215,6 +215,13 @@ class TouchesKept:
         """``(F,)`` one where that is over `TOO_DEEP` anywhere, else zero."""
         return (self.deeper > TOO_DEEP).any(-1).to(self.source)
 
+    def wrongness(self) -> Float[Tensor, " frames"]:
+        """``(F,)`` the greatest fault of each frame in palm lengths, up to 0.2: by how much a touch is open, or how
+        deep beyond the source's skin is where that is over `TOO_DEEP`."""
+        held = digit_gaps(self.source) <= TOUCHING
+        gap = torch.where(held, digit_gaps(self.result).clamp(max=0.2) - TOUCHING, 0.0).clamp(min=0).amax(-1)
+        return torch.maximum(gap, torch.where(self.deeper > TOO_DEEP, self.deeper, 0.0).amax(-1))
+
     def by_parts(self) -> dict[str, dict[str, float]]:
         """``{"thumb 3 | index 3": …}`` of every pair of parts that touches, or goes too deep: frames that touch in the
         source, those of them that touch in the result, false touches, and the greatest depth beyond the source's."""

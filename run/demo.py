@@ -47,7 +47,7 @@ from data.dataset import MixHandFolder
 from data.mixhand import MixHandDataModule
 from data.splits import TITLES, read_splits
 from model.network import TrainedNetwork
-from run.evaluate import Settings, evaluate, open_groups
+from run.evaluate import SKIN_FRAMES, Settings, evaluate, open_groups
 from run.evaluation.comparison import draw_comparison
 from run.evaluation.line_up import LineUp
 from run.evaluation.report import print_tables, write_report
@@ -223,7 +223,7 @@ def demo(output: Path, data: Path, in_full: Sequence[str], overrides: Sequence[s
         networks = networks_of(files, data)
         hands = networks[BESIDE].hand_models
         line_up = LineUp(list(METHODS), networks, hands)
-        results = evaluate(line_up, data, open_groups(data), Settings())
+        results = evaluate(line_up, data, open_groups(data), Settings(skin_frames=SKIN_FRAMES))
         steps.start("draw", "Drawing the gestures on which the methods differ most")
         module = MixHandDataModule(str(data), num_workers=0, test_characters=results["test_characters"])
         drawn = LineUp([name for name in METHODS if name not in LEFT_OUT], networks, hands)

@@ -1,8 +1,9 @@
 """All methods on all test hands: `python -m run.evaluate --data_path D --asrn CKPT --dm CKPT --output_dir O`.
 
 Writes the table of every method and both directions (results.json, results.csv, tables.md, tables.tex), broken down by
-character and by gesture (breakdown.csv and the same tables), and plots (figures/*.png, *.svg). On MixHand-Open that is
-everything that the README shows; on another data set the characters are those of --test_characters.
+character and by gesture (breakdown.csv and the same tables), with touches of skin measured on the meshes of some
+frames, and plots (figures/*.png, *.svg). On MixHand-Open that is everything that the README shows; on another data set
+the characters are those of --test_characters.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from utils.errors import InputError
 from utils.files import check_writable
 
 PROTOCOLS = ("cross", "intra", "both")
+SKIN_FRAMES = 60
+LEAST = {"max_windows": 1, "skin_frames": 0, "batch_size": 1, "window_size": 2, "frame_stride": 1}
 
 
 def parser() -> CommandLine:
@@ -43,6 +46,8 @@ def parser() -> CommandLine:
     add("--intra_source", nargs="+", metavar="NAME", help="whose motion is copied within Mixamo")
     made.flag("is_rhand", "which hand the data must show (default: either)", default=None)
     add("--max_windows", type=int, metavar="N", help="use N windows of each protocol, evenly spread")
+    add("--skin_frames", type=int, default=SKIN_FRAMES, metavar="N", help="frames of each direction whose touches and "
+        f"depth are measured on the meshes of both hands; 0: none (default {SKIN_FRAMES})")  # fmt: skip
     add("--batch_size", type=int, default=64, metavar="N", help="windows at once (default 64)")
     add("--window_size", type=int, default=8, metavar="N", help="frames of a window (default 8)")
     add("--frame_stride", type=int, default=12, metavar="N", help="of Mixamo motion, use each N-th frame (default 12)")
@@ -75,6 +80,7 @@ from run.evaluation.comparison import window_names
 from run.evaluation.line_up import LineUp
 from run.evaluation.report import print_tables, results_of, write_report
 from run.evaluation.scores import gestures_of, score
+from run.evaluation.skin import Skins, SkinTally
 from run.evaluation.tally import Tally, rare_touches
 from run.training.checkpoints import display_path
 from run.training.open_weights import all_open_weights
@@ -95,7 +101,8 @@ class Group:
 class Settings:
     """How windows are cut and how many are used.
 
-    protocol: "cross", "intra" or "both"; max_windows: of each protocol, evenly spread; None: all.
+    protocol: "cross", "intra" or "both"; max_windows: of each protocol, evenly spread; None: all. skin_frames: of each
+    direction, one a window, whose touches are measured on meshes.
     """
 
     protocol: str = "cross"
@@ -103,6 +110,7 @@ class Settings:
     window_size: int = 8
     frame_stride: int = 12
     max_windows: int | None = None
+    skin_frames: int = 0
     protocols: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -112,13 +120,14 @@ class Settings:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the options, evaluate, write."""
     options = parser().parse_args(arguments)
-    for name, least in (("max_windows", 1), ("batch_size", 1), ("window_size", 2), ("frame_stride", 1)):
+    for name, least in LEAST.items():
         if getattr(options, name) is not None and getattr(options, name) < least:
             raise InputError(f"--{name}: expected at least {least}, found {getattr(options, name)}")
     check_writable(options.output_dir)
     settings = Settings(
-        options.protocol, options.batch_size, options.window_size, options.frame_stride, options.max_windows
-    )
+        options.protocol, options.batch_size, options.window_size, options.frame_stride, options.max_windows,
+        options.skin_frames,
+    )  # fmt: skip
     groups = groups_for(options)
     paths = model_paths(options)
     files = {name: file for name in of_kind("network") if (file := getattr(options, name))} or all_open_weights()
@@ -202,12 +211,19 @@ def evaluate(line_up: LineUp, data_path: Path, groups: Mapping[str, Group], sett
             windows = module_of(data_path, group, protocol, settings).windows("test")
             work.append((key, windows, chosen_windows(len(windows), settings.max_windows)))
     tallies: dict[str, list[Tally]] = {key: [] for key in groups}
+    skins = Skins(MixHandFolder(data_path), line_up.hands)
+    touches: dict[str, dict[str, dict[str, Any]]] = {key: {} for key in groups}
     with progress("Comparing", sum(len(chosen) for _, _, chosen in work), "windows") as advance:
         for key, windows, chosen in work:
-            tallies[key] += score_windows(line_up, windows, chosen, settings.batch_size, advance)
+            looked = chosen[chosen_windows(len(chosen), settings.skin_frames)]
+            found, skin = score_windows(line_up, windows, chosen, settings.batch_size, advance, skins, looked)
+            tallies[key] += found
+            touches[key] |= {name: figures for name, tally in skin.items() if (figures := tally.figures())}
     results: dict[str, Any] = {}
     for key, group in groups.items():
         found = results_of(tallies[key])
+        if touches[key]:
+            found["skin"] = touches[key]
         found["test_characters"] = group.cross if "cross" in settings.protocols else None
         found["intra"] = list(group.intra) if "intra" in settings.protocols else None
         suffix = key.removeprefix("methods")
@@ -226,9 +242,16 @@ def chosen_windows(count: int, at_most: int | None) -> np.ndarray:
 
 @torch.no_grad()
 def score_windows(
-    line_up: LineUp, windows: PairedWindows, chosen: np.ndarray, batch_size: int, advance: Callable[..., None]
-) -> list[Tally]:
-    """What some windows come to in every direction they offer; `advance(n)` is called after each batch of n."""
+    line_up: LineUp,
+    windows: PairedWindows,
+    chosen: np.ndarray,
+    batch_size: int,
+    advance: Callable[..., None],
+    skins: Skins,
+    looked: np.ndarray,
+) -> tuple[list[Tally], dict[str, SkinTally]]:
+    """What some windows come to in every direction they offer, and touches of skin in those `looked` at, by direction;
+    `advance(n)` is called after each batch of n."""
     within = windows.groups[0].domain == windows.groups[1].domain
     ways = [(1, 0)] if within else [(1, 0), (0, 1)]  # places of source and target in a pair
     parts = [chosen[start : start + batch_size] for start in range(0, len(chosen), batch_size)]
@@ -240,17 +263,23 @@ def score_windows(
         for source, target in ways:
             gestures[source, target].update(gestures_of(pair[source], pair[target]).flatten().tolist())
     tallies: dict[tuple[int, int], Tally] = {}
+    touches: dict[str, SkinTally] = {}
     for part in parts:
         batch = windows.batch(BatchRequest(0, part))
         pair, names = (batch.first, batch.second), window_names(windows, batch)
         for way in ways:
             source, target = way
-            found, _ = score(line_up, pair[source], pair[target], (names[source], names[target]), truth=within)
+            of_both = (names[source], names[target])
+            found, posed = score(line_up, pair[source], pair[target], of_both, truth=within)
             if way not in tallies:
                 tallies[way] = Tally(found.name, line_up.names, rare_touches(gestures[way]))
             tallies[way].add(found)
+            some = np.isin(part, looked)
+            if some.any():
+                tally = touches.setdefault(found.name, SkinTally(skins, line_up.names))
+                tally.add(pair[source], pair[target], of_both, part, posed, some)
         advance(len(batch.index))
-    return list(tallies.values())
+    return list(tallies.values()), touches
 
 
 if __name__ == "__main__":

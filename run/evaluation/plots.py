@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,15 @@ from matplotlib.figure import Figure
 from model.methods import METHODS, OPTIMUM, title_of
 from model.topology import FINGERS, PARENTS, ROOTS, TIPS
 from run.drawing.render import color_of
-from run.evaluation.tables import CEILINGS, DECIMALS, DIRECTIONS, METRICS, flat
+from run.evaluation.tables import CEILINGS, DECIMALS, DIRECTIONS, METRICS, SKIN_METRICS, flat
 from utils.files import atomic_write
 
 DPI = 160
 LABELS = {
     "S_finger": "S_finger (higher is better)", "S_palm": "S_palm (higher is better)",
     "pinch_error": "pinch error, palm lengths (lower is better)", "mixamo_MSE": "MSE, cm² (lower is better)",
+    "touches_kept": "touches of skin kept (higher is better)", "false_touches": "false touches (lower is better)",
+    "too_deep": "frames too deep (lower is better)",
 }  # fmt: skip
 INK, GREY, LINE = "#1F2328", "#6B7280", "#D5D9DE"
 _STYLE = {
@@ -59,6 +61,7 @@ def draw_plots(folder: Path, results: Mapping[str, Any], titles: Mapping[str, st
             "gestures": (plot_gestures, results[f"by_gesture{suffix}"]),
             "proportions": (plot_proportions, results[f"by_pair{suffix}"], results[f"ratios{suffix}"]),
             "joints": (plot_joints, results[f"by_joint{suffix}"]),
+            "skin": (plot_skin, results.get(f"skin{suffix}", {})),
         }
         for name, (plot, *data) in plots.items():
             with matplotlib.rc_context(_STYLE):
@@ -83,8 +86,17 @@ def _save(figure: Figure, stem: Path) -> Iterator[Path]:
 def plot_methods(methods: Mapping[str, Mapping[str, Any]]) -> Figure:
     """A row for each direction, a column for each metric: every method's mean with its standard error."""
     directions = [d for d in DIRECTIONS if any(d in entry for entry in methods.values())]
-    figures = {d: {m: flat(entry, d) for m, entry in methods.items() if d in entry} for d in directions}
-    metrics = [m for m in METRICS if any(f.get(m) is not None for block in figures.values() for f in block.values())]
+    return _panels({d: {m: flat(entry, d) for m, entry in methods.items() if d in entry} for d in directions}, METRICS)
+
+
+def plot_skin(skin: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Figure | None:
+    """The same of touches of skin, {direction: {method: figures}}; None without any."""
+    return _panels({d: skin[d] for d in DIRECTIONS if d in skin}, SKIN_METRICS) if skin else None
+
+
+def _panels(figures: Mapping[str, Mapping[str, Mapping[str, Any]]], asked: Sequence[str]) -> Figure:
+    directions = list(figures)
+    metrics = [m for m in asked if any(f.get(m) is not None for block in figures.values() for f in block.values())]
     size = (2.0 + 2.9 * len(metrics), 0.9 + sum(0.75 + 0.3 * len(block) for block in figures.values()))
     figure, grid = plt.subplots(len(directions), len(metrics), figsize=size, squeeze=False, layout="constrained")
     for row, direction in zip(grid, directions, strict=True):

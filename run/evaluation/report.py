@@ -21,6 +21,7 @@ from run.evaluation.tables import (
     comparison,
     count_note,
     print_table,
+    skin_comparison,
 )
 from run.evaluation.tally import BREAKDOWNS, Tally
 from utils.files import atomic_write
@@ -29,7 +30,10 @@ _READING = """\
 S_finger and S_palm: mean cosine between the semantic matrices of source and result; S_finger counts a zero diagonal,
 so its ceiling is 0.95. Pinch error: distance of fingertips where those of the source touch, in palm lengths of the
 target. MSE: squared joint error within a domain against the target's own recording, cm²; it says something only where
-both characters perform the same motion (they do in MixHand, not in MixHand-Open). Gap closed, in S_finger: (method -
+both characters perform the same motion (they do in MixHand, not in MixHand-Open). Touches of skin are measured on the
+meshes of single frames: touches kept, of pairs of fingers and of fingers and palm that touch in the source (0.03 palm
+lengths); false touches, of those apart there (0.08); too deep, frames with skin over 0.03 deeper in skin than there; ±
+is the standard error over frames. Gap closed, in S_finger: (method -
 twist-bend-splay copy) / (optimiser - twist-bend-splay copy). ± is the standard error over windows, which overlap by
 half and come from few hands: a lower bound.
 """
@@ -107,6 +111,8 @@ def print_tables(results: Mapping[str, Any], titles: Mapping[str, str]) -> None:
 
 def _grids(results: Mapping[str, Any], suffix: str, title: str) -> list[Grid]:
     grids = [comparison(results[f"methods{suffix}"], title)]
+    if skin := results.get(f"skin{suffix}"):
+        grids.append(skin_comparison(skin, f"Touches of skin: {title.lower()}"))
     for kind in ("by_gesture", "by_character"):
         for direction, parts in results[f"{kind}{suffix}"].items():
             for metric in ("S_finger", "pinch_error", "mixamo_MSE"):

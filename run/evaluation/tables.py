@@ -14,9 +14,15 @@ from utils.cli import wide_console
 # The best value that a metric can reach: the zero diagonal of the finger matrix counts as 0 among 20 cosines.
 CEILINGS = {"S_finger": 0.95, "S_palm": 1.0}
 METRICS = ("S_finger", "S_palm", "pinch_error", "mixamo_MSE")
+SKIN_METRICS = ("touches_kept", "false_touches", "too_deep")
+"""Shares: of the source's touches of skin, of what is apart in it, of frames."""
+HIGHER = (*CEILINGS, "touches_kept")
+"""Metrics of which more is better."""
 DIRECTIONS = {"mano2mixamo": "MANO → character", "mixamo2mano": "character → MANO", "intra": "within the domain"}
-DECIMALS = {"S_finger": 4, "S_palm": 4, "pinch_error": 3, "mixamo_MSE": 2}
-HEADS = {"S_finger": "S_finger ↑", "S_palm": "S_palm ↑", "pinch_error": "pinch error ↓", "mixamo_MSE": "MSE (cm²) ↓"}
+DECIMALS = {"S_finger": 4, "S_palm": 4, "pinch_error": 3, "mixamo_MSE": 2,
+            **dict.fromkeys(SKIN_METRICS, 3)}  # fmt: skip
+HEADS = {"S_finger": "S_finger ↑", "S_palm": "S_palm ↑", "pinch_error": "pinch error ↓", "mixamo_MSE": "MSE (cm²) ↓",
+         "touches_kept": "touches kept ↑", "false_touches": "false touches ↓", "too_deep": "too deep ↓"}  # fmt: skip
 NONE = "–"
 
 
@@ -67,6 +73,19 @@ def comparison(methods: Mapping[str, Mapping[str, Any]], title: str) -> Grid:
     return Grid(title, heads, blocks)
 
 
+def skin_comparison(skin: Mapping[str, Mapping[str, Mapping[str, Any]]], title: str) -> Grid:
+    """The `skin` part of results.json, {direction: {method: figures}}: a block for each direction."""
+    blocks = []
+    for direction in (d for d in DIRECTIONS if d in skin):
+        rows = []
+        for method, figures in skin[direction].items():
+            head = [Cell(DIRECTIONS[direction] if not rows else ""), Cell(title_of(method))]
+            cells = [number(figures, metric, skin[direction]) for metric in SKIN_METRICS]
+            rows.append([*head, *cells, Cell(f"{figures['deepest']:.2f}")])
+        blocks.append(rows)
+    return Grid(title, ["Direction", "Method", *(HEADS[metric] for metric in SKIN_METRICS), "deepest"], blocks)
+
+
 def breakdown(parts: Mapping[str, Mapping[str, Mapping[str, Any]]], metric: str, title: str, head: str) -> Grid:
     """{part: {method: figures}} as a row for each part, a column for each method, of one metric; the best of each row.
 
@@ -93,7 +112,7 @@ def number(figures: Mapping[str, Any], metric: str, rivals: Mapping[str, Mapping
     if value is None:
         return Cell(NONE)
     values = [other[metric] for other in rivals.values() if other.get(metric) is not None]
-    best = max(values) if metric in CEILINGS else min(values)
+    best = max(values) if metric in HIGHER else min(values)
     return Cell(
         f"{value:.{decimals}f}", "" if error is None else f"{error:.{decimals}f}", len(values) > 1 and value == best
     )

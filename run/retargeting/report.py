@@ -20,7 +20,7 @@ from model.measures import CONTACT, VIOLATION, Scores, beyond_limits, gap_closed
 from model.methods import COPY, named
 from model.motion import MotionRetargeting, SourceMotion, measured, optimum
 from model.topology import BONES_PER_FINGER, FINGERS
-from model.touch import TOO_DEEP, TOUCHING, TouchesKept, digit_gaps, part_pairs_present
+from model.touch import TOO_DEEP, TouchesKept, part_pairs_present
 from utils.cli import wide_console
 from utils.files import atomic_write
 from utils.scratch import blocks
@@ -132,10 +132,7 @@ def _look_at(
     bent = excess.flatten(1).amax(1) / 20.0
     skin = torch.zeros_like(lost)
     if kept is not None:
-        held = digit_gaps(kept.source) <= TOUCHING
-        gap = torch.where(held, digit_gaps(kept.result).clamp(max=0.2) - TOUCHING, 0.0).clamp(min=0).amax(-1)
-        depth = torch.where(kept.deeper > TOO_DEEP, kept.deeper, 0.0).amax(-1)
-        skin[measured_at] = torch.maximum(gap, depth).to(skin) / 0.2
+        skin[measured_at] = kept.wrongness().to(skin) / 0.2
     score = torch.stack([lost, opened, bent, skin]).amax(0)
     found: list[dict[str, Any]] = []
     for frame in score.argsort(descending=True, stable=True).tolist():

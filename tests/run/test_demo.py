@@ -6,14 +6,20 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from data.dataset import MixHandFolder
+from data.features.windows import BatchRequest
+from data.mixhand import MixHandDataModule
 from data.splits import read_splits
+from model.batch import HandModels, own_pose
 from model.methods import METHODS
 from run import demo
-from run.evaluation.comparison import most_different
+from run.evaluation.comparison import most_different, window_names
+from run.evaluation.skin import Skins, SkinTally
 from run.training.open_weights import all_open_weights
 from tests.run.conftest import ROOT, run_process
 from utils.errors import InputError
@@ -43,6 +49,36 @@ def test_results_compare_all_methods(finished):
     assert results["windows"] > 0 and results["windows_inside"] > 0
     assert not set(results["test_characters"]) & set(results["test_characters_inside"])
     assert {"build", "preprocess", "test", "draw"} <= set(results["seconds"])
+
+
+def test_touches_of_skin_are_measured_on_meshes(finished):
+    results = json.loads((finished / "out" / "results.json").read_text())
+    for group in ("skin", "skin_inside"):
+        for direction in ("mano2mixamo", "mixamo2mano"):
+            found = results[group][direction]
+            assert list(found) == list(METHODS) and found["optimizer"]["touches"] > 10
+            assert found["optimizer_contacts"]["touches_kept"] > found["rotation_copy"]["touches_kept"]
+    assert "### Touches of skin" in (finished / "out" / "tables.md").read_text()
+
+
+def test_a_hand_in_its_own_pose_keeps_every_touch(finished):
+    """Of both domains; measured as source and as result, each by its own mesh."""
+    data = finished / "open"
+    folder = MixHandFolder(data)
+    hands = HandModels(str(folder.models), str(folder.mano_axes), "right")
+    module = MixHandDataModule(str(data), num_workers=0, test_characters=read_splits(data)["test_outside"])
+    windows = module.windows("test")
+    batch = windows.batch(BatchRequest(0, np.arange(0, len(windows), max(1, len(windows) // 12))))
+    skins = Skins(folder, hands)
+    for features, names in zip((batch.first, batch.second), window_names(windows, batch), strict=True):
+        tally, some = SkinTally(skins, ["own", "flat"]), np.ones(len(names), bool)
+        own = own_pose(hands.shaped_hand(features), features)
+        flat = own.shaped.with_local_rotations(torch.eye(3).expand_as(own.local))
+        tally.add(features, features, (names, names), np.arange(len(names)), {"own": own, "flat": flat}, some)
+        found = tally.figures()
+        assert found["own"]["touches"] > 3 and found["own"]["touches_kept"] == 1
+        assert found["own"]["false_touches"] == found["own"]["deepest"] == 0
+        assert found["flat"]["touches_kept"] < 0.5
 
 
 def test_networks_have_the_open_weights_and_one_is_trained_beside(finished):
