@@ -6,6 +6,7 @@ fingers, as InterHand2.6M's annotations ask for.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Mapping
@@ -136,6 +137,8 @@ def json_of(path: Path) -> Any:
     if path.stat().st_size > LARGEST_JSON:
         raise InputError(f"{path}: expected at most {LARGEST_JSON >> 20} MB of JSON, found more; write it as .npz")
     data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    looking = gc.isenabled()
+    gc.disable()  # looking for rubbish among millions of new lists takes longer than reading them
     try:
         return orjson.loads(data)
     except ValueError:  # NaN and Infinity are no JSON, but Python writes them
@@ -143,6 +146,9 @@ def json_of(path: Path) -> Any:
             return json.loads(data)
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: this is not JSON ({str(error)[:80]}); write it again") from None
+    finally:
+        if looking:
+            gc.enable()
 
 
 def arrays_in(content: Any) -> dict[str, np.ndarray]:
