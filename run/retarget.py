@@ -29,7 +29,7 @@ from model.methods import CLOSING, OPTIMUM, described, named, names, of_kind
 from model.topology import N_SHAPE, SIDES
 from run.retargeting.kinds import FILMS
 from utils.cli import CommandLine, aligned, guarded, options_first, say
-from utils.errors import InputError, spoken
+from utils.errors import InputError, some, spoken
 
 DEFAULT = named(CLOSING).aliases[0]
 """The method unless one is named: it needs to have seen nothing, joints turn as real ones do, touches close."""
@@ -85,6 +85,8 @@ def argument_parser() -> CommandLine:
         "(default where it has one of the source's length), or that of a file given in place of WAY; follow: the "
         "body moves as the source's, feet where they are planted (default where both are humanoid); rest: it stands "
         "still")  # fmt: skip
+    parser.flag("hands_together", "where the source's hands touch each other, arms bend so that the target's do, "
+                "by up to 2 cm a hand")  # fmt: skip
     add("--rig_map", type=Path, metavar="FILE", help="which joints are which, where names do not tell")
     parser.flag(
         "print_map", "print which joints of source and characters are recognised, as --rig_map takes it, and stop"
@@ -301,11 +303,13 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
     if isinstance(body, Kept) and config.body is None:
         say(f"note: {body.path}: its own animation is as long as {motion.path} and stays, only fingers are replaced; "
             "--body follow says otherwise")  # fmt: skip
-    job = Job(motion, retargeter.target, poses, config.blender, config.target_scale, body)
+    job = Job(motion, retargeter.target, poses, config.blender, config.target_scale, body, config.hands_together)
     written, kept = write_motion(job, output_paths(retargeter.target, tuple(poses), base, formats, into_file))
     lines = remarks(motion, retargeter.target.path, {side: retargeter.target.hands[side] for side in poses})
     still = None if kept else body_remark(motion, retargeter.target, config.body)
     retargeter.say_once([*lines, *([still] if still else [])])
+    for path, stay in job.stays.items():
+        say(f"note: {path}: the new animation is {motion.name!r}, the first; its own stay beside it: {some(stay)}")
     for kind in (kind for kind in formats if kind in FILMS):
         from run.retargeting.film import Shown, write_motion_film  # a quarter of a second
 
@@ -328,6 +332,12 @@ def _one(motion: Motion, retargeter: Retargeter, base: Path, plan: Plan, config)
         "body": KEEP if isinstance(body, Kept) else FOLLOW if kept else REST,
         "files": [str(path) for path in written],
     }
+    if config.report or config.hands_together:
+        report["hands_together"] = job.hands_touch(tuple(poses)) if retargeter.target.kind != "mano" else None
+        if (touch := report["hands_together"]) is not None:
+            more = "" if config.hands_together or touch["kept"] == 1 else "; --hands_together bends the arms for it"
+            say(f"note: {motion.path}: the hands touch each other in {touch['frames']} frames; in {touch['kept']:.0%} "
+                f"of them on {retargeter.target.name} too{more}")  # fmt: skip
     if config.report:
         report["hands"] = {
             side: hand_report(

@@ -77,7 +77,7 @@ def write_into_gltf(
     name: str,
     kept: Kept | None = None,
     fingers: Collection[int] = (),
-) -> None:
+) -> list[str]:
     """The user's own file with one animation more, which comes first; everything else stays as it is.
 
     Args:
@@ -88,6 +88,9 @@ def write_into_gltf(
         kept: an animation of the target's file, or of another glTF file with its bones: all it moves but ``fingers``
             is taken over key by key, as it is.
         fingers: joints that the motion moves then.
+
+    Returns:
+        Names of the animations that the file has already, and that stay beside the new one.
 
     Raises:
         InputError: the target cannot be read, or has no skin.
@@ -100,6 +103,7 @@ def write_into_gltf(
     content, buffers = read_container(target)
     with explained(target):
         file = GltfFile(content, buffers)
+        stays = [str(each.get("name", f"number {n}")) for n, each in enumerate(file.json.get("animations", []), 1)]
         _embed_images(file, target)
         rotations, positions = _node_motion(character, bvh, file.json["nodes"])
         others = None
@@ -109,6 +113,7 @@ def write_into_gltf(
             others = _kept_tracks(file, character, kept, nodes, kept.path.resolve() == target.resolve())
         add_animation(file, name, bvh, rotations, positions, others, 0.0 if kept is None else kept.start, first=True)
     file.write(path)
+    return stays
 
 
 def quaternions(rotations: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +32,8 @@ from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, N_FINGERS, N_SHA
 from utils import scratch
 from utils.errors import InputError
 from utils.safe_read import names_in_npz, read_npy, read_npz
+
+log = logging.getLogger(__name__)
 
 GLTF_FPS = 60.0
 PARAMETERS = (".npz", ".json")
@@ -304,7 +307,10 @@ def _of_mano(
     """One MANO hand or both."""
 
     def model(side: str) -> Model:
-        arrays = read_mano_arrays(find_model_file(reading.models, side))
+        file = find_model_file(reading.models, side)
+        log.warning("note: %s: its poses count from the mean and the principal components of the model that they were "
+                    "made with; those of %s are taken", path, file)  # fmt: skip
+        arrays = read_mano_arrays(file)
         return Model(arrays["hands_mean"], arrays["hands_components"])
 
     motions = read_mano_motions(path, model, arrays)

@@ -10,18 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
-from data.character.character import Character
+from data.character.character import Character, CharacterHand
 from data.character.mano import mano_skin
 from data.choices import MOTION_FORMATS as FORMATS
 from data.formats.bvh import Bvh, decimals, resized, write_bvh
 from data.formats.gltf import SUFFIXES as GLTF_SUFFIXES
-from data.motion.body import WholeMotion, whole_motion
+from data.motion.body import WholeMotion, hung, whole_motion
 from data.motion.fbx import write_fbx
 from data.motion.glb import write_glb, write_into_gltf
 from data.motion.keep import Kept
 from data.motion.mano_file import ManoMotion, write_mano_motion
 from data.motion.readback import ReadBack, check_written
 from data.motion.reading import Motion
+from data.motion.together import BothHands, brought_together, gaps, moving, touch_report
 from data.motion.vrma import human_bones, write_vrma
 from utils.errors import InputError
 from utils.files import atomic_write
@@ -42,10 +43,17 @@ class Job:
     """How much larger the target is taken than its file has it."""
     body: str | Kept | None = None
     """``"follow"``, ``"rest"``, an animation that is kept; None: followed where that can be."""
+    hands_together: bool = False
+    """Arms bend so that hands touch each other where the source's do."""
 
     @cached_property
     def read_back(self) -> dict[str, ReadBack]:
         """Side → what the first file of it holds."""
+        return {}
+
+    @cached_property
+    def stays(self) -> dict[Path, list[str]]:
+        """File → names of the animations that are in it beside the new one, which comes first."""
         return {}
 
     @cached_property
@@ -56,10 +64,34 @@ class Job:
         """The motion of all joints of the skeleton that these hands hang on; worked out once."""
         if sides not in self._whole:
             hands = {side: self.target.hands[side] for side in sides}
-            self._whole[sides] = whole_motion(
-                hands, {side: self.poses[side] for side in sides}, self.motion, self.body
-            )
+            made = whole_motion(hands, {side: self.poses[side] for side in sides}, self.motion, self.body)
+            if self.hands_together and made.body_kept and not isinstance(self.body, Kept):
+                made = self._brought_together(made, hands)
+            self._whole[sides] = made
         return self._whole[sides]
+
+    def both_hands(self, whole: WholeMotion, hands: Mapping[str, CharacterHand]) -> tuple[BothHands, BothHands] | None:
+        """The two hands of source and target; None where one of them has not both, on one body."""
+        motion = self.motion
+        if motion.skeleton is None or motion.bvh is None:
+            return None
+        target = hung(self.target.skeleton, hands)
+        pair = moving(motion.skeleton, motion.own_hands, motion.bvh), moving(target, hands, whole.bvh)
+        return None if pair[0] is None or pair[1] is None else (pair[0], pair[1])
+
+    def hands_touch(self, sides: tuple[str, ...]) -> dict[str, float | int] | None:
+        """What became of the touches of two hands (`data.motion.together.touch_report`); None where there are none."""
+        whole, hands = self.whole(sides), {side: self.target.hands[side] for side in sides}
+        pair = self.both_hands(whole, hands) if whole.body_kept else None
+        return None if pair is None else touch_report(*map(gaps, pair))
+
+    def _brought_together(self, whole: WholeMotion, hands: Mapping[str, CharacterHand]) -> WholeMotion:
+        pair = self.both_hands(whole, hands)
+        if pair is None:
+            return whole
+        skeleton = hung(self.target.skeleton, hands)
+        wrists = {side: hand.map.wrist for side, hand in hands.items()}
+        return replace(whole, bvh=brought_together(*pair, whole.bvh, skeleton, wrists))
 
 
 @dataclass(frozen=True)
@@ -137,6 +169,8 @@ def write_motion(job: Job, outputs: Sequence[Output]) -> tuple[list[Path], bool]
         with atomic_write(output.path) as temporary:
             try:
                 found = _write(job, replace(output, path=temporary))
+                if temporary in job.stays:
+                    job.stays[output.path] = job.stays.pop(temporary)
             except InputError as error:
                 raise InputError(str(error).replace(str(temporary), str(output.path))) from None
         for side in output.sides:
@@ -155,7 +189,8 @@ def _write(job: Job, output: Output) -> ReadBack:
         if output.kind == "bvh":
             write_bvh(output.path, bvh, decimals(job.body.bvh.values) if isinstance(job.body, Kept) else 6)
         elif output.kind == "glb":
-            _write_glb(job, output.path, output.sides, bvh)
+            if stays := _write_glb(job, output.path, output.sides, bvh):
+                job.stays[output.path] = stays
         elif output.kind == "vrma":
             write_vrma(output.path, job.target.path, job.target.hands, bvh, job.motion.name)
         else:
@@ -181,14 +216,15 @@ def _write_mano(job: Job, output: Output) -> None:
     write_mano_motion(output.path, motion)
 
 
-def _write_glb(job: Job, path: Path, sides: tuple[str, ...], bvh: Bvh) -> None:
+def _write_glb(job: Job, path: Path, sides: tuple[str, ...], bvh: Bvh) -> list[str]:
+    """A file; the names of the animations that it has beside the new one."""
     if job.target.path.suffix.lower() in GLTF_SUFFIXES:
         kept, fingers = _kept(job, GLTF_SUFFIXES), job.whole(sides).fingers
-        write_into_gltf(path, job.target.path, resized(bvh, 1 / job.scale), job.motion.name, kept, fingers)
-    else:
-        hand = job.target.hands[sides[0]]
-        skin = mano_skin(hand) if job.target.kind == "mano" else hand.skin
-        write_glb(path, replace(hand.skeleton, parents=bvh.parents), skin, bvh, job.motion.name)
+        return write_into_gltf(path, job.target.path, resized(bvh, 1 / job.scale), job.motion.name, kept, fingers)
+    hand = job.target.hands[sides[0]]
+    skin = mano_skin(hand) if job.target.kind == "mano" else hand.skin
+    write_glb(path, replace(hand.skeleton, parents=bvh.parents), skin, bvh, job.motion.name)
+    return []
 
 
 def _write_fbx(job: Job, output: Output, bvh: Bvh) -> None:

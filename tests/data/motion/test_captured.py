@@ -9,8 +9,10 @@ import pytest
 import torch
 from pytorch3d.transforms import axis_angle_to_matrix
 
+from data.character.reading import Reading
 from data.motion.captured import MANO_ORDER, Model
 from data.motion.mano_file import arrays_of, is_mano_motion, read_mano_motion, read_mano_motions
+from data.motion.reading import read_motions
 from utils.errors import InputError
 
 FRAMES = 5
@@ -131,3 +133,9 @@ def test_components_need_the_model(tmp_path):
     np.savez(tmp_path / "m.npz", **ONE_HAND["dexycb"])
     with pytest.raises(InputError, match="m.npz: .*give the model"):
         read_mano_motion(tmp_path / "m.npz")
+
+
+def test_it_is_said_whose_components_are_taken(tmp_path, mano_models, mano_axes, caplog):
+    np.savez(tmp_path / "m.npz", **ONE_HAND["dexycb"])
+    list(read_motions(tmp_path / "m.npz", Reading(tmp_path, smplx_path=mano_models, mano_axes=mano_axes)))
+    assert f"those of {mano_models / 'mano' / 'MANO_RIGHT.pkl'} are taken" in caplog.text

@@ -120,6 +120,7 @@ def test_the_users_gltf_gets_an_animation_and_keeps_the_rest(tmp_path):
     made = {side: rotations(FRAMES, 5, 3, seed=seed, angle=1.5).numpy() for seed, side in ((8, "right"), (9, "left"))}
     job = Job(motion, target, made)
     (glb,), _ = write_motion(job, output_paths(target, ("right", "left"), tmp_path / "new", ["glb"], False))
+    assert job.stays == {glb: [content.animations[0].name]}
     expected, found = job.whole(("right", "left")).bvh, read_gltf_character(glb)
     assert len(found.clips) == 2 and found.animations[0].name == "moves"
     again = found.motion(0, 30.0)
