@@ -21,6 +21,7 @@ from data.character.flesh import fit_flesh, mano_surface, skin_points
 from data.character.skin_gaps import SkinGaps
 from data.formats.skeleton import Skeleton, Skin
 from data.rig import HandMap, RigMap, find_hands
+from data.rig.handedness import side_of
 from data.rig.rest import RestHand, rest_hand, turned
 from data.rig.surface import HandSurface, hand_surface
 from model.flesh import Flesh, flesh_of_radii
@@ -210,14 +211,28 @@ def make_character(
         side: of a hand that nothing else tells.
 
     Raises:
-        InputError: it has no hand, or one whose palm has no plane.
+        InputError: it has no hand, or one whose palm has no plane, or that a negative scale turns into the other one.
     """
     axes, hands = axes or {}, {}
     found = find_hands(skeleton.names, skeleton.parents, skeleton.heads, path, rig_map, side)
     for each, hand in found.items():
+        _check_not_mirrored(path, skeleton, hand)
         rest = rest_hand(hand, skeleton, skin, str(path))
         hands[each] = CharacterHand(name, hand, rest, skeleton, skin, axes.get(each))
     return Character(name, path, "skeleton" if skin is None else "character", hands)
+
+
+def _check_not_mirrored(path: Path, skeleton: Skeleton, hand: HandMap) -> None:
+    """Raise InputError if a negative scale makes the hand look like one of the other side. Files that only change the
+    sense of their axes have a negative scale too; their hands look as they are called."""
+    if skeleton.bases is None or np.linalg.det(skeleton.bases[hand.wrist]) >= 0:
+        return
+    looks = side_of(skeleton.heads, hand.indices)
+    if looks not in (hand.side, None):
+        raise InputError(
+            f"{path}: expected a {hand.side} hand, found one that a negative scale turns into a {looks} hand; apply "
+            "the scale of the armature (in Blender: Object, Apply, Scale), or remove it, and export again"
+        )
 
 
 def _float32(array: np.ndarray) -> Tensor:

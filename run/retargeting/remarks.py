@@ -24,6 +24,7 @@ OTHER_REST = 15.0
 """Degrees between directions of bones at rest beyond which the rests of two hands are different poses."""
 _ADVICE = "look at them with run.calculate_mixamo_axis"
 _MOVES = 1e-3
+_UNEVEN = 1.02
 
 
 def remarks(motion: Motion, target_path: Path, target: Mapping[str, CharacterHand]) -> list[str]:
@@ -69,12 +70,23 @@ def hand_remarks(side: str, hand: CharacterHand) -> Iterable[str]:
             f"it looks inverted: at rest its fingers bend the way of a {found_side} hand's; look at the result, or "
             "correct the rest pose"
         )
+    if (uneven := _uneven(hand)) > _UNEVEN:
+        yield (f"it is scaled unevenly, by {uneven:.2f} to 1, which bends angles; apply the scale of the armature and "
+               "export again")  # fmt: skip
     if hand.given_axes is None:
         opening = hand.estimate.opening
         if opening:
             yield f"a fist would open {', '.join(opening)}, so the axes of {_they(opening)} are wrong; {_ADVICE}"
         if unsure := [finger for finger in hand.estimate.unsure if finger not in opening]:
             yield f"the axes of {', '.join(unsure)} are doubtful; {_ADVICE}"
+
+
+def _uneven(hand: CharacterHand) -> float:
+    """The greatest scale of a hand's wrist at rest by the least; 1 where the file tells none."""
+    if hand.skeleton.bases is None:
+        return 1.0
+    scales = np.linalg.svd(hand.skeleton.bases[hand.map.wrist], compute_uv=False)
+    return float(scales[0] / max(float(scales[-1]), 1e-12))
 
 
 def body_remark(motion: Motion, target: Character, asked: str | None) -> str | None:
