@@ -24,6 +24,7 @@ from utils.errors import InputError
 SAME_REST = np.radians(20.0)
 """A bone that rests this much elsewhere is another bone: its rotations cannot be taken over."""
 _ORDER = "ZYX"
+_LONG = 0.2
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,8 @@ def _followed(
     pair = bodies(skeleton, hands, motion)
     if pair is None and body == FOLLOW:
         raise InputError(
-            f"{motion.path}: expected two bodies with hips, legs and feet on both sides for `body` follow, found "
-            "none in the source or in the target; use `body` rest"
+            f"{motion.path}: expected two bodies with hips, legs and feet on both sides, which stand at rest, for "
+            "`body` follow, found none in the source or in the target; use `body` rest"
         )
     if pair is None or motion.bvh is None:
         return None
@@ -233,11 +234,19 @@ def _shared(skeleton: Skeleton, hands: Mapping[str, CharacterHand], motion: Moti
             if parent >= 0 and not _alike(skeleton.offsets[joint], source.offsets[same[joint]]):
                 return None
             joint = parent
-    return {
+    found = {
         joint: number
         for joint, number in same.items()
         if skeleton.parents[joint] < 0 or same.get(int(skeleton.parents[joint])) == source.parents[number]
     }
+    return None if _turned_over(skeleton.offsets[[*found]], source.offsets[[*found.values()]]) else found
+
+
+def _turned_over(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether a bone of any size (J, 3) lies the other way round in the other rest: then one of them is no pose."""
+    lengths = np.linalg.norm(first, axis=1), np.linalg.norm(second, axis=1)
+    long = (lengths[0] > _LONG * lengths[0].max()) & (lengths[1] > _LONG * lengths[1].max())
+    return bool(((first * second).sum(axis=1) < 0)[long].any())
 
 
 def _equal(skeleton: Skeleton, motion: Motion, shared: Mapping[int, int]) -> bool:
@@ -257,11 +266,12 @@ def bodies(skeleton: Skeleton, hands: Mapping[str, CharacterHand], motion: Motio
 
 
 def known_body(skeleton: Skeleton, hands: Mapping[str, CharacterHand]) -> Body | None:
-    """The body that hands hang on, None unless it is known from hips to feet."""
+    """The body that hands hang on, None unless it is known from hips to feet and stands at rest."""
     found = humanoid(skeleton, {side: hand.map.wrist for side, hand in hands.items()})
     if not all(bone in found for bone in NEEDED):
         return None
-    return Body(skeleton, found, {side: hand.rest.turn for side, hand in hands.items()})
+    body = Body(skeleton, found, {side: hand.rest.turn for side, hand in hands.items()})
+    return body if body.stands else None
 
 
 def _alike(first: np.ndarray, second: np.ndarray) -> bool:

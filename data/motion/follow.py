@@ -57,6 +57,16 @@ class Body:
         return heads[side] - np.mean(list(heads.values()), axis=0)
 
     @property
+    def stands(self) -> bool:
+        """At rest both legs reach down from the trunk. They do not in files that tell each bone in a frame of its own:
+        all their bones lie along one axis, and the rest is no pose."""
+        arms = [
+            self.head(bone) for side in SIDES for bone in (f"{side}_upper_arm", f"{side}_hand") if bone in self.bones
+        ]
+        trunk = np.mean(arms, axis=0) - self.head("hips")
+        return all(trunk @ (self.head(f"{side}_upper_leg") - self.head(f"{side}_foot")) > 0 for side in SIDES)
+
+    @property
     def stance(self) -> np.ndarray:
         """(3, 3) whose columns are the body's left, up and ahead at rest, each along an axis of its file: the identity
         in a file with y up that looks along z. Others have z up, or look back (VRM 0.x)."""

@@ -108,7 +108,7 @@ def body_remark(motion: Motion, target: Character, asked: str | None) -> str | N
     lacks = motion.path if known_body(motion.skeleton, motion.own_hands) is None else target.path
     return (
         f"{motion.path}: the body stays at rest, because {lacks} has no hips, legs and feet that hang together with "
-        "the hands; only the hands move"
+        "the hands and stand at rest; only the hands move"
     )
 
 

@@ -253,6 +253,21 @@ def test_a_body_rests_where_it_shall_and_none_follows_without_legs(tmp_path):
         whole_motion(legless.hands, rest_poses(legless), motion, "follow")
 
 
+def test_a_file_whose_rest_is_no_pose_moves_no_body(tmp_path):
+    """Each bone lies along its own axis there, so that legs stand up from the hips."""
+    bones = whole_body()
+    heads = bones.heads.copy()
+    for joint, name in enumerate(bones.names):
+        if name.endswith(("Leg", "Foot", "Toes")):
+            heads[joint, 1] = 2 * bones.heads[0, 1] - heads[joint, 1]
+    motion = dance(replace(bones, heads=heads), tmp_path)
+    target = character(whole_body(seed=3), tmp_path)
+    assert bodies(target.skeleton, target.hands, motion) is None
+    assert not whole_motion(target.hands, rest_poses(target), motion).body_kept
+    with pytest.raises(InputError, match="which stand at rest, for `body` follow"):
+        whole_motion(target.hands, rest_poses(target), motion, "follow")
+
+
 def test_helpers_are_no_bones_of_the_body():
     names = (
         "root",

@@ -68,7 +68,7 @@ def test_a_body_at_rest_is_said_only_where_it_moves_in_the_source(tmp_path):
     motion, target = body_motion(skeleton(), tmp_path), character(skeleton(), tmp_path)
     said = body_remark(motion, target, None)
     assert said == (f"{motion.path}: the body stays at rest, because {motion.path} has no hips, legs and feet that "
-                    "hang together with the hands; only the hands move")  # fmt: skip
+                    "hang together with the hands and stand at rest; only the hands move")  # fmt: skip
     assert body_remark(motion, target, "rest").endswith("as --body rest asks for")
     fingers = [c for c, name in enumerate(motion.bvh.joint_names) if "Hand" in name]
     columns = np.concatenate([np.zeros(3, bool), np.repeat(np.isin(range(len(motion.bvh.joint_names)), fingers), 3)])
