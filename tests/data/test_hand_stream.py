@@ -1,13 +1,19 @@
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 
 from data.hand_stream import Bank, HandStream, Shares, StreamLoader
 from data.random_hands import Draw, random_angles, random_hands, warped_hands
+from model.batch import HandModels
 from model.feedback.chain import Chain
 from model.feedback.module import Feedback
 from model.kinematics import tbs_from_angles
 from model.limits import JointLimits
+from model.mirror import mirror_axes, mirror_points, mirror_tbs
 from model.semantics import palm_length
+from tests.helpers import loss_features
 from utils.errors import InputError
 
 HANDS = 4
@@ -95,6 +101,15 @@ def test_a_step_of_training_lowers_the_loss(bank):
     assert losses[-1] < 0.8 * losses[0]
 
 
+def test_the_last_pass_counts_in_full_and_those_before_half(bank):
+    """Untrained, every pass is the copy; and what is beyond the limits there is not more than the start's."""
+    module = Feedback(hidden_channel=16, row_channel=4, n_blocks=1, passes=3)
+    logged: dict[str, torch.Tensor] = {}
+    module.log_means = lambda values, *_: logged.update(values)
+    loss = module.training_step(next(iter(stream(bank))), 0)
+    assert loss.item() == pytest.approx((0.5 + 0.5 + 1) * logged["train/copy_loss"].item(), rel=1e-5)
+
+
 def test_mixed_precision_is_for_the_networks_products(bank):
     """Nearly the loss of full precision, of which rotations and losses keep all digits."""
     torch.manual_seed(0)
@@ -119,3 +134,18 @@ def test_workers_and_processes_draw_apart(bank, workers):
     sources = [batch.source for batches in epochs for batch in batches]
     assert len(sources) == 8
     assert not any(torch.equal(a, b) for number, a in enumerate(sources) for b in sources[:number])
+
+
+def test_left_hands_of_a_data_set_become_right_ones(golden):
+    """As files of features are read, with a stride that thins clips out one by one."""
+    rows = loss_features(golden)["mixamo"].rows.flatten(0, 1).numpy()
+    frames = len(rows)
+    clips, ends = [SimpleNamespace(frames=3), SimpleNamespace(frames=frames - 3)], np.array([3, frames])
+    given = {"rows": rows, "domain": "mixamo", "missing": (), "stride": 2, "clips": clips, "clip_ends": lambda: ends}
+    files: list = [SimpleNamespace(side=side, **given) for side in ("right", "left")]
+    right, left = (Bank.of([file], HandModels("nowhere", "nowhere", file.side)) for file in files)
+    assert len(right.tbs) == len(left.tbs) == 2 + -(-(frames - 3) // 2)
+    assert torch.equal(left.offsets, mirror_points(right.offsets)) and torch.equal(left.axes, mirror_axes(right.axes))
+    assert torch.equal(left.tbs, mirror_tbs(right.tbs)) and torch.equal(left.owner, right.owner)
+    both = Bank.of(files, HandModels("nowhere", "nowhere", "right"))
+    assert len(both.offsets) == 2 * len(right.offsets) and both.owner[len(right.owner) :].min() == len(right.offsets)

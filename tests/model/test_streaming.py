@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import exp, pi
+
 import pytest
 import torch
 from pytorch3d.transforms import axis_angle_to_matrix
@@ -173,3 +175,11 @@ def test_a_network_that_always_adds_the_same_turn_adds_it(rate, monkeypatch):
     local = waving(30, rate, hand)
     found = StreamingNetwork(small_network(), hand).tbs(hand, local, rate)
     assert torch.allclose(found, hand.with_local_rotations(local).tbs @ turn, atol=1e-5)
+
+
+def test_corrections_are_filtered_over_eight_hundredths_of_a_second():
+    """A Gaussian lets exp(−(2π f σ)² / 2) of a swing through."""
+    grid, swing = TimeGrid.of(600, 60.0), 2.0
+    times = torch.arange(grid.count, dtype=torch.float64) / grid.rate
+    passed = grid.spread(torch.cos(2 * pi * swing * times))[150:450].abs().max()
+    assert abs(float(passed) - exp(-0.5 * (2 * pi * swing * 0.08) ** 2)) < 0.01

@@ -10,6 +10,7 @@ import pytest
 
 from data.axes.files import read_finger_axes
 from data.character.character import Character
+from data.character.mesh_file import is_mesh
 from data.character.reading import read_annotated, read_mesh_character
 from data.dataset import character_files
 from model.topology import hand_joint_names
@@ -236,3 +237,8 @@ def test_names_that_are_no_text(tmp_path, aj_arrays):
     names.view(np.uint32)[3] = 0x7FFFFFFF
     with pytest.raises(InputError, match="it holds text that is damaged"):
         read_mesh_character(write_mesh(tmp_path, {**aj_arrays, "bone_names": names}))
+
+
+def test_mesh_files_are_told_from_others_by_their_arrays(tmp_path):
+    np.savez(tmp_path / "poses.npz", pose=np.zeros((3, 48)), verts=np.zeros(3))
+    assert is_mesh(INPUTS / "Aj_mesh_data.npz") and not is_mesh(tmp_path / "poses.npz")

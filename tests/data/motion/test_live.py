@@ -10,6 +10,7 @@ import torch
 from data.character.reading import Reading, read_character
 from data.motion.live import Retargeter
 from data.motion.reading import read_motions
+from model.kinematics import tbs_from_angles
 from model.measures import measure
 from model.optimizer import CONTACT_WEIGHT, OptimizerSettings, optimise
 from model.semantics import SourceDirections
@@ -98,3 +99,16 @@ def test_hands_that_are_not_there(source, target):
         Retargeter(source, one, ("right", "left"))
     with pytest.raises(InputError, match=r"nobody\.glb: expected a character's file, found nothing"):
         Retargeter("nobody.glb", target)
+
+
+def test_bends_beyond_a_right_angle_are_read_as_such(source, target):
+    """A matrix has two readings; the other one turns and splays by half a turn."""
+    angles = torch.zeros(1, 5, 3, 3)
+    angles[..., 1, 1], angles[:, :4, 0, 2] = torch.deg2rad(torch.tensor(108.0)), 0.1
+    settings = OptimizerSettings(contact_weight=CONTACT_WEIGHT, keep_start=True)
+    local = {side: source.hands[side].shaped.with_tbs(tbs_from_angles(angles)).local for side in ("right", "left")}
+    found = Retargeter(source, target)(own(source, torch.cat([local["right"], local["left"]])))
+    for number, side in enumerate(("right", "left")):
+        _, expected = solved(source, target, local[side], side, settings)
+        turn = target.hands[side].rest.turn
+        np.testing.assert_allclose(turn @ found[number] @ turn.T, expected.local[0], atol=2e-3)

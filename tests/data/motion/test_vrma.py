@@ -73,6 +73,8 @@ def test_the_structure_is_vrms(tmp_path):
     moved = {channel["target"]["node"] for channel in content["animations"][0]["channels"]
              if channel["target"]["path"] == "translation"}  # fmt: skip
     assert moved <= {bones["hips"]}  # nothing else may
+    children = {child for node in content["nodes"] for child in node.get("children", [])}
+    assert content["scenes"][content["scene"]]["nodes"] == sorted({*range(len(content["nodes"]))} - children)
 
 
 def test_fingers_rest_straight_and_hands_sideways(tmp_path):
