@@ -102,6 +102,9 @@ def test_a_flag_leaves_the_file_behind_it_alone():
     parser.flag("side", "which", default=None)
     options = parser.parse_args(["--force", "a.fbx", "b.fbx"])
     assert options.force and options.files == ["a.fbx", "b.fbx"] and options.side is None
+    assert parser.parse_args(["force", "side"]).files == ["force", "side"]  # files may be called as flags are
+    with pytest.raises(InputError, match="--no_fource: there is no such option"):
+        parser.parse_args(["a.fbx", "--no_fource"])
     with pytest.raises(InputError, match="--force: expected true or false, found 'maybe'"):
         parser.parse_args(["--force=maybe", "a.fbx"])
     assert "of it (default: 3)" in parser.format_help() and "python -m run.some" in parser.format_usage()

@@ -80,3 +80,11 @@ def test_counts_that_make_up_for_each_other(text):
 
 def test_no_rows():
     assert parse(" \n\n", 3).shape == (0, 3)
+
+
+@pytest.mark.parametrize("first", ["12345678901234567890.123456", "-.123456", ".123456", "900719925474099.100001"])
+def test_numbers_of_one_form_that_no_whole_number_holds(first):
+    """All with as many decimals, which is the quickest way in; these must not take it."""
+    rows = [[first, "1.500000"], ["-2.250000", first]]
+    found = parse("\n".join(" ".join(row) for row in rows) + "\n", 2)
+    np.testing.assert_array_equal(found, [[float(word) for word in row] for row in rows])

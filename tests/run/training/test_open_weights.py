@@ -2,9 +2,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from data.random_hands import Draw, random_angles, random_hands
 from model.asrn import ASRN
 from model.feedback.module import Feedback
+from model.kinematics import tbs_from_angles
+from model.measures import measure
 from model.methods import of_kind
+from model.optimizer import OptimizerSettings, optimise
+from model.semantics import SourceDirections
 from run.training.open_weights import FOLDER, all_open_weights, read_weights, write_weights
 from run.training.trained import load_network
 from tests.helpers import SMALL
@@ -56,3 +61,17 @@ def test_what_is_no_file_of_weights_is_refused(tmp_path):
     save_file({"a": torch.zeros(2)}, str(path), {"hyper_parameters": '{"row_channel": 16}'})
     with pytest.raises(InputError, match="do not fit"):
         load_network(path)
+
+
+def test_the_open_feedback_network_closes_most_of_the_gap_on_hands_drawn_at_random():
+    """Its weights belong to every number in the program that they are multiplied with."""
+    draw = Draw(torch.Generator().manual_seed(5))
+    source, target = random_hands(64, draw), random_hands(64, draw)
+    tbs = tbs_from_angles(random_angles(64, draw))
+    matrix = source.with_tbs(tbs).semantic_matrix()
+    network = load_network(all_open_weights()["feedback"], "feedback")
+    directions = SourceDirections(matrix)
+    poses = (target.with_tbs(tbs), target.with_tbs(network.corrected(target, matrix, tbs)),
+             optimise(target, matrix, tbs, OptimizerSettings.converged()))  # fmt: skip
+    copy, found, best = (float(measure(directions, posed).s_finger.mean()) for posed in poses)
+    assert found > copy + 0.9 * (best - copy) and best > copy + 0.01

@@ -63,6 +63,16 @@ def test_a_configuration_within_another_is_no_way_around(world, program, monkeyp
     assert not (world / "run_by_import").exists() and "evil" not in sys.modules
 
 
+def test_names_of_files_that_are_no_configurations_pass(tmp_path, monkeypatch):
+    """A name that ends as one does and is no file, and a file that is none, are values like others."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "last.ckpt").write_text("")
+    check_classes({"data": {"split": "nowhere.yaml"}, "ckpt_path": "last.ckpt"}, "x")
+    (tmp_path / "inner.json").write_text("{}")
+    with pytest.raises(InputError, match="optim: expected a value, found another configuration"):
+        check_classes({"optim": "inner.json"}, "x")
+
+
 def test_own_and_published_configurations_pass():
     for path in (ROOT / "config").rglob("*.yaml"):
         check_classes(yaml.safe_load(path.read_text()), str(path))
