@@ -20,6 +20,7 @@ from run.evaluation.tables import (
     breakdown,
     comparison,
     count_note,
+    print_grid,
     print_table,
     skin_comparison,
 )
@@ -107,12 +108,20 @@ def print_tables(results: Mapping[str, Any], titles: Mapping[str, str]) -> None:
     for key, title in titles.items():
         suffix = key.removeprefix("methods")
         print_table(results[key], title, count_note(results[f"windows{suffix}"], results[f"frames{suffix}"]))
+        if skin := results.get(f"skin{suffix}"):
+            print_grid(skin_comparison(skin, _skin_title(skin, title)))
+
+
+def _skin_title(skin: Mapping[str, Any], title: str) -> str:
+    counts = [next(iter(methods.values())) for methods in skin.values()]
+    frames = " and ".join(f"{count['frames']} frames with {count['touches']} touches" for count in counts)
+    return f"Touches of skin: {title.lower()} ({frames})"
 
 
 def _grids(results: Mapping[str, Any], suffix: str, title: str) -> list[Grid]:
     grids = [comparison(results[f"methods{suffix}"], title)]
     if skin := results.get(f"skin{suffix}"):
-        grids.append(skin_comparison(skin, f"Touches of skin: {title.lower()}"))
+        grids.append(skin_comparison(skin, _skin_title(skin, title)))
     for kind in ("by_gesture", "by_character"):
         for direction, parts in results[f"{kind}{suffix}"].items():
             for metric in ("S_finger", "pinch_error", "mixamo_MSE"):

@@ -207,6 +207,11 @@ def print_table(methods: Mapping[str, Mapping[str, Any]], title: str, note: str 
         console.print(note, highlight=False)
 
 
+def print_grid(grid: Grid) -> None:
+    """Print any table; without a terminal it is as wide as it needs to be."""
+    wide_console().print(as_rich(grid))
+
+
 def count_note(windows: int, frames: int) -> str:
     """What a table rests on."""
     return f"{windows} windows of {frames} frames; ± is the standard error over windows"
