@@ -99,6 +99,8 @@ VARIANTS = {
     "large": Variant("twice as wide", {"model.hidden_channel": 384, "model.row_channel": 32}),
     "long": Variant("three times as long", {"trainer.max_epochs": 36}),
     "long_three": Variant("three passes, three times as long", {"trainer.max_epochs": 36, "model.passes": 3}),
+    "long_three_touch": Variant("the same, touches weigh twice as much", {"trainer.max_epochs": 36, "model.passes": 3},
+                                constants={"CURVED": 2000.0, "STRAIGHT": 60.0}),
 }
 STEPS = (1, 2, 3)
 

@@ -37,20 +37,27 @@ class Kind(Enum):
 
 _TABLE: dict[Kind, dict[object, str]] = {
     Kind.SIDE: {
-        "right": "right r rt rgt rechts rechte rechter droite droit derecha derecho destra direita 右",
-        "left": "left l lf lft links linke linker gauche izquierda izquierdo sinistra esquerda 左",
+        "right": "right r rt rgt rechts rechte rechter droite droit derecha derecho destra direita правый правая "
+        "прав 右 오른 오른쪽",
+        "left": "left l lf lft links linke linker gauche izquierda izquierdo sinistra esquerda левый левая лев "
+        "左 왼 왼쪽",
     },
     Kind.FINGER: {
-        MIDDLE: "middle mid mittel mittelfinger majeur medio corazon 中指",
-        RING: "ring annulaire anular anulare anelar 薬指 无名指 無名指",
-        PINKY: "pinky pinkie little kleinerfinger kleiner klein auriculaire menique mignolo minimo 小指 尾指",
-        INDEX: "index pointer forefinger zeige zeigefinger indice indicador 人指 人差指 人差し指 食指",
-        THUMB: "thumb daumen pouce pulgar pollice polegar 親指 拇指 大拇指",
+        MIDDLE: "middle mid mittel mittelfinger majeur medio corazon nakayubi средний 中指 중지",
+        RING: "ring annulaire anular anulare anelar kusuriyubi безымянный 薬指 无名指 無名指 약지",
+        PINKY: "pinky pinkie little kleinerfinger kleiner klein auriculaire menique mignolo minimo koyubi "
+        "мизинец 小指 尾指 소지 새끼",
+        INDEX: "index pointer forefinger zeige zeigefinger indice indicador hitosashiyubi "
+        "указательный 人指 人差指 人差し指 食指 검지",
+        THUMB: "thumb daumen pouce pulgar pollice polegar oyayubi большой 親指 拇指 大拇指 엄지",
     },
     Kind.WEAK: {INDEX: "fore point"},
     Kind.NUMBERED: {None: "finger fingers digit dedo doigt"},
     Kind.ORDINAL: {"1": "first", "2": "second", "3": "third", "4": "fourth", "5": "fifth"},
-    Kind.HAND: {"hand": "hand mano", "wrist": "wrist carpus handgelenk poignet muneca 手首 手腕"},
+    Kind.HAND: {
+        "hand": "hand mano кисть 손",
+        "wrist": "wrist carpus handgelenk poignet muneca tekubi запястье 手首 手腕 손목",
+    },
     Kind.SEGMENT: {
         1: "proximal prox knuckle mcp pp",
         2: "intermediate inter medial pip mp",

@@ -195,8 +195,12 @@ def neos(finger: str, side: str) -> list[str]:
     return [f"J_Bip_L_{name}{n}.{side[0].upper()}" for n in (1, 2, 3)]
 
 
+RUSSIAN = {"thumb": "Большой", "index": "Указательный", "middle": "Средний", "ring": "Безымянный", "pinky": "Мизинец"}
+KOREAN = {"thumb": "엄지", "index": "검지", "middle": "중지", "ring": "약지", "pinky": "소지"}
+ROMAJI = {"thumb": "oya", "index": "hitosashi", "middle": "naka", "ring": "kusuri", "pinky": "ko"}
 GERMAN = {"thumb": "daumen", "index": "zeigefinger", "middle": "mittelfinger", "ring": "ringfinger",
           "pinky": "kleiner Finger"}  # fmt: skip
+ITALIAN = {"thumb": "pollice", "index": "indice", "middle": "medio", "ring": "anulare", "pinky": "mignolo"}
 FRENCH = {"thumb": "pouce", "index": "index", "middle": "majeur", "ring": "annulaire", "pinky": "auriculaire"}
 SPANISH = {"thumb": "pulgar", "index": "índice", "middle": "medio", "ring": "anular", "pinky": "meñique"}
 CHINESE = {"thumb": "拇指", "index": "食指", "middle": "中指", "ring": "无名指", "pinky": "小指"}
@@ -280,6 +284,14 @@ SCHEMES: dict[str, Made] = {
         f"{'rechter' if s == 'right' else 'linker'}_{GERMAN[f]}_{n}" for n in (1, 2, 3)], NO_TIP),
     "french": Made("Poignet_{S}", joined("{Finger}_{bone}_{S}", ["1", "2", "3"], ["1", "2", "3"], FRENCH), NO_TIP),
     "spanish": Made("Mano.{S}", joined("{Finger}{bone}.{S}", ["1", "2", "3"], ["1", "2", "3"], SPANISH), NO_TIP),
+    "italian": Made("Mano_{S}", joined("{finger}{bone}_{S}", ["1", "2", "3"], ["1", "2", "3"], ITALIAN), NO_TIP),
+    "russian": Made("Кисть_{S}", joined("{finger}{bone}_{S}", ["1", "2", "3"], ["1", "2", "3"], RUSSIAN), NO_TIP,
+                    arm="Предплечье_{S}"),
+    "korean": Made("손목_{S}", joined("{finger}{bone}_{S}", ["1", "2", "3"], ["1", "2", "3"], KOREAN), NO_TIP),
+    "romaji": Made("tekubi_{S}", joined("{finger}yubi{bone}_{S}", ["1", "2", "3"], ["1", "2", "3"], ROMAJI), NO_TIP),
+    "second life": Made("mWrist{Side}", joined("mHand{Finger}{bone}{Side}", ["1", "2", "3"], ["1", "2", "3"]), NO_TIP,
+                        arm="mElbow{Side}"),
+    "vicon": Made("{Side}Wrist", joined("{Side}{Finger}{bone}", ["CMC", "MCP", "IP"], ["MCP", "PIP", "DIP"]), NO_TIP),
     "chinese": Made("{Side}手腕", joined("{Side}{finger}{bone}", ["1", "2", "3"], ["1", "2", "3"], CHINESE), NO_TIP),
     "copies of one name": Made("{S}_hand", copies, NO_TIP),
     "vroid with two sides": Made("J_Bip_L_Hand.{S}", neos, NO_TIP, arm="J_Bip_L_LowerArm.{S}"),
