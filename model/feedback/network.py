@@ -120,7 +120,7 @@ class FeedbackNetwork(FewBits):
         hidden_channel: int = 192,
         row_channel: int = 16,
         n_blocks: int = 2,
-        passes: int = 2,
+        passes: int = 3,
         smplx_model_path: str = "artifact/smplx/models",
         mano_axis_path: str = "artifact/MixHand/finger_data/mano_finger_axis.pkl",
         is_rhand: bool = True,

@@ -19,7 +19,7 @@ from model.touch import ramp
 TIP_ROWS = [tip - 1 for tip in TIPS]
 SOFT = 0.02
 """Palm lengths: directions to points nearer than that count less in training, since they turn too fast."""
-CURVED, STRAIGHT = 1000.0, 30.0
+CURVED, STRAIGHT = 2000.0, 60.0
 """Weights of the squared and of the plain gap of fingertips that touch in the source."""
 _PALM_WEIGHT = 0.5 * N_FINGER_JOINTS / N_ANCHORS
 _PAIRS = N_FINGER_JOINTS**2

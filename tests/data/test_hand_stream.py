@@ -114,7 +114,7 @@ def test_mixed_precision_is_for_the_networks_products(bank):
     """Nearly the loss of full precision, of which rotations and losses keep all digits."""
     torch.manual_seed(0)
     made = next(iter(stream(bank)))
-    module = Feedback(hidden_channel=16, row_channel=4, n_blocks=1)
+    module = Feedback(hidden_channel=16, row_channel=4, n_blocks=1, passes=2)
     torch.nn.init.normal_(module.last.weight, std=0.05)
     module.log_means = lambda *_: None
     products, turns = [], []

@@ -242,6 +242,21 @@ def test_a_film_of_the_copy_shows_it_once_and_both_hands_line_up(files, tmp_path
     assert copy.shape[1] * 3 == other.shape[1] * 2 and copy.shape[0] == other.shape[0]
 
 
+def test_films_of_hands_are_stacked_whatever_their_widths():
+    clips: list = [_Pictures(4, 6, 10), _Pictures(3, 9, 20)]
+    picture, again = retarget_film._stacked(clips)
+    assert picture.shape == again.shape == (7, 9, 3)
+    assert (picture[:4, :6] == 10).all() and (picture[:4, 6:] == 255).all() and (picture[4:] == 20).all()
+
+
+class _Pictures(list):
+    """Two pictures of one colour."""
+
+    def __init__(self, height: int, width: int, value: int) -> None:
+        super().__init__([np.full((height, width, 3), value, np.uint8)] * 2)
+        self.shape = self[0].shape
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
