@@ -145,6 +145,7 @@ def test_left_hands_of_a_data_set_become_right_ones(golden):
     files: list = [SimpleNamespace(side=side, **given) for side in ("right", "left")]
     right, left = (Bank.of([file], HandModels("nowhere", "nowhere", file.side)) for file in files)
     assert len(right.tbs) == len(left.tbs) == 2 + -(-(frames - 3) // 2)
+    assert (right.offsets[:, 1, 0] < 0).all()  # fingers of right hands point there
     assert torch.equal(left.offsets, mirror_points(right.offsets)) and torch.equal(left.axes, mirror_axes(right.axes))
     assert torch.equal(left.tbs, mirror_tbs(right.tbs)) and torch.equal(left.owner, right.owner)
     both = Bank.of(files, HandModels("nowhere", "nowhere", "right"))
