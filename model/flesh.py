@@ -72,6 +72,7 @@ PART_PAIRS = _pairs()
 """The pairs of parts whose touches count."""
 CAPSULE_PAIRS = tuple((a, b) for a, part in PART_PAIRS for b in (range(PALM, N_CAPSULES) if part == PALM else (part,)))
 """The same by capsules."""
+N_CAPSULE_PAIRS = len(CAPSULE_PAIRS)
 _OF_PART = tuple(PART_PAIRS.index((a, min(b, PALM))) for a, b in CAPSULE_PAIRS)
 FIRST, SECOND = (tuple(pair[side] for pair in CAPSULE_PAIRS) for side in (0, 1))
 

@@ -13,13 +13,13 @@ from model.flesh import Flesh
 from model.hands import PosedHand, ShapedHand
 from model.measures import Scores, measure
 from model.methods import CLOSING, named
-from model.optimizer import CONTACT_WEIGHT, SMOOTHNESS, OptimizerSettings, optimise
+from model.optimizer import CONTACT_WEIGHT, SMOOTHNESS, OptimizerSettings, optimise, touch_goals
 from model.optimizer.kernel import solver
 from model.posing import Task, optimised
 from model.semantics import SemanticMatrix, SourceDirections
 from model.skin import SkinPoints
 from model.streaming import MotionNetwork
-from model.touch import TouchGoals, touch_goals
+from model.touch import TouchGoals
 from utils import scratch
 from utils.cached import cached_property
 

@@ -141,12 +141,16 @@ def touch_goals(
     gap = found.gap
     if skin is not None:
         of_parts = part_gaps(gap)
-        # What skin does not see is far apart.
-        gap = by_capsules(torch.minimum(skin.gaps(source, of_parts), of_parts.clamp_min(REACH)))
-    # The same hand has the source's gaps exactly; on another one they are met with an error that could undo touches.
-    other = (flesh.ends - target.ends).abs().flatten(-3).amax(-1, keepdim=True)
-    aim = (gap - other.clamp(max=MARGIN)).clamp_min(0)
+        # What skin does not see is far apart. Of the palm's capsules, the farther ones stay so much farther.
+        gap = gap - by_capsules(of_parts - torch.minimum(skin.gaps(source, of_parts), of_parts.clamp_min(REACH)))
+    aim = (gap - margin(flesh, target)).clamp_min(0)
     return TouchGoals(target, gap, aim, found.along, around, target_skin)
+
+
+def margin(source: Flesh, target: Flesh) -> Float[Tensor, "*batch 1"]:
+    """By how much nearer ``(..., 1)`` touches shall be on another hand: the same one has the source's gaps exactly,
+    on another they are met with an error that could undo touches."""
+    return (source.ends - target.ends).abs().flatten(-3).amax(-1, keepdim=True).clamp(max=MARGIN)
 
 
 def pairs_present(present: Bool[Tensor, "21"]) -> Bool[Tensor, " pairs"]:

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from model.flesh import capsule_frames
+from model.flesh import Flesh, by_capsules, capsule_frames, part_gaps
 from model.hands import PosedHand, ShapedHand
 from model.kinematics import tbs_from_angles
 from model.layout import frames_last
@@ -31,6 +31,7 @@ from model.optimizer.settings import OptimizerSettings
 from model.optimizer.smoothing import smooth_step
 from model.optimizer.touches import GIVES, TouchTerms, moved_by
 from model.semantics import SemanticMatrix, SourceDirections, palm_anchors, palm_length
+from model.skin import SkinPoints
 from model.topology import (
     BONES_PER_FINGER,
     JOINTS_PER_FINGER,
@@ -42,6 +43,7 @@ from model.topology import (
     TIPS,
 )
 from model.touch import TouchGoals, ramp
+from model.touch import touch_goals as goals_in_torch
 from utils.cached import cached_property
 
 _TIPS = [tip - 1 for tip in TIPS]
@@ -76,8 +78,7 @@ def optimise(
         settings: see :class:`OptimizerSettings`.
         present: ``(21,)``, or ``(batch, time or 1, 21)`` and the same throughout an item: true for joints that both
             hands have; the others do not count, and stay as they start. None: all.
-        touches: the source's touches by flesh, ``(..., time, …)``, to be kept and not gone beyond; None: none. Frames
-            in which they ask for something are worked out in the form that follows here.
+        touches: the source's touches by flesh, ``(..., time, …)``, to be kept and not gone beyond; None: none.
 
     Returns:
         The hand in poses ``(..., time)``; every angle is within the limits.
@@ -97,21 +98,17 @@ def optimise(
     matrix = matrix.flattened()
     if touches is not None:
         touches, settings = touches.flattened(), replace(settings, contact_weight=0.0)
-    solved = None
     if solver.covers(hand, matrix, begin, present) and solver.ready(len(begin)):
-        solved = solver.solve(hand, matrix, begin, batch, settings, present)
-        if touches is None:
-            return solved
+        return solver.solve(hand, matrix, begin, batch, settings, present, touches)
     with torch.inference_mode():
         problem = _Problem(hand, batch, matrix, begin, settings, present, touches)
         angles, every = begin.clone(), torch.arange(len(begin), device=start.device)
-        busy = every
-        if solved is not None:  # what asks nothing of touches is done
-            idle = problem.idle(solved)
-            busy, rest = every[~idle], read(solved.tbs).reshape(begin.shape)
-            angles[idle] = rest[idle]
-            if not len(busy):
-                return solved
+        for frames in every.split(_chunk(start)):
+            problem.part(frames, angles, touches=False).solve()
+        busy = every[:0]
+        if touches is not None:
+            posed = hand.of_frames(batch, every).with_tbs(tbs_from_angles(angles))
+            busy = every[~problem.idle(posed)]
         coupled = settings.smoothness > 0 and len(batch) > 0 and batch[-1] > 2
         for frames in busy.split(_chunk(start)):
             problem.part(frames, angles).solve()
@@ -121,6 +118,22 @@ def optimise(
         tbs = tbs_from_angles(angles).reshape(start.shape)
     with torch.no_grad():
         return hand.with_tbs(tbs.clone())  # what is made outside can be used with gradients again
+
+
+def touch_goals(
+    source: PosedHand,
+    flesh: Flesh,
+    target: Flesh,
+    skin: SkinPoints | None = None,
+    target_skin: SkinPoints | None = None,
+) -> TouchGoals:
+    """As :func:`model.touch.touch_goals`, by the compiled program where there is one."""
+    tensors = source.joints, source.frames, flesh.ends, target.ends
+    plain = all(each.dtype == torch.float32 and each.device.type == "cpu" for each in tensors)
+    frames = source.joints.shape[:-2].numel()
+    if plain and frames and solver.ready(frames):
+        return solver.touch_goals(source, flesh, target, skin, target_skin)
+    return goals_in_torch(source, flesh, target, skin, target_skin)
 
 
 def _optimise_items(
@@ -184,21 +197,23 @@ class _Problem:
         return None if self.touches is None else torch.zeros_like(self.touches.gap)
 
     def idle(self, posed: PosedHand) -> Bool[Tensor, " frames"]:
-        """Which frames ``(F,)`` have what they shall of touches in these poses."""
+        """Which frames ``(F,)`` have what they shall of touches in these poses ``(F,)``."""
         assert self.touches is not None and self.excess is not None
-        flat = posed.shaped.of_frames(self.batch, torch.arange(len(self.start), device=self.start.device))
-        flat = flat.with_local_rotations(posed.local.reshape(-1, *posed.local.shape[-4:]))
         goals = self.touches.of_frames(self.batch, torch.arange(len(self.start), device=self.start.device))
-        self.excess[:] = goals.excess(flat)
-        gap = goals.flesh.touches(flat).gap
+        self.excess[:] = goals.excess(posed)
+        gap = by_capsules(part_gaps(goals.flesh.touches(posed).gap))
         return TouchTerms.of(goals, self.settings, self.present, self.excess).idle(gap)
 
-    def part(self, frames: Int[Tensor, " some"], angles: Float[Tensor, "frames 5 3 3"]) -> _Part:
-        """The frames with these numbers; their angles are read from, and written to, ``angles (F, 5, 3, 3)``."""
+    def part(
+        self, frames: Int[Tensor, " some"], angles: Float[Tensor, "frames 5 3 3"], touches: bool = True
+    ) -> _Part:
+        """The frames with these numbers; their angles are read from, and written to, ``angles (F, 5, 3, 3)``. What
+        touches may be left out."""
         pairs = wanted_pairs(self.matrix.at(frames), self.settings, self.present)
         hand = self.hand.of_frames(self.batch, frames)
-        touches = None if self.touches is None else self.touches.of_frames(self.batch, frames).to(angles)
-        return _Part(hand, pairs, self.start, angles, frames, self.settings, touches, self.present, self.excess)
+        goals = self.touches if touches else None
+        goals = None if goals is None else goals.of_frames(self.batch, frames).to(angles)
+        return _Part(hand, pairs, self.start, angles, frames, self.settings, goals, self.present, self.excess)
 
 
 def _step_together(

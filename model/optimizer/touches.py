@@ -29,7 +29,7 @@ from model.touch import PRESSED, TOUCHING, TouchGoals, degree, pairs_present
 
 GIVES = (0.3, 0.1, 0.06, 0.045, 0.035)
 """`TouchTerms.give` in stages: at first all touches pull, at last those that can be had."""
-_EXACT, _NEARLY = 0.015, 0.003
+EXACT, NEARLY = 0.015, 0.003
 """Open gaps are pulled on as if they were the first wider, but for those not much wider than the second."""
 CLEARANCE = 0.02
 """By how much pairs that are apart in the source keep from touching."""
@@ -169,9 +169,9 @@ class TouchTerms:
 
     @staticmethod
     def _misfit(opened: Tensor) -> tuple[Tensor, Tensor]:
-        """``r² + 2 δ (r − ε log(1 + r/ε))`` of open gaps ``r``, and half its slope over ``r``."""
-        rest = opened / _NEARLY
-        return opened.square() + 2 * _EXACT * (opened - _NEARLY * torch.log1p(rest)), 1 + _EXACT / (opened + _NEARLY)
+        """``r² + 2 δ (√(r² + ε²) − ε)`` of open gaps ``r``, and half its slope over ``r``."""
+        length = (opened.square() + NEARLY**2).sqrt()
+        return opened.square() + 2 * EXACT * (length - NEARLY), 1 + EXACT / length
 
     def _given(self, misfit: Tensor) -> tuple[Tensor, Tensor]:
         """``m g² / (g² + m)`` of squared misfits ``m``, and its slope."""

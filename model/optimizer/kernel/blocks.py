@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from model.flesh import N_CAPSULE_PAIRS
+from model.optimizer.kernel.flesh import asks, gather_flesh, gather_goals, scatter_excess, touch_terms
 from model.optimizer.kernel.geometry import pose, put
 from model.optimizer.kernel.layout import (
     ANGLES,
@@ -9,6 +11,9 @@ from model.optimizer.kernel.layout import (
     FINGERS,
     FIRST,
     FORM,
+    FRAMES,
+    GOAL,
+    GOALS,
     HAND,
     HAND_AXES,
     HAND_OF,
@@ -24,15 +29,19 @@ from model.optimizer.kernel.layout import (
     N_POINTS,
     NEARNESS,
     NUMBERS,
+    PAIRS,
     PALM,
     PALM_COORDS,
     PER_HAND,
+    POINTS,
     R_ACTIVE,
     R_ANGLES,
     R_AXES,
     R_COORDS,
     R_DAMPING,
     R_FRAMES,
+    R_GIVE,
+    R_GIVEN,
     R_HAND,
     R_HIGH,
     R_LOW,
@@ -45,6 +54,7 @@ from model.optimizer.kernel.layout import (
     R_WANTED,
     SEARCHED,
     SHARES,
+    SKINS,
     SOFTENING,
     START,
     TOLERANCE,
@@ -53,8 +63,10 @@ from model.optimizer.kernel.layout import (
     TOUCHES,
     UNKNOWNS,
 )
+from model.optimizer.kernel.skin import flesh_gaps, look, look_at_source
 from model.optimizer.kernel.step import objective, propose
 from model.optimizer.kernel.terms import evaluate
+from model.optimizer.touches import GIVES
 from model.topology import JOINTS_PER_FINGER, N_FINGER_JOINTS, N_FINGERS
 from utils.vectors import (
     INTEGER,
@@ -201,26 +213,33 @@ def gather_angles(rows, arguments, first, last):
         rows[R_HIGH + a] = largest(start[a], limits[N_ANGLES + a])
 
 
+def evaluated(form, settings, arguments, rows, angles, state, flesh, derivatives):
+    """Value of these angles, with touches of flesh if they count, and its derivatives."""
+    contacts = arguments[TOUCHES] != 0
+    evaluate(form, rows + R_HAND, angles, rows, state, settings[SOFTENING], contacts, derivatives)
+    if flesh:
+        touch_terms(form, settings, memory(arguments[PAIRS], INTEGER), rows, state, derivatives)
+
+
 @function
-def descend(form, settings, rows, iterations, contacts):
-    """Levenberg–Marquardt steps from the angles as they are, each frame until its own steps are short."""
-    count = form[PER_HAND]
+def descend(form, settings, arguments, rows, flesh):
+    """Levenberg–Marquardt steps from the angles as they are, each frame that is active until its own steps are short.
+    """
+    iterations, count = arguments[ITERATIONS], form[PER_HAND]
     angles, trial = rows + R_ANGLES, rows + R_TRIAL
     state, other = Variable(rows + R_STATE), Variable(rows + R_OTHER_STATE)
-    softening = settings[SOFTENING]
     rows[R_DAMPING] = DAMPING
-    rows[R_ACTIVE] = 1.0
     for a in loop(N_ANGLES):
         trial[a] = angles[a]
     with when(iterations > 0):
-        evaluate(form, rows + R_HAND, angles, rows, state, softening, contacts, True)
+        evaluated(form, settings, arguments, rows, angles, state.value, flesh, True)
     for iteration in loop(iterations):
         longest = propose(form, settings, rows, state, trial)
         final = iteration == iterations - 1
         with when(final):  # nothing follows that needs the derivatives
-            evaluate(form, rows + R_HAND, trial, rows, other, softening, contacts, False)
+            evaluated(form, settings, arguments, rows, trial, other.value, flesh, False)
         with when(~final):
-            evaluate(form, rows + R_HAND, trial, rows, other, softening, contacts, True)
+            evaluated(form, settings, arguments, rows, trial, other.value, flesh, True)
         active, damping = rows[R_ACTIVE], rows[R_DAMPING]
         before = objective(form, settings, rows, state.value[0], angles)
         after = objective(form, settings, rows, other.value[0], trial)
@@ -242,6 +261,36 @@ def descend(form, settings, rows, iterations, contacts):
         with when(~every):
             for r in loop(1 + count + count * (count + 1) // 2):
                 old[r] = choose(better, new[r], old[r])
+
+
+@function
+def see_flesh(arguments, rows):
+    """Pose the hand, and see by its skin how wrong flesh is."""
+    pose(rows + R_HAND, rows + R_ANGLES, rows + R_POINTS, rows + R_FRAMES, rows + R_AXES)
+    with when(arguments[SKINS] != 0):
+        look(rows, memory(arguments[PAIRS], INTEGER), memory(arguments[SKINS]))
+    with when(arguments[SKINS] == 0):
+        flesh_gaps(rows, memory(arguments[PAIRS], INTEGER), False)
+
+
+@function
+def close_touches(form, settings, arguments, rows, first, last):
+    """Steps that close touches in stages, after each of which skin says how wrong flesh was; of frames that ask for
+    it."""
+    gather_flesh(rows, arguments, first, last)
+    gather_goals(rows, arguments, settings, first, last)
+    see_flesh(arguments, rows)
+    rows[R_ACTIVE] = asks(rows, memory(arguments[PAIRS], INTEGER))
+    busy = Variable(rows[R_ACTIVE])
+    with when(~everywhere(busy.value <= 0.0)):
+        for number, give in enumerate(GIVES):
+            rows[R_GIVE] = give
+            if number:
+                see_flesh(arguments, rows)
+                rows[R_ACTIVE] = busy.value
+            descend(form, settings, arguments, rows, True)
+        see_flesh(arguments, rows)
+    scatter_excess(rows, arguments, first, last)
 
 
 @function
@@ -295,5 +344,20 @@ def search(rows, arguments):
             rows[R_ANGLES + a] = rows[R_START + a]
         with when(arguments[SEARCHED] != 0):
             gather(rows + R_ANGLES, memory(arguments[SEARCHED]), first, last, N_ANGLES)
-        descend(form, settings, rows, arguments[ITERATIONS], arguments[TOUCHES] != 0)
+        rows[R_ACTIVE] = 1.0
+        descend(form, settings, arguments, rows, False)
+        with when(arguments[GOALS] != 0):
+            close_touches(form, settings, arguments, rows, first, last)
         put_pose(rows, arguments, first, last)
+
+
+def touched(rows, arguments):
+    """Gaps of flesh, or of skin where there is some, of poses first … last − 1, and where they are, into GOALS."""
+    last, table = arguments[LAST], memory(arguments[PAIRS], INTEGER)
+    for first in loop(arguments[FIRST], last, rows.lanes):
+        gather_hands(rows, arguments, first, last)
+        gather_flesh(rows, arguments, first, last)
+        gather(rows + R_POINTS, memory(arguments[POINTS]), first, last, 3 * N_FINGER_JOINTS)
+        gather(rows + R_FRAMES, memory(arguments[FRAMES]), first, last, 9 * N_FINGER_JOINTS)
+        look_at_source(rows, table, memory(arguments[SKINS]), arguments[SKINS] != 0)
+        scatter(rows + R_GIVEN, memory(arguments[GOALS]), first, last, GOAL * N_CAPSULE_PAIRS)

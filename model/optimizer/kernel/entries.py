@@ -10,5 +10,6 @@ ENTRIES = {
     "search": lambda arguments: blocks.search(memory(arguments[WORK]).wide(LANES), arguments),
     "search_few": lambda arguments: blocks.search(memory(arguments[WORK]).wide(FEW), arguments),
     "follow": lambda arguments: source.follow(memory(arguments[WORK]).wide(FEW), arguments),
+    "touched": lambda arguments: blocks.touched(memory(arguments[WORK]).wide(LANES), arguments),
     "smooth": lambda arguments: ties.smooth(memory(arguments[WORK]).wide(LANES), arguments),
 }

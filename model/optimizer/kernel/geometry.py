@@ -47,6 +47,16 @@ def column(m, c, x, y, z):
     m[6 + c] = z
 
 
+def times(a, b):
+    """Matrices, as nine values each."""
+    return [a[3 * r] * b[c] + a[3 * r + 1] * b[3 + c] + a[3 * r + 2] * b[6 + c] for r in range(3) for c in range(3)]
+
+
+def matrix(rows):
+    """The nine values at a place."""
+    return [rows[number] for number in range(9)]
+
+
 @function
 def product(a, b, out):
     """Matrices: out = a b."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from model.flesh import N_CAPSULE_PAIRS, N_CAPSULES, N_PARTS
+from model.skin import BONES as BONES_OF_SKIN
+from model.skin import N_POINTS as SKIN_POINTS
 from model.topology import BONES_PER_FINGER, N_ANCHORS, N_FINGER_JOINTS, N_FINGERS
 
 N_POINTS = N_FINGER_JOINTS + N_ANCHORS
@@ -52,18 +55,71 @@ TURNS, TIPS, BONES, HAND_AXES, PALM, HAND = _places(135, 45, 60, 135, 1)
     END,
     SOURCES,
     MOTION,
+    FLESHES,
+    FLESH_OF,
+    SKINS,
+    GOALS,
+    PAIRS,
+    PAIR_SHARES,
+    POINTS,
+    FRAMES,
     N_ARGUMENTS,
-) = range(25)
+) = range(33)
 """int64 arguments. FIRST … LAST − 1: frames to solve; BEGIN … END − 1: those among them that are wanted, when frames
 are tied to each other; SEARCHED: their angles so far, if any. SOURCES, MOTION: of a stream, the hands that move
-(numbered as HANDS are) and their local rotations; SEARCHED: what was changed of their angles."""
+(numbered as HANDS are) and their local rotations; SEARCHED: what was changed of their angles. FLESHES … PAIR_SHARES:
+of touches, if any; SKINS: of the one hand that it is, if it has skin. POINTS, FRAMES: of a pose whose touches are
+looked at."""
 
-SOFTENING, KEEP_NEAR, TOUCH_NEAR, TOUCH_FAR, TOLERANCE, SMOOTHNESS, N_NUMBERS = range(7)
+(
+    SOFTENING,
+    KEEP_NEAR,
+    TOUCH_NEAR,
+    TOUCH_FAR,
+    TOLERANCE,
+    SMOOTHNESS,
+    TOUCH_WEIGHT,
+    PLACE_RATIO,
+    APART_WEIGHT,
+    N_NUMBERS,
+) = range(10)
 """float32 numbers of a call; behind them N_ANGLES weights of the pull to the start."""
 
 PER_FINGER, PER_HAND, FIRST_OF, ANGLE_OF, JOINT_OF, UNKNOWNS, FORM_SIZE = 0, 1, 2, 6, 15, 24, 24 + N_ANGLES
 """int64 numbers that say which angles move: how many of a finger and in all; the first one of each joint; the angles
 of a finger and their joints; all angles, by their place among N_ANGLES."""
+
+# -- touches of flesh -------------------------------------------------------------------------------------------------
+CAPSULE = 9
+"""A capsule: its two ends in the frame of the joint that carries it, radius at the first, what it grows by to the
+second, flatness."""
+MARGIN = N_CAPSULES * CAPSULE
+FLESH = MARGIN + 1
+"""All capsules of a hand; of one that is looked at, also by how much nearer the gaps of touches shall be on another."""
+SKIN_POINT = 7 + len(BONES_OF_SKIN)
+"""A point of skin: place, normal, half the distance to its neighbours, weights; behind all of them the bones' joints."""
+G_GAP, G_AIM, G_ALONG, G_AROUND, G_EXCESS, GOAL = 0, 1, 2, 4, 10, 11
+"""What a pair of capsules does in the source, the gap that counts as closed, and by how much flesh tells the target's
+gap too large."""
+(
+    N_FIRST_END,
+    N_SECOND_END,
+    N_FIRST_FRAME,
+    N_SECOND_FRAME,
+    N_FIRST_RADII,
+    N_SECOND_RADII,
+    N_FIRST_FINGER,
+    N_SECOND_FINGER,
+    N_FIRST_JOINTS,
+    N_SECOND_JOINTS,
+    N_PART,
+    _,
+    TABLE,
+) = range(13)
+"""int64 numbers of a pair of capsules: rows of their ends, frames and radii, the fingers and how many of their joints
+move them, and their place among pairs of parts, both ways."""
+ASKED = 4
+_PARTS = N_PARTS * N_PARTS
 
 # -- rows of a block of frames ----------------------------------------------------------------------------------------
 _STATE = 1 + N_ANGLES + N_ANGLES * (N_ANGLES + 1) // 2
@@ -93,6 +149,19 @@ _STATE = 1 + N_ANGLES + N_ANGLES * (N_ANGLES + 1) // 2
     R_FREE,
     R_STATE,
     R_OTHER_STATE,
+    R_GIVE,
+    R_FLESH,
+    R_ENDS,
+    R_PALM_FRAME,
+    R_NEAR,
+    R_ATTACHED,
+    R_SLOPES,
+    R_GIVEN,
+    R_ASKED,
+    R_PART_GAPS,
+    R_SKIN_GAPS,
+    R_BONES,
+    R_SKIN,
     ROWS,
 ) = _places(
     HAND,
@@ -120,6 +189,19 @@ _STATE = 1 + N_ANGLES + N_ANGLES * (N_ANGLES + 1) // 2
     N_ANGLES,
     _STATE,
     _STATE,
+    1,
+    FLESH,
+    6 * N_CAPSULES,
+    9,
+    12,
+    12,
+    2 * 3 * BONES_PER_FINGER,
+    GOAL * N_CAPSULE_PAIRS,
+    ASKED * N_CAPSULE_PAIRS,
+    _PARTS,
+    _PARTS,
+    12 * len(BONES_OF_SKIN),
+    6 * SKIN_POINTS,
 )
 
 

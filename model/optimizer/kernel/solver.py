@@ -14,15 +14,18 @@ import torch
 from torch import Tensor
 
 from model import presence
+from model.flesh import N_CAPSULE_PAIRS, Flesh
 from model.hands import PosedHand, ShapedHand
 from model.kinematics import fingers_of, tbs_from_angles
 from model.layout import common_shape
 from model.limits import TWIST
 from model.losses import finger_weights
-from model.optimizer.kernel import layout
+from model.optimizer.kernel import layout, touching
 from model.optimizer.settings import OptimizerSettings
 from model.semantics import SemanticMatrix, palm_length
+from model.skin import SkinPoints
 from model.topology import BONES_PER_FINGER, N_ANCHORS, N_FINGER_JOINTS, N_FINGERS, N_JOINTS, TIPS
+from model.touch import TouchGoals, margin
 from utils.compiled import Compiled
 
 _log = logging.getLogger(__name__)
@@ -51,7 +54,7 @@ PROGRAM = Compiled(
     "semantics2hands",
     [Path(__file__).parents[3] / "utils" / "vectors.py", *sorted(_FOLDER.glob("*.py"))],
     _text,
-    ("search", "search_few", "follow", "smooth"),
+    ("search", "search_few", "follow", "touched", "smooth"),
 )
 
 
@@ -81,22 +84,24 @@ def solve(
     batch: torch.Size,
     settings: OptimizerSettings,
     present: Tensor | None = None,
+    touches: TouchGoals | None = None,
 ) -> PosedHand:
     """What :func:`model.optimizer.optimise` does, by the compiled program.
 
     Args:
         hand: as there, and covered (:func:`covers`).
         matrix: ``(F, …)``; begin: ``(F, 5, 3, 3)`` angles to begin with; batch: leading dimensions of the result.
+        touches: ``(F, …)``, if any.
     """
     if hand.surface is None:
-        return _solved(hand, matrix, begin, batch, settings, present)[0]
+        return _solved(hand, matrix, begin, batch, settings, present, touches)[0]
     posed = hand.with_tbs(tbs_from_angles(begin).reshape(*batch, *begin.shape[1:-1], 3, 3))
     found, rounds = begin, min(_ROUNDS, settings.iterations)
     for number in range(rounds):
         share = settings.iterations * (number + 1) // rounds - settings.iterations * number // rounds
         last = number == rounds - 1
         now = replace(settings, iterations=share, smoothness=settings.smoothness if last else 0.0)
-        stiff, found = _solved(_bones(posed), matrix, begin, batch, now, present, found)
+        stiff, found = _solved(_bones(posed), matrix, begin, batch, now, present, touches if last else None, found)
         posed = hand.with_local_rotations(stiff.local)
     return posed
 
@@ -119,18 +124,20 @@ def _solved(
     batch: torch.Size,
     settings: OptimizerSettings,
     present: Tensor | None,
+    touches: TouchGoals | None,
     searched: Tensor | None = None,
 ) -> tuple[PosedHand, Tensor]:
     """The same for a hand of bones, and its angles; ``searched``: angles from which the search goes on."""
     call = Call(hand, batch, settings, present)
     call.give(matrix, begin, settings)
+    if touches is not None:
+        call.give_touches(touches, hand, batch, present)
     if searched is not None:
         call.point(layout.SEARCHED, searched.numpy())
     frames, tied = len(begin), settings.smoothness > 0 and len(batch) > 0 and batch[-1] > 2
-    shares = [{layout.FIRST: first, layout.LAST: min(first + _SHARE, frames)} for first in range(0, frames, _SHARE)]
     if tied:
         angles = call.output(layout.ANGLES, frames, layout.N_ANGLES)
-        call.run("search", layout.LANES, shares)
+        call.run("search", layout.LANES, _shares(frames))
         call.point(layout.SEARCHED, angles)
     rotations = (frames, N_FINGERS, BONES_PER_FINGER, 3, 3)
     angles = call.output(layout.ANGLES, frames, layout.N_ANGLES)
@@ -144,7 +151,7 @@ def _solved(
         unknowns = int(call.kept(layout.FORM)[layout.PER_HAND])
         call.run("smooth", layout.LANES, ties, layout.tied_size(unknowns, SEGMENT + 2 * overlap))
     else:
-        call.run("search", layout.LANES, shares)
+        call.run("search", layout.LANES, _shares(frames))
     local, fingers, joints = (torch.from_numpy(part).reshape(*batch, *part.shape[1:]) for part in outputs)
     return PosedHand(hand, local, fingers, joints), torch.from_numpy(angles).view_as(begin)
 
@@ -175,6 +182,31 @@ def padding(settings: OptimizerSettings) -> int:
     """By how many frames blocks of a sequence, whose size is a multiple of `SEGMENT`, have to reach into each other
     so that they are solved as the whole sequence is, to the last bit."""
     return SEGMENT * ceil(_overlap(settings) / SEGMENT) if settings.smoothness else 0
+
+
+def touch_goals(
+    source: PosedHand, flesh: Flesh, target: Flesh, skin: SkinPoints | None, target_skin: SkinPoints | None
+) -> TouchGoals:
+    """What :func:`model.touch.touch_goals` gives, by the program; the hand must have no mask and be covered."""
+    batch = source.local.shape[:-4]
+    frames = prod(batch)
+    call = Call(source.shaped, batch, OptimizerSettings(), None)
+    call.give_flesh(flesh, skin, source.shaped, batch, margin(flesh, target).squeeze(-1))
+    for argument, array in zip((layout.POINTS, layout.FRAMES), touching.points_and_frames(source), strict=True):
+        call.point(argument, array)
+    goals = call.output(layout.GOALS, frames, N_CAPSULE_PAIRS, layout.GOAL)
+    call.run("touched", layout.LANES, _shares(frames))
+    goals = torch.from_numpy(goals).view(*batch, *goals.shape[1:])
+    along, around = (
+        goals[..., begin:end].mT for begin, end in ((layout.G_ALONG, layout.G_AROUND), (layout.G_AROUND, layout.G_EXCESS))
+    )
+    gap, aim = goals[..., layout.G_GAP], goals[..., layout.G_AIM]
+    return TouchGoals(target, gap, aim, along, around.unflatten(-2, (2, 3)), target_skin)
+
+
+def _shares(frames: int) -> list[dict[int, int]]:
+    """What threads take at a time."""
+    return [{layout.FIRST: first, layout.LAST: min(first + _SHARE, frames)} for first in range(0, frames, _SHARE)]
 
 
 class Call:
@@ -222,6 +254,31 @@ class Call:
         if settings.distance_weighted:
             near = finger_weights(matrix.finger.norm(dim=-1), True, settings.unweighted_share) * N_FINGER_JOINTS
             self.point(layout.NEARNESS, near.numpy())
+
+    def give_touches(
+        self, touches: TouchGoals, hand: ShapedHand, batch: torch.Size, present: Tensor | None
+    ) -> None:
+        """What is asked of touches, ``(F, …)``."""
+        self.give_flesh(touches.flesh, touches.skin, hand, batch)
+        self.point(layout.GOALS, touching.goal_rows(touches))
+        self.point(layout.PAIR_SHARES, touching.pair_shares(present))
+
+    def give_flesh(
+        self,
+        flesh: Flesh,
+        skin: SkinPoints | None,
+        hand: ShapedHand,
+        batch: torch.Size,
+        margin: Tensor | float = 0.0,
+    ) -> None:
+        """Flesh and skin of the hand that is posed."""
+        rows, number = touching.flesh_rows(flesh, hand, margin)
+        self.point(layout.FLESHES, rows)
+        if number is not None:
+            self.point(layout.FLESH_OF, number.expand(batch).flatten().numpy())
+        self.point(layout.PAIRS, touching.table())
+        if skin is not None:
+            self.point(layout.SKINS, touching.skin_rows(skin))
 
     def run(self, name: str, lanes: int, shares: list[dict[int, int]], memory: int = 0) -> None:
         """Call a function for each of ``shares``, the arguments that differ, on as many threads as torch has.
@@ -305,6 +362,8 @@ def _numbers(settings: OptimizerSettings) -> np.ndarray:
     result[layout.SOFTENING], result[layout.KEEP_NEAR] = settings.softening, settings.keep_near
     result[layout.TOUCH_NEAR], result[layout.TOUCH_FAR] = settings.contact_near, settings.contact_far
     result[layout.TOLERANCE] = settings.tolerance
+    result[layout.TOUCH_WEIGHT], result[layout.APART_WEIGHT] = settings.touch_weight, settings.apart_weight
+    result[layout.PLACE_RATIO] = settings.place_weight / max(settings.touch_weight, 1e-9) ** 2
     result[layout.SMOOTHNESS] = settings.smoothness * (settings.frame_rate / 60) ** 4
     stay = result[layout.N_NUMBERS :].reshape(-1, 3)
     stay[:] = settings.stay_bend

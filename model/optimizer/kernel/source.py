@@ -5,17 +5,17 @@ from __future__ import annotations
 from math import pi, tan
 
 from model.optimizer.kernel.blocks import descend, gather, gather_hands, put_pose, scatter, want
-from model.optimizer.kernel.geometry import pose, put
+from model.optimizer.kernel.geometry import matrix, pose, put, times
 from model.optimizer.kernel.layout import (
     FORM,
     HAND_AXES,
-    ITERATIONS,
     LAST,
     LIMITS,
     MOTION,
     N_ANGLES,
     N_POINTS,
     NUMBERS,
+    R_ACTIVE,
     R_ANGLES,
     R_AXES,
     R_COORDS,
@@ -28,7 +28,6 @@ from model.optimizer.kernel.layout import (
     R_WANTED,
     SEARCHED,
     SOURCES,
-    TOUCHES,
     TURNS,
 )
 from model.topology import N_FINGER_JOINTS, N_FINGERS
@@ -52,16 +51,6 @@ def arctangent(y, x):
     angle = choose(up > across, pi / 2 - angle, angle)
     angle = choose(x < 0.0, pi - angle, angle)
     return choose(y < 0.0, -angle, angle)
-
-
-def times(a, b):
-    """Matrices, as nine values each."""
-    return [a[3 * r] * b[c] + a[3 * r + 1] * b[3 + c] + a[3 * r + 2] * b[6 + c] for r in range(3) for c in range(3)]
-
-
-def matrix(rows):
-    """The nine values at a place."""
-    return [rows[number] for number in range(9)]
 
 
 def transposed(m):
@@ -126,7 +115,8 @@ def follow(rows, arguments):
         rows[R_LOW + a] = low
         rows[R_HIGH + a] = high
         rows[R_ANGLES + a] = smallest(largest(start + rows[R_ANGLES + a], low), high)
-    descend(form, settings, rows, arguments[ITERATIONS], arguments[TOUCHES] != 0)
+    rows[R_ACTIVE] = 1.0
+    descend(form, settings, arguments, rows, False)
     put_pose(rows, arguments, first, last)
     for a in loop(N_ANGLES):
         rows[R_ANGLES + a] = rows[R_ANGLES + a] - rows[R_START + a]

@@ -11,22 +11,26 @@ frame a step earlier or later lies one number away.
 from __future__ import annotations
 
 from model.optimizer.kernel.blocks import gather, gather_angles, gather_hands, gather_wanted, put_pose
+from model.optimizer.kernel.flesh import gather_flesh, gather_goals, touch_terms
 from model.optimizer.kernel.layout import (
     ANGLES,
     BEGIN,
     END,
     FIRST,
     FORM,
+    GOALS,
     LAST,
     LIMITS,
     N_ANGLES,
     N_LINES,
     N_NUMBERS,
     NUMBERS,
+    PAIRS,
     PER_HAND,
     QUAD,
     R_ANGLES,
     R_FREE,
+    R_GIVE,
     R_HAND,
     R_START,
     R_STATE,
@@ -40,6 +44,7 @@ from model.optimizer.kernel.layout import (
 )
 from model.optimizer.kernel.step import LONGEST_STEP, pulled
 from model.optimizer.kernel.terms import clear, element, evaluate
+from model.optimizer.touches import GIVES
 from utils.vectors import (
     INTEGER,
     Rows,
@@ -123,6 +128,10 @@ def linearise(rows, arguments, count, frames):
         for i in loop(count):
             angles[form[UNKNOWNS + i]] = lines.at(lines.now, i, t)[0]
         evaluate(form, rows + R_HAND, angles, rows, state, settings[SOFTENING], arguments[TOUCHES] != 0, True)
+        with when(arguments[GOALS] != 0):
+            gather_flesh(rows, arguments, first, last)
+            gather_goals(rows, arguments, settings, first, last)
+            touch_terms(form, settings, memory(arguments[PAIRS], INTEGER), rows, state, True)
         pulled(form, settings, rows, angles, state + 1, slope, free)
         own = lines.own(block)
         for i in loop(count):
@@ -334,6 +343,7 @@ def smooth_segment(rows, arguments, count):
     first, last = arguments[FIRST], arguments[LAST]
     frames = last - first
     lines = Lines(rows, count, frames)
+    rows[R_GIVE] = GIVES[-1]
     clear(lines.memory.wide(rows.lanes), (lines.blocks + 2) * (N_LINES * count))
     for block in loop(lines.blocks):
         t = block * rows.lanes
