@@ -25,7 +25,8 @@ REACH = 0.15
 """Gaps above are infinite."""
 NEAR = 0.12
 """Gaps above say nothing of how wrong flesh is."""
-_CULLED = 0.3
+CULLED = NEAR + 0.03
+"""Skin is not looked at where flesh tells a gap of more than this, which it does to about 0.03."""
 _FRAMES = 64
 _PALM_AT = PALM * PER_PART
 
@@ -61,10 +62,11 @@ class SkinPoints:
 
     def gaps(self, hand: PosedHand, by_flesh: Float[Tensor, "frames 73"]) -> Float[Tensor, "frames 73"]:
         """Gaps ``(F, 73)`` of `PART_PAIRS` in poses ``(F,)``, negative where skin is inside skin; infinite beyond
-        `REACH`, and where those ``by_flesh`` say that two fingers are far apart."""
+        `REACH`, and where those ``by_flesh`` are over `CULLED`."""
         with torch.no_grad():
             frames = torch.arange(len(hand.joints)).split(_FRAMES)
-            return torch.cat([self._gaps(*self.posed(hand[some]), by_flesh[some] < _CULLED) for some in frames])
+            near = by_flesh <= CULLED
+            return torch.cat([self._gaps(*self.posed(hand[some]), near[some]) for some in frames])
 
     def _gaps(self, places: Tensor, normals: Tensor, near: Bool[Tensor, "frames 73"]) -> Tensor:
         table = places.new_full((len(places), N_PARTS, N_PARTS), torch.inf)
@@ -83,7 +85,7 @@ class SkinPoints:
                     table[some[:, None, None], rows[:, None], columns] = self._between(
                         places[some], normals[some], *points
                     )
-        return table[:, first, second]
+        return table[:, first, second].masked_fill(~near, torch.inf)
 
     @staticmethod
     def _parts(digit: int, last: bool = False) -> slice:

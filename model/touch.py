@@ -141,8 +141,10 @@ def touch_goals(
     gap = found.gap
     if skin is not None:
         of_parts = part_gaps(gap)
-        # What skin does not see is far apart. Of the palm's capsules, the farther ones stay so much farther.
-        gap = gap - by_capsules(of_parts - torch.minimum(skin.gaps(source, of_parts), of_parts.clamp_min(REACH)))
+        # What skin does not see is far apart.
+        gap = by_capsules(torch.minimum(skin.gaps(source, of_parts), of_parts.clamp_min(REACH)))
+    else:
+        gap = by_capsules(part_gaps(gap))
     aim = (gap - margin(flesh, target)).clamp_min(0)
     return TouchGoals(target, gap, aim, found.along, around, target_skin)
 

@@ -29,7 +29,7 @@ from model.optimizer.curvature import Pairs, linearised, objective
 from model.optimizer.kernel import solver
 from model.optimizer.settings import OptimizerSettings
 from model.optimizer.smoothing import smooth_step
-from model.optimizer.touches import GIVES, TouchTerms, moved_by
+from model.optimizer.touches import GIVES, STAGE, TouchTerms, moved_by
 from model.semantics import SemanticMatrix, SourceDirections, palm_anchors, palm_length
 from model.skin import SkinPoints
 from model.topology import (
@@ -110,7 +110,7 @@ def optimise(
             posed = hand.of_frames(batch, every).with_tbs(tbs_from_angles(angles))
             busy = every[~problem.idle(posed)]
         coupled = settings.smoothness > 0 and len(batch) > 0 and batch[-1] > 2
-        for frames in busy.split(_chunk(start)):
+        for frames in busy.split(_chunk(start)) if len(busy) else ():
             problem.part(frames, angles).solve()
         parts = [problem.part(frames, angles) for frames in every.split(_chunk(start))] if coupled else []
         for _ in range(_COUPLED_STEPS if coupled else 0):
@@ -331,7 +331,7 @@ class _Part:
         for give in GIVES:
             self._look(give)
             self.damping.fill_(_DAMPING)
-            self.iterate(self.settings.iterations)
+            self.iterate(STAGE)
         self._look(GIVES[-1])
         self.all_excess[self.frames] = self.touches.excess.T
 

@@ -21,14 +21,26 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from model.flesh import CARRIERS, FIRST, PALM, SECOND, Touches, flattened, nearest_of
+from model.flesh import (
+    CARRIERS,
+    FIRST,
+    PALM,
+    SECOND,
+    Touches,
+    by_capsules,
+    flattened,
+    nearest_of,
+    part_gaps,
+)
 from model.layout import frames_last
 from model.optimizer.settings import OptimizerSettings
 from model.topology import JOINTS_PER_FINGER
 from model.touch import PRESSED, TOUCHING, TouchGoals, degree, pairs_present
 
-GIVES = (0.3, 0.1, 0.06, 0.045, 0.035)
+GIVES = (0.3, 0.08, 0.05)
 """`TouchTerms.give` in stages: at first all touches pull, at last those that can be had."""
+STAGE = 12
+"""Steps of a stage at most."""
 EXACT, NEARLY = 0.015, 0.003
 """Open gaps are pulled on as if they were the first wider, but for those not much wider than the second."""
 CLEARANCE = 0.02
@@ -99,12 +111,13 @@ class TouchTerms:
     ) -> Float[Tensor, " frames"]:
         """``(F,)``; see :meth:`linearised`."""
         near = self._near(ends, frames)
+        weight = self._weight(near.gap)
         misfit, _ = self._misfit(self._open(near.gap))
         some = (self.place > 0).any(1).nonzero()[:, 0]
         if len(some):
             across = self._across(*self._attached(ends, frames, some)[:3])
             misfit[some] += self.place[some] * across.square().sum(0)
-        return 0.5 * (self.weight * self._given(misfit)[0] + self.apart * self._deep(near.gap).square()).sum(0)
+        return 0.5 * (weight * self._given(misfit)[0] + self.apart * self._deep(near.gap).square()).sum(0)
 
     def linearised(
         self,
@@ -123,16 +136,16 @@ class TouchTerms:
             moved: ``(19, U)`` which capsules each angle moves.
         """
         near = self._near(ends, frames)
-        opened, deep = self._open(near.gap), self._deep(near.gap)
+        opened, deep, weight = self._open(near.gap), self._deep(near.gap), self._weight(near.gap)
         misfit, stiffer = self._misfit(opened)
         placed = (self.place > 0).any(1).nonzero()[:, 0]
         first, second, outward, a, b = self._attached(ends, frames, placed)
         across = self._across(first, second, outward)
         misfit[placed] += self.place[placed] * across.square().sum(0)
         given, share = self._given(misfit)
-        value = 0.5 * (self.weight * given + self.apart * deep.square()).sum(0)
-        stiff = self.weight * share * stiffer * (opened > 0) + self.apart * (deep > 0)
-        pull = self.weight * share * stiffer * opened - self.apart * deep
+        value = 0.5 * (weight * given + self.apart * deep.square()).sum(0)
+        stiff = weight * share * stiffer * (opened > 0) + self.apart * (deep > 0)
+        pull = weight * share * stiffer * opened - self.apart * deep
         rows, residuals = [], []
         some = (stiff > 0).any(1).nonzero()[:, 0]
         if len(some):
@@ -143,7 +156,7 @@ class TouchTerms:
             rows.append(slope * root.unsqueeze(1))
             residuals.append(pull[some] / root.clamp_min(1e-12))
         if len(placed):
-            root = (self.weight[placed] * share[placed] * self.place[placed]).sqrt()
+            root = (weight[placed] * share[placed] * self.place[placed]).sqrt()
             for c in range(3):
                 direction = -outward * outward[c]
                 direction[c] += 1
@@ -163,6 +176,10 @@ class TouchTerms:
         near = nearest_of(ends, self.radii, self.first, self.second)
         near = flattened(near, frames, self.flatness, self.first, self.second)
         return near._replace(gap=near.gap - self.excess)
+
+    def _weight(self, gap: Tensor) -> Tensor:
+        """That of the touches: of the palm's capsules the nearest counts."""
+        return self.weight * (gap <= by_capsules(part_gaps(gap.T)).T)
 
     def _open(self, gap: Tensor) -> Tensor:
         return torch.relu(gap - self.aim)

@@ -66,7 +66,7 @@ from model.optimizer.kernel.layout import (
 from model.optimizer.kernel.skin import flesh_gaps, look, look_at_source
 from model.optimizer.kernel.step import objective, propose
 from model.optimizer.kernel.terms import evaluate
-from model.optimizer.touches import GIVES
+from model.optimizer.touches import GIVES, STAGE
 from model.topology import JOINTS_PER_FINGER, N_FINGER_JOINTS, N_FINGERS
 from utils.vectors import (
     INTEGER,
@@ -225,7 +225,7 @@ def evaluated(form, settings, arguments, rows, angles, state, flesh, derivatives
 def descend(form, settings, arguments, rows, flesh):
     """Levenberg–Marquardt steps from the angles as they are, each frame that is active until its own steps are short.
     """
-    iterations, count = arguments[ITERATIONS], form[PER_HAND]
+    iterations, count = form[PER_HAND] * 0 + STAGE if flesh else arguments[ITERATIONS], form[PER_HAND]
     angles, trial = rows + R_ANGLES, rows + R_TRIAL
     state, other = Variable(rows + R_STATE), Variable(rows + R_OTHER_STATE)
     rows[R_DAMPING] = DAMPING

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model.flesh import N_CAPSULE_PAIRS
+from model.flesh import CAPSULE_PAIRS, N_CAPSULE_PAIRS, PALM
 from model.optimizer.kernel.capsules import (
     ALONG,
     FIRST_PLACE,
@@ -39,6 +39,7 @@ from model.optimizer.kernel.layout import (
     N_FIRST_FRAME,
     N_FIRST_JOINTS,
     N_FIRST_RADII,
+    N_LEAST,
     N_PART,
     N_SECOND_END,
     N_SECOND_FINGER,
@@ -55,6 +56,7 @@ from model.optimizer.kernel.layout import (
     R_FLESH,
     R_GIVE,
     R_GIVEN,
+    R_LEAST,
     R_NEAR,
     R_PART_GAPS,
     R_POINTS,
@@ -64,13 +66,14 @@ from model.optimizer.kernel.layout import (
 )
 from model.optimizer.kernel.terms import element
 from model.optimizer.touches import CLEARANCE, EXACT, NEARLY
-from model.topology import JOINTS_PER_FINGER
+from model.topology import JOINTS_PER_FINGER, N_FINGERS
 from model.touch import APART, PRESSED, TOUCHING
 from utils.vectors import INTEGER, Variable, choose, everywhere, function, largest, loop, memory, root, smallest, when
 
 AIM, WEIGHT, LOW, KEEP = range(ASKED)
 """Rows of what is asked of a pair: the gap that counts as closed, how much a touch counts, the least gap allowed, and
 how much that counts."""
+PALM_PAIRS = tuple(number for number, (_, second) in enumerate(CAPSULE_PAIRS) if second >= PALM)
 _SECOND = 9  # slopes of the second finger behind those of the first
 
 
@@ -181,7 +184,9 @@ def of_pair(form, settings, rows, pair, given, asked, out, derivatives):
     near, own = rows + R_NEAR, rows + R_SLOPES
     gradient, matrix = out + 1, out + (1 + form[PER_HAND])
     gap = near[GAP] - given[G_EXCESS]
-    weight, keep = asked[WEIGHT], asked[KEEP]
+    # Of the palm's capsules the nearest counts.
+    weight = choose(near[GAP] <= rows[pair[N_LEAST]], asked[WEIGHT], 0.0)
+    keep = asked[KEEP]
     opened, deep = largest(gap - asked[AIM], 0.0), largest(asked[LOW] - gap, 0.0)
     placed = weight * settings[PLACE_RATIO]
     length = root(opened * opened + NEARLY * NEARLY)
@@ -221,9 +226,23 @@ def of_pair(form, settings, rows, pair, given, asked, out, derivatives):
 
 
 @function
+def note_least(rows, table):
+    """The least gap of the palm's capsules to each finger, as far as one of them might touch, into `R_LEAST`."""
+    for finger in range(N_FINGERS + 1):
+        rows[R_LEAST + finger] = 1e3
+    for number in PALM_PAIRS:
+        pair, asked = table + TABLE * number, rows + (R_ASKED + ASKED * number)
+        with when(~everywhere(asked[WEIGHT] <= 0.0)):
+            nearest(rows, pair)
+            least = rows + pair[N_LEAST]
+            least[0] = smallest(least[0], rows[R_NEAR + GAP])
+
+
+@function
 def touch_terms(form, settings, table, rows, out, derivatives):
     """Add what touches of flesh give to value, gradient and matrix, for the pose in ``rows``."""
     place_capsules(rows)
+    note_least(rows, table)
     value = Variable(rows.zero)
     for number in loop(N_CAPSULE_PAIRS):
         pair = table + TABLE * number

@@ -113,11 +113,12 @@ gap too large."""
     N_FIRST_JOINTS,
     N_SECOND_JOINTS,
     N_PART,
-    _,
+    N_OTHER_PART,
+    N_LEAST,
     TABLE,
-) = range(13)
+) = range(14)
 """int64 numbers of a pair of capsules: rows of their ends, frames and radii, the fingers and how many of their joints
-move them, and their place among pairs of parts, both ways."""
+move them, their place among pairs of parts, both ways, and the row of the least gap of a finger's palm capsules."""
 ASKED = 4
 _PARTS = N_PARTS * N_PARTS
 
@@ -154,6 +155,7 @@ _STATE = 1 + N_ANGLES + N_ANGLES * (N_ANGLES + 1) // 2
     R_ENDS,
     R_PALM_FRAME,
     R_NEAR,
+    R_LEAST,
     R_ATTACHED,
     R_SLOPES,
     R_GIVEN,
@@ -194,6 +196,7 @@ _STATE = 1 + N_ANGLES + N_ANGLES * (N_ANGLES + 1) // 2
     6 * N_CAPSULES,
     9,
     12,
+    N_FINGERS + 1,
     12,
     2 * 3 * BONES_PER_FINGER,
     GOAL * N_CAPSULE_PAIRS,

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from model.flesh import N_CAPSULE_PAIRS, N_PARTS, PALM, PART_PAIRS
-from model.optimizer.kernel.capsules import GAP, dot, least_gap, minus, nearest, place_capsules, unit, vector
+from model.optimizer.kernel.capsules import (
+    GAP,
+    dot,
+    least_gap,
+    minus,
+    nearest,
+    place_capsules,
+    unit,
+    vector,
+    within,
+)
 from model.optimizer.kernel.flesh import note_nearest
 from model.optimizer.kernel.geometry import matrix, put, times, turned
 from model.optimizer.kernel.layout import (
+    CAPSULE,
     G_AIM,
     G_EXCESS,
     G_GAP,
     GOAL,
     HAND_AXES,
     MARGIN,
+    N_OTHER_PART,
     N_PART,
     R_BONES,
+    R_ENDS,
     R_FLESH,
     R_FRAMES,
     R_GIVEN,
@@ -27,14 +40,12 @@ from model.optimizer.kernel.layout import (
     SKIN_POINT,
     TABLE,
 )
-from model.skin import BONES, N_POINTS, NEAR, PER_PALM, PER_PART, REACH
+from model.skin import BONES, CULLED, N_POINTS, NEAR, PER_PALM, PER_PART, REACH
 from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, N_FINGERS
 from utils.vectors import Variable, choose, everywhere, function, largest, loop, root, smallest, when
 
 FAR = 1e3
 """A gap of parts that are not near each other."""
-CULLED = 0.2
-"""Skin is not looked at where flesh tells a gap of more than this, which it does to about 0.03."""
 _SIXTEEN = len(BONES)
 _POINT = 6  # rows: its place and its normal
 
@@ -97,6 +108,20 @@ def nearest_skin(rows, skin, point, first, count, best):
     put(best, square.value, height.value, spacing.value)
 
 
+def _is_near(rows, point, part, near):
+    """Whether a point is near a part of the hand by flesh, and the part near enough, in any lane."""
+    if part is None:  # the palm: many capsules
+        return ~everywhere(near > CULLED)
+    ends, radii = rows + (R_ENDS + 6 * part), rows + (R_FLESH + CAPSULE * part + 6)
+    begin = vector(ends)
+    axis = minus(vector(ends + 3), begin)
+    away = minus(vector(point), begin)
+    share = within(dot(away, axis) / largest(dot(axis, axis), 1e-12))
+    from_axis = minus(away, tuple(share * x for x in axis))
+    reach = CULLED + radii[0] + largest(radii[1], 0.0)
+    return ~everywhere((near > CULLED) | (dot(from_axis, from_axis) > reach * reach))
+
+
 @function
 def seen_from(rows, skin, own, own_parts, own_count, other, other_parts, other_count):
     """Gaps of the points of parts ``own`` … against the skin of parts ``other`` …, into `R_SKIN_GAPS`."""
@@ -108,7 +133,7 @@ def seen_from(rows, skin, own, own_parts, own_count, other, other_parts, other_c
             for each in range(other_parts):
                 near = rows + (R_PART_GAPS + N_PARTS * part + other + each)
                 put(best + 3 * each, rows.zero + FAR, rows.zero + 1.0, rows.zero)
-                with when(~everywhere(near[0] > CULLED)):
+                with when(_is_near(rows, point, None if other_count == PER_PALM else other + each, near[0])):
                     first = _first_point(other + each)
                     nearest_skin(rows, skin, point, first, other_count, best + 3 * each)
             least = best[0]
@@ -191,9 +216,10 @@ def flesh_gaps(rows, table, source):
 
 def _by_skin(rows, pair):
     """The gap of a pair by skin: from one part's points, or from the other's."""
-    place, other = pair[N_PART], pair[N_PART + 1]
+    place, other = pair[N_PART], pair[N_OTHER_PART]
     skin = rows + R_SKIN_GAPS
-    return smallest(skin[place], skin[other])
+    near = rows[R_PART_GAPS + place] <= CULLED
+    return choose(near, smallest(skin[place], skin[other]), FAR)
 
 
 @function
@@ -218,11 +244,11 @@ def look_at_source(rows, table, skin, has_skin):
     for number in loop(N_CAPSULE_PAIRS):
         pair, given = table + TABLE * number, rows + (R_GIVEN + GOAL * number)
         given[G_EXCESS] = 0.0
+        given[G_GAP] = rows[R_PART_GAPS + pair[N_PART]]
         with when(has_skin):
             by_flesh = rows[R_PART_GAPS + pair[N_PART]]
             # What skin does not see is far apart.
-            by_skin = smallest(_by_skin(rows, pair), largest(by_flesh, REACH))
-            given[G_GAP] = given[G_GAP] - (by_flesh - by_skin)
+            given[G_GAP] = smallest(_by_skin(rows, pair), largest(by_flesh, REACH))
         given[G_AIM] = largest(given[G_GAP] - rows[R_FLESH + MARGIN], 0.0)
 
 

@@ -24,7 +24,7 @@ from model.layout import common_shape
 from model.optimizer.kernel import layout
 from model.semantics import palm_length
 from model.skin import SkinPoints
-from model.topology import BONES_PER_FINGER, N_FINGER_JOINTS
+from model.topology import BONES_PER_FINGER, N_FINGER_JOINTS, N_FINGERS
 from model.touch import TouchGoals, pairs_present
 
 @cache
@@ -33,6 +33,7 @@ def table() -> np.ndarray:
     result = np.zeros((N_CAPSULE_PAIRS, layout.TABLE), np.int64)
     for row, (first, second) in zip(result, CAPSULE_PAIRS, strict=True):
         part = first, min(second, PALM)
+        row[layout.N_LEAST] = layout.R_LEAST + (first // BONES_PER_FINGER if second >= PALM else N_FINGERS)
         assert part in PART_PAIRS
         for side, capsule in enumerate((first, second)):
             finger, bone = divmod(capsule, BONES_PER_FINGER) if capsule < PALM else (0, -1)
