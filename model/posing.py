@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -48,8 +50,9 @@ class Task:
     table, of which each frame is to be as good as the method can make it."""
     iterations: int = OptimizerSettings.iterations
     """Steps of a search, at most, where there is a frame rate."""
-    touches: TouchGoals | None = None
-    """The source's touches by flesh, for what closes touches; None: fingertips' joints stand for them."""
+    touches: TouchGoals | Sequence[TouchGoals | None] | None = None
+    """The source's touches by flesh, for what closes touches, or those of each window; None: fingertips' joints stand
+    for them."""
 
 
 def rotation_copy(task: Task) -> PosedHand:
@@ -76,7 +79,23 @@ def optimised(task: Task, contact_weight: float = 0.0, start: Float[Tensor, "...
             keep_start=True,  # what the source does beyond usual limits, it does on purpose
         )
     touches = task.touches if contact_weight else None
-    return optimise(task.target, task.source.semantic_matrix, begin, settings, task.present, touches)
+    if touches is None or isinstance(touches, TouchGoals):
+        return optimise(task.target, task.source.semantic_matrix, begin, settings, task.present, touches)
+    return _each_with_its_touches(task, settings, begin, touches)
+
+
+def _each_with_its_touches(
+    task: Task, settings: OptimizerSettings, begin: Tensor, touches: Sequence[TouchGoals | None]
+) -> PosedHand:
+    """The same of windows ``(batch, time)`` between hands of different skins, one after the other."""
+    tbs = begin.clone()
+    for number, goals in enumerate(touches):
+        one = torch.tensor([number])
+        present = task.present if task.present is None or task.present.ndim < 2 else task.present[one]
+        goals = None if goals is None else goals.at(None)
+        hand, matrix = task.target.of_items(one), task.source.semantic_matrix.at(one)
+        tbs[one] = optimise(hand, matrix, begin[one], settings, present, goals).tbs
+    return task.target.with_tbs(tbs)
 
 
 def optimised_with_contacts(task: Task) -> PosedHand:

@@ -82,6 +82,7 @@ from run.evaluation.report import print_tables, results_of, write_report
 from run.evaluation.scores import gestures_of, score
 from run.evaluation.skin import Skins, SkinTally
 from run.evaluation.tally import Tally, rare_touches
+from run.evaluation.touching import Fleshed
 from run.training.checkpoints import display_path
 from run.training.open_weights import all_open_weights
 from run.training.trained import check_side, load_network
@@ -132,10 +133,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     paths = model_paths(options)
     files = {name: file for name in of_kind("network") if (file := getattr(options, name))} or all_open_weights()
     networks = {name: load_network(file, name, **paths) for name, file in files.items()}
+    hands = HandModels(**paths, side=side_of(options, groups, settings, networks))
     line_up = LineUp(
         options.methods.split(",") if options.methods is not None else available(networks),
         networks,
-        HandModels(**paths, side=side_of(options, groups, settings, networks)),
+        hands,
+        Fleshed(MixHandFolder(options.data_path), hands),
     )
     results = evaluate(line_up, options.data_path, groups, settings)
     results["checkpoints"] = {name: display_path(file) for name, file in files.items()}

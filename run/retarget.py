@@ -70,7 +70,8 @@ def argument_parser() -> CommandLine:
     )
     add("--refine", type=int, default=0, metavar="N", help="steps of the optimiser after the network")
     parser.flag("no_contacts", "let the optimiser leave touches open")
-    parser.flag("skin", "the optimiser keeps touches of skin, and keeps out of flesh; slower")
+    parser.flag("skin", "the optimiser keeps touches of skin, and keeps out of flesh; --no_skin: it keeps those of "
+                "fingertips' joints, which is faster", default=True)  # fmt: skip
     add("--hands", choices=("both", *SIDES), default="both", help="which hands; default: all that both have")
     add("--source_hand", metavar="WHO", help="whose hands the source's are, as --target; default: the file's own")
     add("--source_scale", type=float, default=1.0, metavar="X", help="multiply lengths of the source (100: metres)")

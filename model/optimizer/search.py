@@ -204,9 +204,7 @@ class _Problem:
         gap = by_capsules(part_gaps(goals.flesh.touches(posed).gap))
         return TouchTerms.of(goals, self.settings, self.present, self.excess).idle(gap)
 
-    def part(
-        self, frames: Int[Tensor, " some"], angles: Float[Tensor, "frames 5 3 3"], touches: bool = True
-    ) -> _Part:
+    def part(self, frames: Int[Tensor, " some"], angles: Float[Tensor, "frames 5 3 3"], touches: bool = True) -> _Part:
         """The frames with these numbers; their angles are read from, and written to, ``angles (F, 5, 3, 3)``. What
         touches may be left out."""
         pairs = wanted_pairs(self.matrix.at(frames), self.settings, self.present)

@@ -62,7 +62,7 @@ def score(
         truth: compare with the target's own pose too (within a domain, where both perform the same motion).
     """
     prepared = Source(source)
-    posed = line_up.poses(target, source, prepared)
+    posed = line_up.poses(target, source, prepared, names)
     shared = prepared.shared_with(target)
     recorded = own_pose(line_up.hands.shaped_hand(target), target).joints if truth else None
     measures = {method: measure(shared.directions, hand, shared.present, recorded) for method, hand in posed.items()}

@@ -71,7 +71,10 @@ def place_capsules(rows):
     for f in loop(N_FINGERS):
         for bone in range(BONES_PER_FINGER):
             joint = JOINTS_PER_FINGER * f + bone
-            own, out = rows + (R_FLESH + CAPSULE * (BONES_PER_FINGER * f + bone)), ends + 6 * (BONES_PER_FINGER * f + bone)
+            own, out = (
+                rows + (R_FLESH + CAPSULE * (BONES_PER_FINGER * f + bone)),
+                ends + 6 * (BONES_PER_FINGER * f + bone),
+            )
             at = vector(points + 3 * joint)
             for end in range(2):
                 away = turned(frames + 9 * joint, *vector(own + 3 * end))

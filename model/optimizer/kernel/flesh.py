@@ -277,5 +277,3 @@ def note_nearest(rows, pair, given):
         m = rows + pair[frame]
         seen = (sign * (normal[0] * m[c] + normal[1] * m[3 + c] + normal[2] * m[6 + c]) for c in range(3))
         put(given + (G_AROUND + 3 * side), *seen)
-
-

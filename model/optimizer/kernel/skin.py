@@ -60,7 +60,9 @@ def place_bones(rows, skin):
     for f in loop(N_FINGERS):
         for k in range(BONES_PER_FINGER):
             joint, own = JOINTS_PER_FINGER * f + k, bones + 12 * (BONES_PER_FINGER * f + (k + 1))
-            turn = times(matrix(frames + 9 * joint), matrix(rows + (R_HAND + HAND_AXES) + 9 * (BONES_PER_FINGER * f + k)))
+            turn = times(
+                matrix(frames + 9 * joint), matrix(rows + (R_HAND + HAND_AXES) + 9 * (BONES_PER_FINGER * f + k))
+            )
             for c, value in enumerate(turn):
                 own[c] = value
             at = vector(rest + 3 * (BONES_PER_FINGER * f + (k + 1)))
@@ -250,5 +252,3 @@ def look_at_source(rows, table, skin, has_skin):
             # What skin does not see is far apart.
             given[G_GAP] = smallest(_by_skin(rows, pair), largest(by_flesh, REACH))
         given[G_AIM] = largest(given[G_GAP] - rows[R_FLESH + MARGIN], 0.0)
-
-

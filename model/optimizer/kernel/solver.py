@@ -198,7 +198,8 @@ def touch_goals(
     call.run("touched", layout.LANES, _shares(frames))
     goals = torch.from_numpy(goals).view(*batch, *goals.shape[1:])
     along, around = (
-        goals[..., begin:end].mT for begin, end in ((layout.G_ALONG, layout.G_AROUND), (layout.G_AROUND, layout.G_EXCESS))
+        goals[..., begin:end].mT
+        for begin, end in ((layout.G_ALONG, layout.G_AROUND), (layout.G_AROUND, layout.G_EXCESS))
     )
     gap, aim = goals[..., layout.G_GAP], goals[..., layout.G_AIM]
     return TouchGoals(target, gap, aim, along, around.unflatten(-2, (2, 3)), target_skin)
@@ -255,9 +256,7 @@ class Call:
             near = finger_weights(matrix.finger.norm(dim=-1), True, settings.unweighted_share) * N_FINGER_JOINTS
             self.point(layout.NEARNESS, near.numpy())
 
-    def give_touches(
-        self, touches: TouchGoals, hand: ShapedHand, batch: torch.Size, present: Tensor | None
-    ) -> None:
+    def give_touches(self, touches: TouchGoals, hand: ShapedHand, batch: torch.Size, present: Tensor | None) -> None:
         """What is asked of touches, ``(F, …)``."""
         self.give_flesh(touches.flesh, touches.skin, hand, batch)
         self.point(layout.GOALS, touching.goal_rows(touches))

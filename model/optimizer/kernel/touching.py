@@ -27,6 +27,7 @@ from model.skin import SkinPoints
 from model.topology import BONES_PER_FINGER, N_FINGER_JOINTS, N_FINGERS
 from model.touch import TouchGoals, pairs_present
 
+
 @cache
 def table() -> np.ndarray:
     """``(88, TABLE)`` what the program is told of each pair of capsules; see :mod:`layout`."""
