@@ -223,7 +223,7 @@ def evaluated(form, settings, arguments, rows, angles, state, flesh, derivatives
 
 @function
 def descend(form, settings, arguments, rows, flesh):
-    """Levenberg–Marquardt steps from the angles as they are, each frame that is active until its own steps are short."""
+    """Levenberg–Marquardt steps from the angles as they are, each active frame until its own steps are short."""
     iterations, count = form[PER_HAND] * 0 + STAGE if flesh else arguments[ITERATIONS], form[PER_HAND]
     angles, trial = rows + R_ANGLES, rows + R_TRIAL
     state, other = Variable(rows + R_STATE), Variable(rows + R_OTHER_STATE)

@@ -25,7 +25,7 @@ from utils.vectors import function, inverse_root, largest, loop, root, smallest
 ROUNDS = 4
 STEEPEST = 0.9
 GAP, ALONG, FIRST_PLACE, SECOND_PLACE, NORMAL = 0, 1, 3, 6, 9
-"""Rows of what :func:`nearest` finds: gap, where on both axes, those places, and the direction from one to the other."""
+"""Rows of what :func:`nearest` finds: gap, where on both axes, those places, direction from one to the other."""
 
 
 def vector(rows):

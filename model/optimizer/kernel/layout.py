@@ -95,9 +95,9 @@ CAPSULE = 9
 second, flatness."""
 MARGIN = N_CAPSULES * CAPSULE
 FLESH = MARGIN + 1
-"""All capsules of a hand; of one that is looked at, also by how much nearer the gaps of touches shall be on another."""
+"""All capsules of a hand; of one that is looked at, by how much nearer the gaps of touches shall be on another."""
 SKIN_POINT = 7 + len(BONES_OF_SKIN)
-"""A point of skin: place, normal, half the distance to its neighbours, weights; behind all of them the bones' joints."""
+"""A point of skin: place, normal, half the distance to its neighbours, weights; then the bones' joints."""
 G_GAP, G_AIM, G_ALONG, G_AROUND, G_EXCESS, GOAL = 0, 1, 2, 4, 10, 11
 """What a pair of capsules does in the source, the gap that counts as closed, and by how much flesh tells the target's
 gap too large."""
