@@ -13,7 +13,7 @@ from model.flesh import Flesh
 from model.hands import PosedHand, ShapedHand
 from model.measures import Scores, measure
 from model.methods import CLOSING, named
-from model.optimizer import CONTACT_WEIGHT, SMOOTHNESS, OptimizerSettings, optimise, touch_goals
+from model.optimizer import CONTACT_WEIGHT, SMOOTHNESS, TOUCH_SMOOTHNESS, OptimizerSettings, optimise, touch_goals
 from model.optimizer.kernel import solver
 from model.posing import Task, optimised
 from model.semantics import SemanticMatrix, SourceDirections
@@ -113,7 +113,7 @@ class MotionRetargeting:
         """
         tbs, frames = self._start(source), len(source.local)
         alone = named(self.method).kind != "optimizer" and not self.refine
-        over = 0 if alone else _padding(source.frame_rate)
+        over = 0 if alone else _padding(source.frame_rate, self._touches_of(source))
         kind = str(source.local.dtype).removeprefix("torch.")
         local = torch.from_numpy(scratch.empty(tuple(source.local.shape), np.dtype(kind)))
         for part in scratch.blocks(frames, BLOCK):
@@ -138,17 +138,22 @@ class MotionRetargeting:
             return named(self.method).posed(task)
         return optimised(task, CONTACT_WEIGHT if self.contacts else 0.0, tbs)
 
+    def _touches_of(self, source: SourceMotion) -> bool:
+        """Whether touches of flesh are asked for, and known."""
+        asked = self.contacts and (self.refine > 0 or named(self.method).name == CLOSING)
+        return asked and source.flesh is not None and self.flesh is not None
+
     def _touches(self, source: SourceMotion) -> TouchGoals | None:
         """What the source's skin touches, if the method asks for it."""
-        asked = self.contacts and (self.refine > 0 or named(self.method).name == CLOSING)
-        if source.flesh is None or self.flesh is None or not asked:
+        if source.flesh is None or self.flesh is None or not self._touches_of(source):
             return None
         return touch_goals(source.posed, source.flesh, self.flesh, source.skin, self.skin)
 
 
-def _padding(frame_rate: float) -> int:
+def _padding(frame_rate: float, touches: bool) -> int:
     """Frames on both sides of a block that change its result."""
-    return solver.padding(OptimizerSettings(smoothness=SMOOTHNESS, frame_rate=frame_rate))
+    smoothness = TOUCH_SMOOTHNESS if touches else SMOOTHNESS
+    return solver.padding(OptimizerSettings(smoothness=smoothness, frame_rate=frame_rate))
 
 
 def measured(source: SourceMotion, result: PosedHand | SourceMotion, present: Bool[Tensor, "21"]) -> Scores:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from model.hands import PosedHand, ShapedHand
-from model.optimizer import CONTACT_WEIGHT, SMOOTHNESS, OptimizerSettings, optimise
+from model.optimizer import CONTACT_WEIGHT, SMOOTHNESS, TOUCH_SMOOTHNESS, TOUCH_STEPS, OptimizerSettings, optimise
 from model.semantics import SemanticMatrix
 from model.touch import TouchGoals
 
@@ -68,17 +68,18 @@ def tbs_copy(task: Task) -> PosedHand:
 def optimised(task: Task, contact_weight: float = 0.0, start: Float[Tensor, "... 5 3 3 3"] | None = None) -> PosedHand:
     """The optimiser's poses, from a copy of the source's twist-bend-splay rotations or from others."""
     begin = task.source.tbs if start is None else start
+    touches = task.touches if contact_weight else None
     if task.frame_rate is None:
         settings = OptimizerSettings.converged(contact_weight=contact_weight)
     else:
         settings = OptimizerSettings(
             iterations=task.iterations,
             contact_weight=contact_weight,
-            smoothness=SMOOTHNESS if len(begin) > 1 else 0.0,
+            smoothness=(TOUCH_SMOOTHNESS if touches else SMOOTHNESS) if len(begin) > 1 else 0.0,
+            coupled_steps=TOUCH_STEPS if touches else OptimizerSettings.coupled_steps,
             frame_rate=task.frame_rate,
             keep_start=True,  # what the source does beyond usual limits, it does on purpose
         )
-    touches = task.touches if contact_weight else None
     if touches is None or isinstance(touches, TouchGoals):
         return optimise(task.target, task.source.semantic_matrix, begin, settings, task.present, touches)
     return _each_with_its_touches(task, settings, begin, touches)

@@ -18,7 +18,7 @@ from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, N_FINGERS
 
 BONES = (0, *(1 + JOINTS_PER_FINGER * f + b for f in range(N_FINGERS) for b in range(BONES_PER_FINGER)))
 """Joints that skin follows: the wrist, and three of each finger."""
-PER_PART = 32
+PER_PART = 40
 PER_PALM = 96
 N_POINTS = PALM * PER_PART + PER_PALM
 REACH = 0.15

@@ -50,7 +50,6 @@ _TIPS = [tip - 1 for tip in TIPS]
 _LONGEST_STEP = 0.4  # radians: beyond it the linear picture means little
 _DAMPING = 1e-3  # share of a diagonal element that is added to it at first
 _DAMPING_RANGE = (1e-5, 1e3)
-_COUPLED_STEPS = 2
 _LEAST_SOFT = 0.1
 
 CHUNK = 128
@@ -113,7 +112,7 @@ def optimise(
         for frames in busy.split(_chunk(start)) if len(busy) else ():
             problem.part(frames, angles).solve()
         parts = [problem.part(frames, angles) for frames in every.split(_chunk(start))] if coupled else []
-        for _ in range(_COUPLED_STEPS if coupled else 0):
+        for _ in range(settings.coupled_steps if coupled else 0):
             _step_together(parts, angles, begin, batch[-1], settings)
         tbs = tbs_from_angles(angles).reshape(start.shape)
     with torch.no_grad():
@@ -372,6 +371,8 @@ class _Part:
     ) -> tuple[Float[Tensor, "some unknowns"], Float[Tensor, "some unknowns unknowns"], Bool[Tensor, "some unknowns"]]:
         """Gradient ``(n, U)`` and matrix ``(n, U, U)`` at the angles as they are, and which ``(n, U)`` are held."""
         self.angles = self.all_angles[self.frames]
+        if self.touches is not None:
+            self._look(GIVES[-1])
         self.state = self._evaluate(self.angles)
         gradient, held, _ = self._pulled()
         matrix = self.state[2]

@@ -15,6 +15,8 @@ CONTACT_WEIGHT = 1000.0
 """Closes touches to a few thousandths of a palm length."""
 SMOOTHNESS = 1000.0
 """Keeps the jerk of motion at 24 frames/s and more near that of a twist-bend-splay copy."""
+TOUCH_SMOOTHNESS, TOUCH_STEPS = 100_000.0, 6
+"""The same where touches of flesh are closed, which each frame does in its own way, and the steps that it takes."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class OptimizerSettings:
         apart_weight: how much flesh must not be deeper, nor nearer, than in the source.
         smoothness: how dear accelerations of what is changed of the start pose are, per (rad/frame²)² at 60 frames/s;
             0: every frame for itself.
+        coupled_steps: steps of all frames together that make it smooth.
         frame_rate: of the motion, frames/s.
         iterations: Levenberg–Marquardt steps at most.
         tolerance: a frame is done when its step is under this many radians.
@@ -58,6 +61,7 @@ class OptimizerSettings:
     place_weight: float = 2.0
     apart_weight: float = 50000.0
     smoothness: float = 0.0
+    coupled_steps: int = 2
     frame_rate: float = 60.0
     iterations: int = 8
     tolerance: float = 1e-3
@@ -90,8 +94,9 @@ class OptimizerSettings:
             raise ValueError(
                 f"`contact_near` must be below `contact_far`; got {self.contact_near} and {self.contact_far}"
             )
-        if self.iterations < 0:
-            raise ValueError(f"`iterations` must not be negative; got {self.iterations}")
+        for name in ("iterations", "coupled_steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"`{name}` must not be negative; got {getattr(self, name)}")
 
     @staticmethod
     def converged(**changes) -> OptimizerSettings:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-_ITERATIONS = 20
+_ITERATIONS = 100
 _ENOUGH = 1e-3  # of the first residual
 
 

@@ -63,8 +63,9 @@ TURNS, TIPS, BONES, HAND_AXES, PALM, HAND = _places(135, 45, 60, 135, 1)
     PAIR_SHARES,
     POINTS,
     FRAMES,
+    COUPLED_STEPS,
     N_ARGUMENTS,
-) = range(33)
+) = range(34)
 """int64 arguments. FIRST … LAST − 1: frames to solve; BEGIN … END − 1: those among them that are wanted, when frames
 are tied to each other; SEARCHED: their angles so far, if any. SOURCES, MOTION: of a stream, the hands that move
 (numbered as HANDS are) and their local rotations; SEARCHED: what was changed of their angles. FLESHES … PAIR_SHARES:

@@ -34,7 +34,7 @@ _SHORT = 20_000
 _SHARE = 8 * layout.LANES
 """Frames that a thread takes at a time."""
 _TIPS = [tip - 1 for tip in TIPS]
-SEGMENT = 512
+SEGMENT = 1024
 """Frames of a sequence that are made smooth at a time, without what overlaps."""
 _REACH = 24.0
 _ROUNDS = 3
@@ -50,9 +50,15 @@ def _text() -> str:
 
 
 _FOLDER = Path(__file__).parent
+_KNOWN = ("topology.py", "flesh.py", "skin.py", "touch.py", "optimizer/touches.py")
+"""Files of `model/` whose numbers are written into the program."""
 PROGRAM = Compiled(
     "semantics2hands",
-    [Path(__file__).parents[3] / "utils" / "vectors.py", *sorted(_FOLDER.glob("*.py"))],
+    [
+        _FOLDER.parents[2] / "utils" / "vectors.py",
+        *(_FOLDER.parents[1] / name for name in _KNOWN),
+        *sorted(_FOLDER.glob("*.py")),
+    ],
     _text,
     ("search", "search_few", "follow", "touched", "smooth"),
 )
@@ -223,6 +229,7 @@ class Call:
         if number is not None:
             self.point(layout.HAND_OF, number.expand(batch).flatten().numpy())
         self.arguments[layout.ITERATIONS] = settings.iterations
+        self.arguments[layout.COUPLED_STEPS] = settings.coupled_steps
         self.point(layout.FORM, _form(settings))
         self.point(layout.NUMBERS, _numbers(settings))
         self.point(layout.LIMITS, torch.stack(settings.limits.like(torch.zeros(1))).numpy())

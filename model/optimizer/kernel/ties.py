@@ -15,6 +15,7 @@ from model.optimizer.kernel.flesh import gather_flesh, gather_goals, touch_terms
 from model.optimizer.kernel.layout import (
     ANGLES,
     BEGIN,
+    COUPLED_STEPS,
     END,
     FIRST,
     FORM,
@@ -37,11 +38,13 @@ from model.optimizer.kernel.layout import (
     R_STEP,
     ROWS,
     SEARCHED,
+    SKINS,
     SMOOTHNESS,
     SOFTENING,
     TOUCHES,
     UNKNOWNS,
 )
+from model.optimizer.kernel.skin import look
 from model.optimizer.kernel.step import LONGEST_STEP, pulled
 from model.optimizer.kernel.terms import clear, element, evaluate
 from model.optimizer.touches import GIVES
@@ -60,7 +63,6 @@ from utils.vectors import (
     when,
 )
 
-STEPS = 2
 DAMPING = 1e-3
 COUNTS = (25, N_ANGLES)
 """Unknowns of a hand: a code for each."""
@@ -131,6 +133,8 @@ def linearise(rows, arguments, count, frames):
         with when(arguments[GOALS] != 0):
             gather_flesh(rows, arguments, first, last)
             gather_goals(rows, arguments, settings, first, last)
+            with when(arguments[SKINS] != 0):
+                look(rows, memory(arguments[PAIRS], INTEGER), memory(arguments[SKINS]))
             touch_terms(form, settings, memory(arguments[PAIRS], INTEGER), rows, state, True)
         pulled(form, settings, rows, angles, state + 1, slope, free)
         own = lines.own(block)
@@ -354,7 +358,7 @@ def smooth_segment(rows, arguments, count):
             lines.at(lines.begin, i, t)[0] = rows[R_START + a]
             lines.at(lines.now, i, t)[0] = rows[R_ANGLES + a]
             lines.at(lines.change, i, t)[0] = rows[R_ANGLES + a] - rows[R_START + a]
-    for _ in loop(STEPS):
+    for _ in loop(arguments[COUPLED_STEPS]):
         linearise(rows, arguments, count, frames)
         common_step(rows, arguments, count, frames)
         advance(rows, arguments, count, frames)
