@@ -53,12 +53,22 @@ class SkinPoints:
     def posed(self, hand: PosedHand) -> tuple[Float[Tensor, "frames points 3"], Float[Tensor, "frames points 3"]]:
         """Places and normals ``(F, N, 3)`` in poses ``(F,)``."""
         turns = hand.global_rotations[..., list(BONES), :, :]
-        heads = hand.joints[..., list(BONES), :] / hand.palm_length[..., None, None]
-        moved = heads - (turns @ self.joints[:, :, None])[..., 0]
+        moved = self._moved(turns)
         turn = torch.einsum("nb,fbij->fnij", self.weights, turns)
         places = (turn @ self.places[:, :, None])[..., 0] + torch.einsum("nb,fbi->fni", self.weights, moved)
         normals = (turn @ self.normals[:, :, None])[..., 0]
         return places, normals / normals.norm(dim=-1, keepdim=True).clamp_min(1e-9)
+
+    def _moved(self, turns: Float[Tensor, "frames 16 3 3"]) -> Float[Tensor, "frames 16 3"]:
+        """Shifts that go with the rotations of `BONES`. From bone to bone, not by the joints of the pose: those of
+        MANO's follow from its surface."""
+        fingers = turns[..., 1:, :, :].unflatten(-3, (N_FINGERS, BONES_PER_FINGER))
+        joints = self.joints[1:].unflatten(0, (N_FINGERS, BONES_PER_FINGER))
+        bones = (fingers[..., :-1, :, :] @ joints.diff(dim=1).unsqueeze(-1)).squeeze(-1)
+        heads = joints[:, :1] + torch.cat([torch.zeros_like(bones[..., :1, :]), bones.cumsum(-2)], dim=-2)
+        own = heads - (fingers @ joints.unsqueeze(-1)).squeeze(-1)
+        wrist = self.joints[0] - (turns[..., 0, :, :] @ self.joints[0].unsqueeze(-1)).squeeze(-1)
+        return torch.cat([wrist.unsqueeze(-2), own.flatten(-3, -2)], dim=-2)
 
     def gaps(self, hand: PosedHand, by_flesh: Float[Tensor, "frames 73"]) -> Float[Tensor, "frames 73"]:
         """Gaps ``(F, 73)`` of `PART_PAIRS` in poses ``(F,)``, negative where skin is inside skin; infinite beyond

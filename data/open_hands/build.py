@@ -12,16 +12,21 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import torch
 import yaml
+from torch import Tensor
 
+from data.character.flesh import mano_surface
 from data.dataset import MixHandFolder
 from data.formats.bvh import Bvh, write_bvh
 from data.open_hands import anatomy
+from data.open_hands.cleaning import cleaned
 from data.open_hands.contacts import posed
 from data.open_hands.library import ASSETS, SPLITS, OpenHands, mirrored, mirrored_axes, mirrored_rotations
 from data.open_hands.motion import Solved, angles_over_time, perform, solve_all
 from data.open_hands.shapes import TABLE, HandShapes
+from data.rig.surface import HandSurface
 from model.hands import ShapedHand, offset_hand
 from model.kinematics import with_wrist_and_tips
+from model.mano import ManoHand
 from model.measures import CONTACT
 from model.topology import (
     BONES_PER_FINGER,
@@ -40,7 +45,7 @@ MANIFEST = "open_hands.json"
 CHARACTER_RATE, SUBJECT_RATE = 60.0, 5.0
 """Frames per second."""
 _CHUNK = 4096
-_SOURCES = ("anatomy", "build", "contacts", "library", "motion", "shapes")
+_SOURCES = ("anatomy", "build", "cleaning", "contacts", "library", "motion", "shapes")
 _WRISTS = {"right": np.array([-60.0, 140.0, 0.0]), "left": np.array([60.0, 140.0, 0.0])}
 _PREFIX = "mixamorig:"
 
@@ -153,17 +158,20 @@ def _write_domain(writer, hands, shapes, plan, domain, splits, report, tell) -> 
     if domain == "mixamo":
         everyone = hands.characters_hand(names)
         batch = lambda n: offset_hand(everyone.offsets[n], everyone.axes[n], everyone.side)  # noqa: E731
+        single = lambda name: _character(hands, name)  # noqa: E731
     else:
         model = hands.mano_hand(writer.folder.models)
         betas = torch.stack([torch.as_tensor(hands.betas(name)) for name in names])
         everyone = model.with_shape(betas)
         batch = lambda n: model.with_shape(betas[n])  # noqa: E731
+        plain = model.to(torch.float32)
+        single = lambda name: _subject(plain, torch.as_tensor(hands.betas(name)).float())  # noqa: E731
     solved = solve_all(batch, shapes, performances, lambda n: tell(f"solving {domain}", n))
     ratios = anatomy.finger_to_palm(everyone.at_rest().joints)[:, :4].mean(-1)
     touching, minutes = {}, {}
     for i, name in enumerate(names):
         angles = angles_over_time(performances[i], solved.angles[i], solved.accepted[i], seconds[i], rate)
-        motion = _motion(batch(torch.tensor([i])), angles)
+        motion = _motion(batch(torch.tensor([i])), angles, *single(name), rate)
         if domain == "mixamo":
             writer.character_motion(hands, name, motion, plan.sides())
         else:
@@ -183,15 +191,27 @@ def _write_domain(writer, hands, shapes, plan, domain, splits, report, tell) -> 
     return Report(**{**asdict(report), "touch_error": max(report.touch_error, solved.touch_error)})
 
 
-def _motion(hand: ShapedHand, angles: np.ndarray) -> Motion:
-    local, touching = [], []
-    for start in range(0, len(angles), _CHUNK):
-        state = posed(hand, torch.as_tensor(angles[start : start + _CHUNK]))
+def _character(hands: OpenHands, name: str) -> tuple[ShapedHand, HandSurface]:
+    hand = hands.character_hand(name)
+    return offset_hand(hand.offsets.float(), hand.axes.float(), hand.side), hands.character_surface(name)
+
+
+def _subject(model: ManoHand, betas: Tensor) -> tuple[ShapedHand, HandSurface]:
+    return model.with_shape(betas), mano_surface(model, betas)
+
+
+def _motion(hands: ShapedHand, angles: np.ndarray, hand: ShapedHand, surface: HandSurface, rate: float) -> Motion:
+    """The motion of one hand, cleaned; ``hands (1, …)`` is the same in double precision."""
+    parts = np.array_split(angles, -(-len(angles) // _CHUNK))
+    local = torch.cat([posed(hands, torch.as_tensor(part)).local for part in parts])
+    local = cleaned(hand, surface, local.float(), rate)
+    touching = []
+    for part in local.split(_CHUNK):
+        state = hand.with_local_rotations(part)
         tips = state.joints[:, list(TIPS)]
         apart = torch.cdist(tips, tips) / state.palm_length[:, None, None]
         touching.append((apart + torch.eye(len(TIPS))).flatten(1).amin(1) < CONTACT)
-        local.append(state.local)
-    return Motion(torch.cat(local).numpy(), float(torch.cat(touching).double().mean()))
+    return Motion(local.double().numpy(), float(torch.cat(touching).double().mean()))
 
 
 def _refused(shapes: HandShapes, performances: list, solved: Solved) -> dict[str, int]:

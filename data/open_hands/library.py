@@ -16,10 +16,11 @@ import numpy as np
 import torch
 
 from data.open_hands import anatomy
+from data.rig.surface import HandSurface
 from model.hands import ShapedHand
 from model.mano import ManoHand
 from model.mirror import mirror_axes, mirror_rotations
-from model.topology import FINGERS, MANO_BONES, N_FINGERS
+from model.topology import FINGERS, MANO_BONES, N_FINGERS, N_JOINTS
 from utils.safe_read import read_npz
 
 ASSETS = Path(__file__).parent / "assets" / "hands.npz"
@@ -153,6 +154,13 @@ class OpenHands:
         """A character's right hand, ready to take poses; cm."""
         offsets = anatomy.offsets_of(torch.as_tensor(self.character_joints(name)))
         return anatomy.offset_hand(offsets, torch.as_tensor(self.character_axes(name)), "right")
+
+    def character_surface(self, name: str) -> HandSurface:
+        """The skin of a character's right hand at rest; cm."""
+        weights = np.zeros((len(self.weights), N_JOINTS), np.float32)
+        weights[:, [0, *(1 + 4 * f + k for f in range(N_FINGERS) for k in range(3))]] = self.weights
+        vertices, joints = self.character_vertices(name), self.character_joints(name)
+        return HandSurface(vertices.astype(np.float32), self.faces, weights, joints.astype(np.float32))
 
     def characters_hand(self, names: list[str]) -> ShapedHand:
         """Several characters' right hands as one batch ``(len(names), …)``; cm."""

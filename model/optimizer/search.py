@@ -29,7 +29,7 @@ from model.optimizer.curvature import Pairs, linearised, objective
 from model.optimizer.kernel import solver
 from model.optimizer.settings import OptimizerSettings
 from model.optimizer.smoothing import smooth_step
-from model.optimizer.touches import GIVES, STAGE, TouchTerms, moved_by
+from model.optimizer.touches import GIVES, STAGES, TouchTerms, moved_by
 from model.semantics import SemanticMatrix, SourceDirections, palm_anchors, palm_length
 from model.skin import SkinPoints
 from model.topology import (
@@ -325,10 +325,10 @@ class _Part:
         if self.touches is None or self.all_excess is None:
             self.iterate(self.settings.iterations)
             return
-        for give in GIVES:
+        for give, steps in zip(GIVES, STAGES, strict=True):
             self._look(give)
             self.damping.fill_(_DAMPING)
-            self.iterate(STAGE)
+            self.iterate(steps)
         self._look(GIVES[-1])
         self.all_excess[self.frames] = self.touches.excess.T
 

@@ -37,10 +37,10 @@ from model.optimizer.settings import OptimizerSettings
 from model.topology import JOINTS_PER_FINGER
 from model.touch import PRESSED, TOUCHING, TouchGoals, degree, pairs_present
 
-GIVES = (0.3, 0.08, 0.05)
+GIVES = (0.3, 0.08, 0.05, 0.05, 0.05)
 """`TouchTerms.give` in stages: at first all touches pull, at last those that can be had."""
-STAGE = 12
-"""Steps of a stage at most."""
+STAGES = (12, 12, 12, 4, 4)
+"""Steps of each at most; the last ones follow what the skin says of the flesh."""
 EXACT, NEARLY = 0.015, 0.003
 """Open gaps are pulled on as if they were the first wider, but for those not much wider than the second."""
 CLEARANCE = 0.02

@@ -66,7 +66,7 @@ from model.optimizer.kernel.layout import (
 from model.optimizer.kernel.skin import flesh_gaps, look, look_at_source
 from model.optimizer.kernel.step import objective, propose
 from model.optimizer.kernel.terms import evaluate
-from model.optimizer.touches import GIVES, STAGE
+from model.optimizer.touches import GIVES, STAGES
 from model.topology import JOINTS_PER_FINGER, N_FINGER_JOINTS, N_FINGERS
 from utils.vectors import (
     INTEGER,
@@ -222,9 +222,9 @@ def evaluated(form, settings, arguments, rows, angles, state, flesh, derivatives
 
 
 @function
-def descend(form, settings, arguments, rows, flesh):
+def descend(form, settings, arguments, rows, iterations, flesh):
     """Levenberg–Marquardt steps from the angles as they are, each active frame until its own steps are short."""
-    iterations, count = form[PER_HAND] * 0 + STAGE if flesh else arguments[ITERATIONS], form[PER_HAND]
+    count = form[PER_HAND]
     angles, trial = rows + R_ANGLES, rows + R_TRIAL
     state, other = Variable(rows + R_STATE), Variable(rows + R_OTHER_STATE)
     rows[R_DAMPING] = DAMPING
@@ -282,12 +282,12 @@ def close_touches(form, settings, arguments, rows, first, last):
     rows[R_ACTIVE] = asks(rows, memory(arguments[PAIRS], INTEGER))
     busy = Variable(rows[R_ACTIVE])
     with when(~everywhere(busy.value <= 0.0)):
-        for number, give in enumerate(GIVES):
+        for number, (give, steps) in enumerate(zip(GIVES, STAGES, strict=True)):
             rows[R_GIVE] = give
             if number:
                 see_flesh(arguments, rows)
                 rows[R_ACTIVE] = busy.value
-            descend(form, settings, arguments, rows, True)
+            descend(form, settings, arguments, rows, first * 0 + steps, True)
         see_flesh(arguments, rows)
     scatter_excess(rows, arguments, first, last)
 
@@ -344,7 +344,7 @@ def search(rows, arguments):
         with when(arguments[SEARCHED] != 0):
             gather(rows + R_ANGLES, memory(arguments[SEARCHED]), first, last, N_ANGLES)
         rows[R_ACTIVE] = 1.0
-        descend(form, settings, arguments, rows, False)
+        descend(form, settings, arguments, rows, arguments[ITERATIONS], False)
         with when(arguments[GOALS] != 0):
             close_touches(form, settings, arguments, rows, first, last)
         put_pose(rows, arguments, first, last)

@@ -34,7 +34,6 @@ from model.optimizer.kernel.layout import (
     R_HAND,
     R_NEAR,
     R_PART_GAPS,
-    R_POINTS,
     R_SKIN,
     R_SKIN_GAPS,
     SKIN_POINT,
@@ -52,21 +51,22 @@ _POINT = 6  # rows: its place and its normal
 
 @function
 def place_bones(rows, skin):
-    """Rotation and shift (12) of every bone that skin follows, from points and frames of a pose."""
-    points, frames, bones, rest = rows + R_POINTS, rows + R_FRAMES, rows + R_BONES, skin + SKIN_POINT * N_POINTS
+    """Rotation and shift (12) of every bone that skin follows, from frames of a pose."""
+    frames, bones, rest = rows + R_FRAMES, rows + R_BONES, skin + SKIN_POINT * N_POINTS
     for c in range(12):
         bones[c] = rows.zero + (1.0 if c in (0, 4, 8) else 0.0)
-    put(bones + 9, *(rows.zero - rest[c] for c in range(3)))
     for f in loop(N_FINGERS):
+        head = tuple(rows.zero + x for x in vector(rest + 3 * (BONES_PER_FINGER * f + 1)))
         for k in range(BONES_PER_FINGER):
-            joint, own = JOINTS_PER_FINGER * f + k, bones + 12 * (BONES_PER_FINGER * f + (k + 1))
-            turn = times(
-                matrix(frames + 9 * joint), matrix(rows + (R_HAND + HAND_AXES) + 9 * (BONES_PER_FINGER * f + k))
-            )
-            for c, value in enumerate(turn):
+            number = BONES_PER_FINGER * f + k
+            own, at = bones + 12 * (number + 1), vector(rest + 3 * (number + 1))
+            axes = rows + (R_HAND + HAND_AXES + 9 * number)
+            for c, value in enumerate(times(matrix(frames + 9 * (JOINTS_PER_FINGER * f + k)), matrix(axes))):
                 own[c] = value
-            at = vector(rest + 3 * (BONES_PER_FINGER * f + (k + 1)))
-            put(own + 9, *minus(vector(points + 3 * joint), turned(own, *at)))
+            put(own + 9, *minus(head, turned(own, *at)))
+            if k < BONES_PER_FINGER - 1:
+                bone = minus(vector(rest + 3 * (number + 2)), at)
+                head = tuple(x + y for x, y in zip(head, turned(own, *bone), strict=True))
 
 
 @function

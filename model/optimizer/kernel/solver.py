@@ -105,9 +105,13 @@ def solve(
     found, rounds = begin, min(_ROUNDS, settings.iterations)
     for number in range(rounds):
         share = settings.iterations * (number + 1) // rounds - settings.iterations * number // rounds
-        last = number == rounds - 1
+        last = number == rounds - 1 and touches is None
         now = replace(settings, iterations=share, smoothness=settings.smoothness if last else 0.0)
-        stiff, found = _solved(_bones(posed), matrix, begin, batch, now, present, touches if last else None, found)
+        stiff, found = _solved(_bones(posed), matrix, begin, batch, now, present, None, found)
+        posed = hand.with_local_rotations(stiff.local)
+    for number in range(_ROUNDS - 1 if touches is not None else 0):
+        now = replace(settings, iterations=1, smoothness=settings.smoothness if number else 0.0)
+        stiff, found = _solved(_bones(posed), matrix, begin, batch, now, present, touches, found)
         posed = hand.with_local_rotations(stiff.local)
     return posed
 

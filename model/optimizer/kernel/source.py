@@ -9,6 +9,7 @@ from model.optimizer.kernel.geometry import matrix, pose, put, times
 from model.optimizer.kernel.layout import (
     FORM,
     HAND_AXES,
+    ITERATIONS,
     LAST,
     LIMITS,
     MOTION,
@@ -116,7 +117,7 @@ def follow(rows, arguments):
         rows[R_HIGH + a] = high
         rows[R_ANGLES + a] = smallest(largest(start + rows[R_ANGLES + a], low), high)
     rows[R_ACTIVE] = 1.0
-    descend(form, settings, arguments, rows, False)
+    descend(form, settings, arguments, rows, arguments[ITERATIONS], False)
     put_pose(rows, arguments, first, last)
     for a in loop(N_ANGLES):
         rows[R_ANGLES + a] = rows[R_ANGLES + a] - rows[R_START + a]
