@@ -37,12 +37,13 @@ HAND_FILES = {
 }
 
 
-def _batch() -> SimpleNamespace:
+def training_batch(device: str = "cpu") -> SimpleNamespace:
+    """64 windows of 8 frames of both domains, of the golden vectors."""
     windows = np.load(GOLDEN / "losses" / "batch.npz")
 
     def group(domain: str) -> HandFeatures:
         rows = torch.from_numpy(windows[domain]).transpose(1, 2)
-        return split(domain, rows.repeat(-(-BATCH // len(rows)), 1, 1)[:BATCH].contiguous())
+        return split(domain, rows.repeat(-(-BATCH // len(rows)), 1, 1)[:BATCH].contiguous().to(device))
 
     return SimpleNamespace(first=group("mixamo"), second=group("mano"), share=1.0)
 
@@ -141,7 +142,7 @@ def _hand_tasks() -> dict[str, Callable]:
 def run() -> list[dict]:
     """Rows of the benchmark table."""
     torch.manual_seed(0)
-    batch, rows = _batch(), []
+    batch, rows = training_batch(), []
     asrn = ASRN(distance_weighted=True, lambda_rf_unweighted=0.05, tbs_input_normalization=False, **HAND_FILES)
     dm = DM(anatomical_loss_type="axis", lambda_anatomical=0.01, **HAND_FILES)
     for name, module in (("ASRN", asrn), ("DM", dm)):

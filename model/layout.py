@@ -6,6 +6,8 @@ fast on a processor to bring all frames side by side in memory first.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -24,6 +26,14 @@ def common_shape(*shapes: torch.Size) -> torch.Size:
             raise ValueError(f"shapes must fit together; got {', '.join(str(tuple(shape)) for shape in shapes)}")
         result.append(size)
     return torch.Size(result)
+
+
+@lru_cache(maxsize=256)
+def constant(values: tuple, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A tensor of plain numbers, made once: a GPU would be waited for each time that one is brought to it. Not to be
+    changed."""
+    with torch.inference_mode(False):  # what is made inside could not be used with gradients
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 def frames_last(tensor: Tensor, own_dims: int) -> Tensor:

@@ -72,9 +72,22 @@ def rotation_vector(rotation: Float[Tensor, "n 3 3"]) -> Float[Tensor, "n 3"]:
     return vector * torch.where(sine > 1e-6, torch.atan2(sine, cosine) / sine.clamp_min(1e-6), 1.0)
 
 
+def quaternion_of(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 4"]:
+    """Unit quaternions ``(..., 4)``, the real part first, of either sign; PyTorch3D's has a GPU waited for."""
+    a, b, c, d, e, f, g, h, i = rotation.flatten(-2).unbind(-1)
+    squares = torch.stack([1 + a + e + i, 1 + a - e - i, 1 - a + e - i, 1 - a - e + i], dim=-1)
+    some = squares > 0
+    twice = torch.where(some, torch.where(some, squares, 1).sqrt(), 0)
+    w, x, y, z = twice.square().unbind(-1)
+    rows = [[w, h - f, c - g, d - b], [h - f, x, d + b, c + g], [c - g, d + b, y, f + h], [d - b, g + c, h + f, z]]
+    each = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2) / (2 * twice[..., None].clamp_min(0.1))
+    best = twice.argmax(dim=-1)[..., None, None].expand(*twice.shape[:-1], 1, 4)
+    return each.gather(-2, best).squeeze(-2)
+
+
 def axis_angle(rotation: Float[Tensor, "*batch 3 3"]) -> tuple[Float[Tensor, "*batch 3"], Float[Tensor, " *batch"]]:
     """Unit axis ``(..., 3)`` and angle in [0, π]; both zero, with zero gradient, at an exact identity."""
-    quaternion = standardize_quaternion(matrix_to_quaternion(rotation))
+    quaternion = standardize_quaternion(quaternion_of(rotation))
     real, imaginary = quaternion[..., 0], quaternion[..., 1:]
     turned = (imaginary != 0).any(-1, keepdim=True)
     # The norm has no slope at zero: step aside before the gradient is taken.

@@ -1,6 +1,6 @@
 """Composed motion without skin inside skin: the optimiser gives each hand its own motion, and keeps out of its flesh.
 
-Nothing is asked but what the motion is already, its touches and that no part be deeper in another than soft skin takes.
+Nothing is asked but what the motion is already, its touches, and that no part be deeper in another than soft skin is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from model.optimizer.kernel.solver import PROGRAM
 from model.topology import BONES_PER_FINGER, JOINTS_PER_FINGER, N_FINGERS, ROOTS
 from model.touch import PRESSED
 from utils.threads import torch_threads
-
 
 
 def cleaned(hand: ShapedHand, surface: HandSurface, local: Tensor, rate: float) -> Tensor:

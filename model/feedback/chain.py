@@ -14,6 +14,7 @@ from torch import Tensor
 
 from model.hands import ShapedHand
 from model.kinematics import fingers_of, rest_pose
+from model.layout import constant
 from model.mirror import mirror_axes, mirror_points
 from model.rotations import unit
 from model.semantics import seen_from_joints
@@ -24,7 +25,8 @@ N_ROW = 240
 N_DESCRIPTION = 135
 """Numbers by which a network knows a hand. Flesh is to be added here."""
 _PARTS = {"root": (3, 5), "first": (3, 3, 5), "between": (3, 3, 3, 5), "bones": (3, 3, 5)}
-_ANCHOR_FINGERS = [ROOTS.index(root) for root, _ in PALM_ANCHORS]
+_ANCHOR_FINGERS = tuple(ROOTS.index(root) for root, _ in PALM_ANCHORS)
+_ANCHOR_SHARES = tuple(share for _, share in PALM_ANCHORS)
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Chain:
     def description(self) -> Float[Tensor, "135 n"]:
         """What a network is told of the hands: all that distinguishes them, near zero for the usual one."""
         eye = torch.eye(3, dtype=self.root.dtype, device=self.root.device)
-        columns = (self.first - eye.view(3, 3, 1, 1))[:, [0, 2]]
+        columns = (self.first - eye.view(3, 3, 1, 1))[:, ::2]
         c = self.between
         turns = torch.stack([c[2, 1] - c[1, 2], c[0, 2] - c[2, 0], c[1, 0] - c[0, 1]]) / 2
         return torch.cat([part.flatten(0, -2) for part in (self.root, columns, turns, self.bones)])
@@ -97,8 +99,8 @@ class Chain:
             points.append(points[-1] + (frame * self.bones[:, k]).sum(1))
         turned.append(product(frame, self.between[:, :, 2]))
         joints = torch.stack(points, 2)  # (3, 5, 4, F)
-        share = joints.new_tensor([share for _, share in PALM_ANCHORS]).unsqueeze(-1)
-        anchors = joints[:, _ANCHOR_FINGERS, 0] * share
+        share = constant(_ANCHOR_SHARES, joints.dtype, joints.device).unsqueeze(-1)
+        anchors = joints[:, constant(_ANCHOR_FINGERS, torch.int64, joints.device), 0] * share
         seen = torch.cat([joints.flatten(1, 2), anchors], 1).transpose(0, 1).contiguous()
         return seen_from_joints(seen, torch.stack(turned, 3).flatten(2, 3).permute(2, 0, 1, 3).contiguous())
 

@@ -22,7 +22,7 @@ from model.feedback.guard import guarded_shares
 from model.feedback.wanted import SOFT, Wanted
 from model.hands import PosedHand, ShapedHand
 from model.kinematics import tbs_from_local
-from model.layout import frames_last
+from model.layout import constant, frames_last
 from model.mirror import mirror_matrix, mirror_tbs
 from model.network import taken_by
 from model.precision import FewBits
@@ -37,8 +37,8 @@ CHUNK = 256
 """Frames that are corrected at once: what they need stays in the processor's cache."""
 MOST_CHANNELS, MOST_BLOCKS, MOST_PASSES = 4096, 64, 64
 _PAIRS = [(i, j) for i in range(N_FINGERS) for j in range(N_FINGERS) if i != j]
-_FIRST, _SECOND = ([pair[k] for pair in _PAIRS] for k in (0, 1))
-_ONCE = [number for number, (i, j) in enumerate(_PAIRS) if i < j]
+_FIRST, _SECOND = (tuple(pair[k] for pair in _PAIRS) for k in (0, 1))
+_ONCE = tuple(number for number, (i, j) in enumerate(_PAIRS) if i < j)
 _N_INPUT = 4 * len(_PAIRS) - len(_PAIRS) // 2 + 90 + N_DESCRIPTION + 1
 
 
@@ -192,11 +192,12 @@ class FeedbackNetwork(FewBits):
         frames = seen.shape[-1]
         error, gap = self.error(seen, wanted)
         rows = torch.baddbmm(self.row_bias, self.row_weight, error)
-        touch = wanted.touch[_FIRST, _SECOND]
-        gap = touch.unsqueeze(1) * gap[_FIRST, _SECOND] * 4
+        first, second, once = (constant(each, torch.int64, tbs.device) for each in (_FIRST, _SECOND, _ONCE))
+        touch = wanted.touch[first, second]
+        gap = touch.unsqueeze(1) * gap[first, second] * 4
         eye = torch.eye(3, dtype=tbs.dtype, device=tbs.device)[:2].view(2, 3, 1, 1, 1)
         x = torch.cat([
-            rows.flatten(0, 1), gap.flatten(0, 1), touch[_ONCE], (tbs[:2] - eye).flatten(0, 3),
+            rows.flatten(0, 1), gap.flatten(0, 1), touch[once], (tbs[:2] - eye).flatten(0, 3),
             description.expand(-1, frames), seen.new_full((1, frames), float(number)),
         ])  # fmt: skip
         x = F.silu(self.first(x.T)).to(x)  # in mixed precision too: sums and norms keep their digits

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import cos, radians
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from model import presence
-from model.layout import frames_last
+from model.layout import constant, frames_last
 from model.limits import JointLimits
 from model.optimizer.settings import OptimizerSettings
 from model.semantics import SemanticMatrix
 from model.topology import N_ANCHORS, N_FINGER_JOINTS, N_FINGERS, TIPS
 from model.touch import ramp
 
-TIP_ROWS = [tip - 1 for tip in TIPS]
+TIP_ROWS = tuple(tip - 1 for tip in TIPS)
 SOFT = 0.02
 """Palm lengths: directions to points nearer than that count less in training, since they turn too fast."""
 CURVED, STRAIGHT = 2000.0, 60.0
@@ -26,6 +27,10 @@ _PAIRS = N_FINGER_JOINTS**2
 _NEAR_ZERO = 0.01
 _AXIS_LIMIT = {"finger": (34.0, 17.0, 17.0), "thumb": (75.0, 29.0, 29.0)}
 """Degrees by which the bend axis of a joint, from the root outwards, may lean."""
+_LEANS = tuple(
+    tuple(1 - cos(radians(angle)) for angle in _AXIS_LIMIT[kind]) for kind in (*("finger",) * (N_FINGERS - 1), "thumb")
+)
+_BENDS = tuple(tuple(tuple(row) for row in bound) for bound in JointLimits().bounds[:, :, :, 1].tolist())
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,8 @@ class Wanted:
 
 def tips(table: Float[Tensor, "20 29 ..."]) -> Float[Tensor, "5 5 ..."]:
     """The rows and columns of fingertips."""
-    return table[TIP_ROWS][:, TIP_ROWS]
+    rows = constant(TIP_ROWS, torch.int64, table.device)
+    return table[rows][:, rows]
 
 
 def pair_mask(present: Bool[Tensor, "... 21"]) -> Float[Tensor, "20 29 frames"]:
@@ -105,8 +111,7 @@ def excess(tbs: Float[Tensor, "3 3 5 3 frames"]) -> tuple[Float[Tensor, "5 3 fra
 
     Unlike angles, both are smooth everywhere but at half turns.
     """
-    low, high = JointLimits().bounds[:, :, :, 1, None].to(tbs)
+    low, high = constant(_BENDS, tbs.dtype, tbs.device).unsqueeze(-1)
     bend = torch.atan2(tbs[0, 2] - tbs[2, 0], tbs[0, 0] + tbs[2, 2] + 1e-6)
-    allowed = tbs.new_tensor([_AXIS_LIMIT["finger"]] * (N_FINGERS - 1) + [_AXIS_LIMIT["thumb"]])
-    allowed = 1 - torch.deg2rad(allowed).cos().unsqueeze(-1)
+    allowed = constant(_LEANS, tbs.dtype, tbs.device).unsqueeze(-1)
     return torch.relu(bend - high) + torch.relu(low - bend), torch.relu(1 - tbs[1, 1] - allowed)
