@@ -51,6 +51,7 @@ from run.evaluate import SKIN_FRAMES, Settings, evaluate, open_groups
 from run.evaluation.comparison import draw_comparison
 from run.evaluation.line_up import LineUp
 from run.evaluation.report import print_tables, write_report
+from run.evaluation.touching import Fleshed
 from run.training.checkpoints import CHECKPOINT_FOLDER, LAST, display_path, last_training, program_of
 from run.training.command_line import LOGS
 from run.training.open_weights import all_open_weights
@@ -222,7 +223,7 @@ def demo(output: Path, data: Path, in_full: Sequence[str], overrides: Sequence[s
         training = pool.submit(train, output, data, brief, [*MINUTE, *overrides], cores=1)
         networks = networks_of(files, data)
         hands = networks[BESIDE].hand_models
-        line_up = LineUp(list(METHODS), networks, hands)
+        line_up = LineUp(list(METHODS), networks, hands, Fleshed(MixHandFolder(data), hands))
         results = evaluate(line_up, data, open_groups(data), Settings(skin_frames=SKIN_FRAMES))
         steps.start("draw", "Drawing the gestures on which the methods differ most")
         module = MixHandDataModule(str(data), num_workers=0, test_characters=results["test_characters"])

@@ -14,7 +14,7 @@ from model.layout import constant, frames_last
 from model.limits import JointLimits
 from model.optimizer.settings import OptimizerSettings
 from model.semantics import SemanticMatrix
-from model.topology import N_ANCHORS, N_FINGER_JOINTS, N_FINGERS, TIPS
+from model.topology import N_ANCHORS, N_FINGER_JOINTS, N_FINGERS, THUMB, TIPS
 from model.touch import ramp
 
 TIP_ROWS = tuple(tip - 1 for tip in TIPS)
@@ -30,7 +30,13 @@ _AXIS_LIMIT = {"finger": (34.0, 17.0, 17.0), "thumb": (75.0, 29.0, 29.0)}
 _LEANS = tuple(
     tuple(1 - cos(radians(angle)) for angle in _AXIS_LIMIT[kind]) for kind in (*("finger",) * (N_FINGERS - 1), "thumb")
 )
-_BENDS = tuple(tuple(tuple(row) for row in bound) for bound in JointLimits().bounds[:, :, :, 1].tolist())
+_BENDS = tuple(
+    tuple(
+        tuple(each[bound] for each in (JointLimits.thumb_bend if finger == THUMB else JointLimits.finger_bend))
+        for finger in range(N_FINGERS)
+    )
+    for bound in (0, 1)
+)
 
 
 @dataclass(frozen=True)
