@@ -19,13 +19,15 @@ from pytorch3d.transforms import standardize_quaternion
 from torch import Tensor, nn
 
 from model import presence
-from model.batch import Hands, Source
+from model.batch import Hands, Source, own_pose
+from model.flesh import flesh_of_radii
 from model.hands import PosedHand
 from model.losses import AnatomicalLoss
 from model.network import NetworkInput, RetargetingNetwork
 from model.precision import networks_only
 from model.protocol import ADAM, PublishedProtocol, named_terms
 from model.topology import DOMAINS
+from model.touch import touch_goals, touch_misfit
 from utils.parameters import init_parameters
 
 
@@ -40,6 +42,7 @@ class Retargeting(RetargetingNetwork, PublishedProtocol):
             the published one saturates at 39.54°; root limits of the axis penalty on finger roots only, where DM's
             published ones are on all joints.
         lambda_anatomical: weight of these penalties.
+        lambda_touch: weight of touches of flesh, that of adult hands about these bones (mathematics §20).
         lr_schedule: "constant", or "one_cycle" up to the optimiser's learning rate and down over the whole training.
         optim_init: class_path and init_args of the optimiser (set by the group optim); default Adam, 1e-4.
         kwargs: of :class:`model.network.RetargetingNetwork`.
@@ -57,6 +60,7 @@ class Retargeting(RetargetingNetwork, PublishedProtocol):
         anatomical_loss_type: Literal["euler", "axis"] = "euler",
         anatomical_limits: Literal["published", "corrected"] = "published",
         lambda_anatomical: float = 0.1,
+        lambda_touch: float = 0.0,
         lr_schedule: Literal["constant", "one_cycle"] = "constant",
         optim_init: dict[str, Any] | None = None,
         **kwargs: Any,
@@ -68,7 +72,7 @@ class Retargeting(RetargetingNetwork, PublishedProtocol):
         if anatomical_limits not in ("published", "corrected"):
             raise ValueError(f"`anatomical_limits` must be 'published' or 'corrected'; got {anatomical_limits!r}")
         self.semi_supervised = semi_supervised
-        self.lambda_anatomical = lambda_anatomical
+        self.lambda_anatomical, self.lambda_touch = lambda_anatomical, lambda_touch
         self.lr_schedule = self.checked_schedule(lr_schedule)
         self.optim_init = ADAM if optim_init is None else optim_init
         self.anatomical_loss = AnatomicalLoss(anatomical_loss_type, self.limits, anatomical_limits == "corrected")
@@ -109,8 +113,18 @@ class Retargeting(RetargetingNetwork, PublishedProtocol):
             limits = dict(zip(("twist", "splay", "bend"), (term[number].mean() for term in anatomical), strict=True))
             total = total + sum(self.term_weight(name, semi) * value for name, value in semantic.items())
             total = total + self.lambda_anatomical * sum(limits.values())
+            if self.lambda_touch:
+                limits["touch"] = self.touch_loss(source, target, posed[number])
+                total = total + self.lambda_touch * limits["touch"]
             terms.update({("semi_" if semi else "") + name: value for name, value in {**semantic, **limits}.items()})
         return total, terms
+
+    def touch_loss(self, source: Source, target: Hands, posed: PosedHand) -> Float[Tensor, ""]:
+        """By how much poses ``(batch, time)`` miss the source's touches of flesh; see `model.touch.touch_misfit`."""
+        own = own_pose(self.shaped_hand(source.hands), source.hands)
+        with torch.no_grad():
+            goals = touch_goals(own, flesh_of_radii(own.shaped.offsets), flesh_of_radii(posed.shaped.offsets))
+        return touch_misfit(goals, posed, source.shared_with(target).present).mean()
 
     def reconstruction_loss(self, output: Float[Tensor, "batch time 5 3 numbers"], own: Source) -> Float[Tensor, ""]:
         """Mean squared error of raw outputs against the source's own twist-bend-splay rotations."""

@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from model.flesh import (
-    CAPSULE_PAIRS,
     FIRST,
     PALM,
     PART_NAMES,
@@ -21,6 +20,7 @@ from model.flesh import (
     part_gaps,
 )
 from model.hands import PosedHand, by_frames, by_items
+from model.layout import constant
 from model.skin import NEAR, REACH, SkinPoints
 from model.topology import BONES_PER_FINGER, FINGERS, JOINTS_PER_FINGER, N_FINGERS
 
@@ -155,14 +155,35 @@ def margin(source: Flesh, target: Flesh) -> Float[Tensor, "*batch 1"]:
     return (source.ends - target.ends).abs().flatten(-3).amax(-1, keepdim=True).clamp(max=MARGIN)
 
 
-def pairs_present(present: Bool[Tensor, "21"]) -> Bool[Tensor, " pairs"]:
-    """Which `CAPSULE_PAIRS` ``(pairs,)`` both hands have, from the joints they share: phalanges with both their ends,
-    and the palm towards roots that there are."""
-    fingers = present[1:].view(N_FINGERS, JOINTS_PER_FINGER)
-    bones = (fingers[:, :BONES_PER_FINGER] & fingers[:, 1:]).flatten()
-    has = torch.cat([bones, fingers[:4, 0]])
-    first, second = torch.tensor(CAPSULE_PAIRS, device=present.device).T
-    return has[first] & has[second]
+def touch_misfit(
+    goals: TouchGoals, posed: PosedHand, counts: Bool[Tensor, "*batch 21"] | None = None
+) -> Float[Tensor, " *batch"]:
+    """By how much poses ``(...)`` miss what a source's touches ask for, to be lowered in training (mathematics §20).
+
+    Squared palm lengths, summed over pairs: open touches by their degree, and what is deeper than soft skin or the
+    source is, or nearer than it. Of the palm's capsules the nearest counts. ``counts (..., 21)``: joints that both
+    hands have.
+    """
+    gap = goals.flesh.touches(posed).gap
+    touch, wanted = degree(goals.gap), goals.gap
+    if counts is not None:
+        touch = touch * pairs_present(counts)
+    nearest = gap <= by_capsules(part_gaps(gap.detach()))
+    low = wanted.clamp(max=-PRESSED) * touch + wanted.clamp(max=TOUCHING) * (1 - touch)
+    deep = torch.relu(low - gap)
+    if counts is not None:
+        deep = deep * pairs_present(counts)
+    return (touch * nearest * torch.relu(gap - goals.aim).square() + deep.square()).sum(-1)
+
+
+def pairs_present(present: Bool[Tensor, "*batch 21"]) -> Bool[Tensor, "*batch pairs"]:
+    """Which `CAPSULE_PAIRS` ``(..., pairs)`` both hands have, from the joints they share: phalanges with both their
+    ends, and the palm towards roots that there are."""
+    fingers = present[..., 1:].unflatten(-1, (N_FINGERS, JOINTS_PER_FINGER))
+    bones = (fingers[..., :BONES_PER_FINGER] & fingers[..., 1:]).flatten(-2)
+    has = torch.cat([bones, fingers[..., :4, 0]], dim=-1)
+    first, second = (constant(side, torch.int64, present.device) for side in (FIRST, SECOND))
+    return has[..., first] & has[..., second]
 
 
 def part_pairs_present(present: Bool[Tensor, "21"]) -> Bool[Tensor, " pairs"]:

@@ -96,7 +96,8 @@ def test_as_good_as_the_torch_form(skinned, thin, with_skin):
     matrix, directions = source.semantic_matrix(), SourceDirections(source.semantic_matrix())
     found, expected = (form(hand, matrix, source.tbs, KEPT, touches=goals) for form in (optimise, by_torch))
     scores = [measure(directions, posed, ALL).s_finger for posed in (found, expected)]
-    assert (scores[0] - scores[1]).abs().max() < 2e-3 and (scores[0] - scores[1]).abs().mean() < 2e-4
+    apart = (scores[0] - scores[1]).abs()  # a touch may be closed in two ways, of which each form takes one
+    assert apart.median() < 1e-5 and apart.quantile(0.9) < 1e-3 and apart.max() < 1e-2
     gaps = [part_gaps(target.touches(posed).gap) for posed in (found, expected)]
     close = (gaps[0] - gaps[1]).abs()[gaps[1] < TOUCHING]
     assert close.numel() > 50 and close.median() < 1e-4 and close.quantile(0.95) < 5e-3
