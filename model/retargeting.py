@@ -114,8 +114,8 @@ class Retargeting(RetargetingNetwork, PublishedProtocol):
             total = total + sum(self.term_weight(name, semi) * value for name, value in semantic.items())
             total = total + self.lambda_anatomical * sum(limits.values())
             if self.lambda_touch:
-                limits["touch"] = self.touch_loss(source, target, posed[number])
-                total = total + self.lambda_touch * limits["touch"]
+                semantic = {**semantic, "touch": self.touch_loss(source, target, posed[number])}
+                total = total + self.lambda_touch * semantic["touch"]
             terms.update({("semi_" if semi else "") + name: value for name, value in {**semantic, **limits}.items()})
         return total, terms
 
